@@ -1,0 +1,1 @@
+"""What runs around the two sides: broker and archive configuration, simulated studies, the demo."""

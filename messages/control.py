@@ -1,0 +1,16 @@
+"""What the clinic tells every lab at once."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from uuid import UUID
+
+from messages.envelope import Message
+
+
+class CancelRequested(Message):
+    """A reader no longer wants the result. Published to the fanout ``mri.control``."""
+
+    TYPE: ClassVar[str] = "cancel.requested"
+
+    request_id: UUID

@@ -1,0 +1,146 @@
+"""What a lab tells of a run. Past tense; published to ``mri.events``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, ClassVar
+from uuid import UUID
+
+from pydantic import Field
+
+from messages import identity
+from messages.envelope import Message, Name, OrthancId, Sentence, Sha256, Value
+from messages.failures import FailureCode
+
+
+class Stage(StrEnum):
+    """The part of a run that is under way."""
+
+    #: The series come from the archive and become volumes.
+    DOWNLOADING = "downloading"
+    #: The bundle computes the mask.
+    INFERRING = "inferring"
+    #: The result is packaged, stored, read back and checked.
+    UPLOADING = "uploading"
+
+
+class RunEvent(Message):
+    """Common part of all events of a request: which run of it, and where in that run."""
+
+    #: Routing key on ``mri.events``.
+    ROUTING_KEY: ClassVar[str]
+
+    request_id: UUID
+    #: Ours: 1, 2, ... raised by every retry and replay.
+    attempt: Annotated[int, Field(ge=1)]
+    #: The broker's ``x-delivery-count``: 0 at first, raised by every crash.
+    delivery: Annotated[int, Field(ge=0)]
+    #: Rises by one with each event of a run, from 0.
+    sequence: Annotated[int, Field(ge=0)]
+    lab: Name
+    at: datetime
+
+    @property
+    def event_id(self) -> UUID:
+        """The same for every copy of the same event, whoever sends it."""
+        return identity.event_id(self.request_id, self.attempt, self.delivery, self.sequence)
+
+    @property
+    def position(self) -> tuple[int, int, int]:
+        """(attempt, delivery, sequence): the order in which events of a request apply."""
+        return (self.attempt, self.delivery, self.sequence)
+
+
+class InferenceAccepted(RunEvent):
+    """A lab holds the delivery and begins."""
+
+    TYPE: ClassVar[str] = "inference.accepted"
+    ROUTING_KEY: ClassVar[str] = "request.accepted"
+
+
+class InferenceProgressed(RunEvent):
+    """A stage goes on. Best effort: it may be lost, late or dropped."""
+
+    TYPE: ClassVar[str] = "inference.progressed"
+    ROUTING_KEY: ClassVar[str] = "request.progressed"
+
+    stage: Stage
+    done: Annotated[int, Field(ge=0)]
+    total: Annotated[int, Field(ge=0)]
+
+
+class InferenceRetryScheduled(RunEvent):
+    """A passing fault ended the run; a copy of the request waits in a retry tier."""
+
+    TYPE: ClassVar[str] = "inference.retry_scheduled"
+    ROUTING_KEY: ClassVar[str] = "request.retry_scheduled"
+
+    code: FailureCode
+    next_at: datetime
+
+
+class ModelReference(Value):
+    """Which model computed a result."""
+
+    name: Name
+    version: Annotated[str, Field(max_length=64)]
+    #: Of all files of the bundle, in a fixed order.
+    sha256: Sha256
+
+
+class InferenceCompleted(RunEvent):
+    """The result is stored in the archive, was read back, and these are its figures."""
+
+    TYPE: ClassVar[str] = "inference.completed"
+    ROUTING_KEY: ClassVar[str] = "request.completed"
+
+    #: Orthanc's id of the DICOM SEG; None when nothing was found.
+    seg_instance_id: OrthancId | None = None
+    #: Orthanc's id of the measurement report, or of the report that says that nothing was found.
+    sr_instance_id: OrthancId
+    tumor_detected: bool
+    volume_voxels: Annotated[int, Field(ge=0)]
+    volume_ml: Annotated[float, Field(ge=0)]
+    longest_diameter_mm: Annotated[float, Field(ge=0)]
+    #: Slices of the first series.
+    slices: Annotated[int, Field(ge=1)]
+    slices_with_tumor: Annotated[int, Field(ge=0)]
+    model: ModelReference
+    #: Seconds by stage name, in the order in which they ran.
+    stage_seconds: dict[str, float]
+
+    @property
+    def event_id(self) -> UUID:
+        """One for each request: whichever run completes it, the outcome is the same."""
+        return identity.completed_event_id(self.request_id)
+
+
+class InferenceFailed(RunEvent):
+    """The request ended without a result."""
+
+    TYPE: ClassVar[str] = "inference.failed"
+    ROUTING_KEY: ClassVar[str] = "request.failed"
+
+    code: FailureCode
+    #: For an operator; quotes no DICOM value beyond UIDs, slice numbers and distances.
+    detail: Sentence
+    stage_seconds: dict[str, float]
+
+
+class InferenceCancelled(RunEvent):
+    """The lab stopped the request because it was asked to."""
+
+    TYPE: ClassVar[str] = "inference.cancelled"
+    ROUTING_KEY: ClassVar[str] = "request.cancelled"
+
+
+#: Every event of a request, in the order of a run.
+RUN_EVENTS: tuple[type[RunEvent], ...] = (
+    InferenceAccepted,
+    InferenceProgressed,
+    InferenceRetryScheduled,
+    InferenceCompleted,
+    InferenceFailed,
+    InferenceCancelled,
+)

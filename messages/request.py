@@ -1,0 +1,60 @@
+"""What the clinic asks of a lab."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+from uuid import UUID
+
+from pydantic import Field, model_validator
+
+from messages.envelope import Message, Name, OrthancId, Uid, Value
+
+
+class PhaseSelector(Value):
+    """Which instances of a series belong to the phase, where one series holds several phases."""
+
+    #: DICOM keyword that tells the phases apart, for example ``TemporalPositionIdentifier``.
+    keyword: Annotated[str, Field(pattern=r"^[A-Za-z]{1,64}$")]
+    #: The value of that keyword in this phase, as text.
+    value: Annotated[str, Field(pattern=r"^[0-9.:+-]{1,32}$")]
+
+
+class InputSeries(Value):
+    """One input of the model: a series in the archive, and the role that it plays."""
+
+    role: Name
+    series_id: OrthancId
+    series_uid: Uid
+    #: Instances that the series held when it was asked for; another number is `series_changed`.
+    instance_count: Annotated[int, Field(ge=1)]
+    phase_selector: PhaseSelector | None = None
+
+
+class InferenceRequested(Message):
+    """A reader asked for an analysis. Published to ``mri.requests`` under ``<pool>.<model>``."""
+
+    TYPE: ClassVar[str] = "inference.requested"
+
+    request_id: UUID
+    attempt: Annotated[int, Field(ge=1)]
+    pool: Name
+    model: Name
+    #: A name; the lab's settings hold the URL.
+    archive: Name = "default"
+    study_uid: Uid
+    inputs: Annotated[tuple[InputSeries, ...], Field(min_length=1, max_length=16)]
+    #: Probability from which a voxel counts as lesion; None leaves it to the lab's setting.
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    #: Seconds that the request may take from its acceptance.
+    deadline_s: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _one_input_a_role(self) -> InferenceRequested:
+        if len({item.role for item in self.inputs}) != len(self.inputs):
+            raise ValueError("each role may be given once")
+        return self
+
+    @property
+    def routing_key(self) -> str:
+        """The key under which the request reaches its pool's queue."""
+        return f"{self.pool}.{self.model}"

@@ -1,0 +1,5 @@
+"""Write the committed schemas anew."""
+
+from messages.schemas import write
+
+write()
