@@ -1,0 +1,58 @@
+# `make demo` needs nothing but Python 3.11; everything else is set up on the first run.
+
+# The first of these that is Python 3.11; the set-up says so in a sentence when none is.
+PYTHON ?= $(shell for p in python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && { echo $$p; break; }; \
+	done || true)
+ifeq ($(strip $(PYTHON)),)
+override PYTHON := python3
+endif
+BIN := .venv/bin
+
+.PHONY: demo smoke test setup-test lint types imports pytest rabbitmqctl definitions schemas \
+	constraints clean-var
+
+# exec: no shell stands between a signal and the demo. Ctrl-C stops the demo cleanly, and make waits
+# for that; make's own status is then 130, as always when make is interrupted.
+demo:
+	@$(PYTHON) -m infra.demo.bootstrap demo && exec $(BIN)/python -m infra.demo.up
+
+smoke:
+	@$(PYTHON) -m infra.demo.bootstrap demo && exec $(BIN)/python -m infra.demo.smoke
+
+test: setup-test lint types imports pytest
+
+setup-test:
+	@$(PYTHON) -m infra.demo.bootstrap test
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types:
+	$(BIN)/mypy
+
+imports:
+	$(BIN)/lint-imports
+
+pytest:
+	$(BIN)/python -m pytest $(ARGS)
+
+# make rabbitmqctl ARGS='-p mri list_queues name messages consumers'
+rabbitmqctl:
+	@$(BIN)/python -m infra.local.rabbitmqctl $(ARGS)
+
+definitions:
+	$(BIN)/python -m messages.topology > infra/rabbitmq/definitions.json.part
+	mv infra/rabbitmq/definitions.json.part infra/rabbitmq/definitions.json
+
+schemas:
+	$(BIN)/python -m messages.schemas
+
+# What is installed now becomes what everybody installs; a build's own suffix (+cpu) is not pinned.
+constraints:
+	$(BIN)/pip freeze --exclude-editable | sed -E 's/\+[A-Za-z0-9.]+$$//' > infra/constraints.txt
+
+# The demo's data, passwords and logs. Stop the demo first.
+clean-var:
+	rm -rf var

@@ -1,0 +1,108 @@
+"""The MONAI bundles of this lab: what they need, what they mark, and which bytes they are.
+
+A bundle is code, so it comes from a directory that the operator chose and never from a message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from messages.lab import ModelDescriptor
+
+#: Directories of a bundle that decide a result; its documents may change without a new hash.
+_HASHED = ("configs", "models", "scripts")
+
+
+class BundleInvalid(Exception):
+    """A directory is no bundle that we can run. The text names the file and the fault."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk and the description that the clinic gets of it."""
+
+    path: Path
+    descriptor: ModelDescriptor
+
+    @property
+    def config_file(self) -> Path:
+        """The inference configuration."""
+        return self.path / "configs" / "inference.json"
+
+    @property
+    def meta_file(self) -> Path:
+        """The metadata: roles, labels, version, intended use."""
+        return self.path / "configs" / "metadata.json"
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of the bundle's deciding files: their relative names and contents, sorted by name."""
+    digest = hashlib.sha256()
+    files = sorted(
+        file
+        for part in _HASHED
+        for file in (path / part).rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    )
+    for file in files:
+        content = file.read_bytes()
+        digest.update(f"{file.relative_to(path).as_posix()}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _channels(metadata: dict[str, Any], side: str, name: str) -> tuple[str, ...]:
+    # MONAI bundle specification: network_data_format.<side>.<name>.channel_def is {"0": ...}.
+    channels = metadata["network_data_format"][side][name]["channel_def"]
+    return tuple(channels[key] for key in sorted(channels, key=int))
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Describe the bundle in `path`. Raises `BundleInvalid`."""
+    for needed in ("configs/metadata.json", "configs/inference.json"):
+        if not (path / needed).is_file():
+            raise BundleInvalid(f"{path} is no bundle: {needed} is missing")
+    try:
+        metadata = json.loads((path / "configs" / "metadata.json").read_text(encoding="utf-8"))
+        descriptor = ModelDescriptor(
+            name=path.name,
+            version=metadata["version"],
+            sha256=sha256_of(path),
+            roles=_channels(metadata, "inputs", "image"),
+            labels=_channels(metadata, "outputs", "pred"),
+            notice=metadata.get("intended_use", ""),
+        )
+    except (json.JSONDecodeError, UnicodeDecodeError) as exc:
+        raise BundleInvalid(f"{path}: configs/metadata.json is not JSON") from exc
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        # ValidationError is a ValueError; its text may be long, its fields are enough.
+        fields = (
+            ", ".join(str(error["loc"][0]) for error in exc.errors())
+            if isinstance(exc, ValidationError)
+            else str(exc)
+        )
+        raise BundleInvalid(f"{path}: configs/metadata.json lacks or misstates {fields}") from exc
+    return Bundle(path=path, descriptor=descriptor)
+
+
+def find_bundles(model_path: Path) -> dict[str, Bundle]:
+    """Bundles by name under `model_path`, which is a bundle or a folder of bundles.
+
+    Raises `BundleInvalid` when there is none, or when one of them cannot be described.
+    """
+    if (model_path / "configs").is_dir():
+        paths = [model_path]
+    elif model_path.is_dir():
+        paths = sorted(p for p in model_path.iterdir() if (p / "configs").is_dir())
+    else:
+        paths = []
+    if not paths:
+        raise BundleInvalid(f"MODEL_PATH={model_path} holds no MONAI bundle")
+    bundles = [read_bundle(path.resolve()) for path in paths]
+    return {bundle.descriptor.name: bundle for bundle in bundles}

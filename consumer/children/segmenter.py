@@ -1,0 +1,128 @@
+"""Runs a bundle on volumes. Lives in the segmenter child: torch and MONAI, no pydicom.
+
+The main process imports this module for its names only, so torch and MONAI are imported inside
+the functions.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from consumer.bundle import Bundle, sha256_of
+from consumer.errors import ModelUnavailable, OutOfMemory
+from consumer.memory import create_array, open_array
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from monai.bundle import ConfigWorkflow
+
+#: LPS (DICOM, PS3.3 C.7.6.2.1.1) to RAS (MONAI, NIfTI): the first two axes change sign.
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+#: Bundles that this process has initialized, by name.
+_workflows: dict[str, ConfigWorkflow] = {}
+
+
+@dataclass(frozen=True)
+class SegmentationJob:
+    """What the segmenter needs; the arrays lie in memory files of the main process."""
+
+    bundle: Bundle
+    device: str
+    #: float32 of `shape`.
+    volumes_path: str
+    #: Becomes uint8 of `shape` without the roles: (slices, rows, columns).
+    mask_path: str
+    #: (roles, slices, rows, columns)
+    shape: tuple[int, int, int, int]
+    #: 4 x 4: (slice, row, column, 1) -> patient coordinates in mm, LPS.
+    affine_lps: tuple[tuple[float, ...], ...]
+    threshold: float
+
+
+def start() -> None:
+    """Initialise the child. What libraries and bundles log may quote data: none of it goes out."""
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+
+
+def load_all(bundles: Iterable[Bundle], device: str) -> None:
+    """Initialize every bundle, so that no job waits for it. Raises `ModelUnavailable`."""
+    for bundle in bundles:
+        load(bundle, device)
+
+
+def load(bundle: Bundle, device: str) -> ConfigWorkflow:
+    """Initialize the bundle, once in the life of this process.
+
+    Raises `ModelUnavailable` when its files are not those that the lab announced at its start, or
+    when MONAI cannot build it.
+    """
+    import torch
+    from monai.bundle import ConfigWorkflow
+
+    name = bundle.descriptor.name
+    if name in _workflows:
+        return _workflows[name]
+    if sha256_of(bundle.path) != bundle.descriptor.sha256:
+        raise ModelUnavailable(f"the files of bundle {name} changed since the lab started")
+    try:
+        workflow = ConfigWorkflow(
+            config_file=str(bundle.config_file),
+            meta_file=str(bundle.meta_file),
+            logging_file=False,
+            workflow_type="infer",
+            bundle_root=str(bundle.path),
+            device=f"$torch.device('{torch.device(device)}')",
+        )
+        # MONAI's way to hand a bundle its data and take its answer; no property by default.
+        workflow.add_property("dataflow", required="True", config_id="dataflow")
+        workflow.initialize()
+        _ = workflow.dataflow
+    except Exception as exc:
+        # A bundle is foreign code: whatever it raises means that it cannot be used.
+        raise ModelUnavailable(f"bundle {name} cannot be loaded ({type(exc).__name__})") from exc
+    _workflows[name] = workflow
+    return workflow
+
+
+def segment(job: SegmentationJob) -> None:
+    """Write 1 into the mask where the bundle's probability reaches the threshold, 0 elsewhere.
+
+    Raises `OutOfMemory` and `ModelUnavailable`.
+    """
+    import torch
+    from monai.data import MetaTensor
+
+    name = job.bundle.descriptor.name
+    workflow = load(job.bundle, job.device)
+    volumes = open_array(job.volumes_path, job.shape, np.float32)
+    dataflow: dict[str, Any] = workflow.dataflow
+    dataflow.clear()
+    dataflow["image"] = MetaTensor(
+        torch.from_numpy(np.array(volumes)), affine=_LPS_TO_RAS @ np.asarray(job.affine_lps)
+    )
+    try:
+        workflow.run()
+        probability = torch.as_tensor(dataflow["pred"])[0]
+        found = (probability >= job.threshold).to(torch.uint8).cpu().numpy()
+    except (torch.OutOfMemoryError, MemoryError) as exc:
+        raise OutOfMemory(f"bundle {name} on {job.device}") from exc
+    except Exception as exc:
+        if "can't allocate memory" in str(exc):  # torch has no type of its own for it on a CPU
+            raise OutOfMemory(f"bundle {name} on {job.device}") from exc
+        raise ModelUnavailable(f"bundle {name} ended in {type(exc).__name__}") from exc
+    finally:
+        # No patient data stays in this process between two jobs.
+        dataflow.clear()
+    if found.shape != job.shape[1:]:
+        raise ModelUnavailable(
+            f"bundle {name} answered with shape {found.shape} for a volume of {job.shape[1:]}"
+        )
+    create_array(job.mask_path, job.shape[1:], np.uint8)[:] = found

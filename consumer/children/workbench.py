@@ -1,0 +1,78 @@
+"""The two children as a job sees them: each call runs in a process that may be killed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from consumer.bundle import Bundle
+from consumer.children import reader, segmenter
+from consumer.children.child import Child
+from consumer.children.segmenter import SegmentationJob
+from consumer.errors import InferenceTimeout, UnreadableDicom
+from consumer.handover import DownloadIndex, Figures, PackagedPrimary, ResultSpec, VolumeHeader
+
+#: Seconds in which all bundles must have been loaded at the start.
+_LOAD_SECONDS = 600.0
+
+
+def _reader_too_slow(seconds: float) -> UnreadableDicom:
+    return UnreadableDicom(f"reading took longer than {seconds:.0f} s")
+
+
+def _inference_too_slow(seconds: float) -> InferenceTimeout:
+    return InferenceTimeout(f"the inference took longer than {seconds:.0f} s")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds after which a child is killed."""
+
+    reading: float
+    inference: float
+
+
+class Workbench:
+    """Reader and segmenter. Calls from several job threads take turns."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._reader = Child("reader", on_timeout=_reader_too_slow, prepare=reader.start)
+        self._segmenter = Child(
+            "segmenter", on_timeout=_inference_too_slow, prepare=segmenter.start
+        )
+
+    def load(self, bundles: Iterable[Bundle], device: str) -> None:
+        """Start the segmenter and load the bundles. Raises `ModelUnavailable`."""
+        self._segmenter.call(_LOAD_SECONDS, segmenter.load_all, list(bundles), device)
+
+    def read(self, source: DownloadIndex, volumes_path: str) -> VolumeHeader:
+        """See `consumer.children.reader.read_phases`."""
+        return self._reader.call(self._limits.reading, reader.read_phases, source, volumes_path)
+
+    def segment(self, job: SegmentationJob) -> None:
+        """See `consumer.children.segmenter.segment`; also raises `InferenceTimeout`."""
+        self._segmenter.call(self._limits.inference, segmenter.segment, job)
+
+    def package(
+        self,
+        source: DownloadIndex,
+        mask_path: str,
+        shape: tuple[int, int, int],
+        spec: ResultSpec,
+    ) -> PackagedPrimary:
+        """See `consumer.children.reader.package`."""
+        return self._reader.call(
+            self._limits.reading, reader.package, source, mask_path, shape, spec
+        )
+
+    def measure(
+        self, stored: bytes, source: DownloadIndex, spec: ResultSpec
+    ) -> tuple[Figures, bytes | None]:
+        """See `consumer.children.reader.measure_stored`."""
+        return self._reader.call(self._limits.reading, reader.measure_stored, stored, source, spec)
+
+    def stop(self) -> None:
+        """Kill both children."""
+        self._segmenter.stop()
+        self._reader.stop()

@@ -1,0 +1,146 @@
+"""What can go wrong in a job. The base class *is* the ack decision.
+
+LabError
+├── Retry                  passing: a copy of the request goes to a retry tier
+│   ├── ArchiveUnavailable
+│   ├── OutOfMemory
+│   ├── InferenceTimeout
+│   ├── UploadRejected
+│   └── WorkerCrashed
+└── Reject                 permanent: ``failed`` is sent at once
+    ├── SeriesNotFound
+    ├── SeriesChanged
+    ├── WrongPhaseCount
+    ├── PhasesOutOfOrder
+    ├── GeometryMismatch
+    ├── UnreadableDicom
+    ├── UnsupportedImage
+    ├── TooLarge
+    ├── ModelUnavailable
+    └── DeadlineExceeded
+
+Every error holds one sentence and nothing else, so that it survives the way from a child process.
+``expired`` has no class: the web alone decides it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from messages.failures import FailureCode
+
+
+class LabError(Exception):
+    """Base of all errors of a job; raise a concrete one.
+
+    ``detail`` goes to logs and messages. It quotes UIDs, Orthanc ids, roles, slice numbers,
+    distances and sizes, and never another DICOM value or a library's text that may hold one.
+    """
+
+    #: Sent in ``failed`` and ``retry_scheduled``.
+    code: ClassVar[FailureCode]
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class Retry(LabError):
+    """Passing. Put a copy into the next retry tier; when the tiers are spent, send ``failed``."""
+
+
+class Reject(LabError):
+    """Permanent. Send ``failed`` with the code; a later try would end the same way."""
+
+
+class ArchiveUnavailable(Retry):
+    """The archive refused, timed out, broke off or answered 5xx. Probe it before the next job."""
+
+    code = FailureCode.ARCHIVE_UNAVAILABLE
+
+
+class OutOfMemory(Retry):
+    """The inference found too little memory. Let it try again: a neighbour may have held it."""
+
+    code = FailureCode.OUT_OF_MEMORY
+
+
+class InferenceTimeout(Retry):
+    """The inference passed its limit and its child was killed. Let another machine try."""
+
+    code = FailureCode.INFERENCE_TIMEOUT
+
+
+class WorkerCrashed(Retry):
+    """A child process died. The pool starts a fresh one; let the request try again."""
+
+    code = FailureCode.WORKER_CRASHED
+
+
+class SeriesNotFound(Reject):
+    """The archive has no such series. Tell the reader that it was deleted."""
+
+    code = FailureCode.SERIES_NOT_FOUND
+
+
+class SeriesChanged(Reject):
+    """The series holds other instances than when it was asked for. The reader asks again."""
+
+    code = FailureCode.SERIES_CHANGED
+
+
+class WrongPhaseCount(Reject):
+    """The inputs are not the roles that the model needs. The reader chooses others."""
+
+    code = FailureCode.WRONG_PHASE_COUNT
+
+
+class PhasesOutOfOrder(Reject):
+    """The acquisition times contradict the roles. The reader chooses others."""
+
+    code = FailureCode.PHASES_OUT_OF_ORDER
+
+
+class GeometryMismatch(Reject):
+    """The slices are no regular volume, or the phases lie on different grids."""
+
+    code = FailureCode.GEOMETRY_MISMATCH
+
+
+class UnreadableDicom(Reject):
+    """A file is no DICOM, is cut short, lacks what a volume needs or cannot be decoded."""
+
+    code = FailureCode.UNREADABLE_DICOM
+
+
+class UnsupportedImage(Reject):
+    """Readable, but no single-frame MR image. The reader chooses another series."""
+
+    code = FailureCode.UNSUPPORTED_IMAGE
+
+
+class TooLarge(Reject):
+    """A limit of the lab on bytes or voxels was passed. An operator may raise the limit."""
+
+    code = FailureCode.TOO_LARGE
+
+
+class ModelUnavailable(Reject):
+    """The lab does not serve the model, or its bundle does not do what its metadata say."""
+
+    code = FailureCode.MODEL_UNAVAILABLE
+
+
+class UploadRejected(Retry):
+    """The archive answered and did not take the result, or holds a foreign object under its UID.
+
+    Mostly a filter, a quota or a right that an operator can mend while the request waits.
+    """
+
+    code = FailureCode.UPLOAD_REJECTED
+
+
+class DeadlineExceeded(Reject):
+    """The request took longer than it may. Stop it and say so."""
+
+    code = FailureCode.DEADLINE_EXCEEDED

@@ -1,0 +1,95 @@
+"""What main process and children hand each other: plain frozen values, small and picklable.
+
+No heavy import here, so that the main process stays free of pydicom and the segmenter too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class PhaseFiles:
+    """One input: the role, and where its series lies in a memory file."""
+
+    role: str
+    series_uid: str
+    #: Path of the memory file; two roles of one series may share it.
+    path: str
+    #: (offset, length) in bytes of each Part 10 file.
+    files: tuple[tuple[int, int], ...]
+    #: Instances that the series held when it was asked for.
+    instance_count: int
+    #: (DICOM keyword, value) that picks the phase out of a series of several; None takes all.
+    selector: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class DownloadIndex:
+    """The inputs of a request in channel order. Results refer to the first one."""
+
+    study_uid: str
+    phases: tuple[PhaseFiles, ...]
+
+
+@dataclass(frozen=True)
+class VolumeHeader:
+    """What the array of voxels does not say itself."""
+
+    #: In channel order.
+    roles: tuple[str, ...]
+    #: (channels, slices, rows, columns) of the float32 array.
+    shape: tuple[int, int, int, int]
+    #: 4x4: (slice, row, column, 1) of a voxel centre -> (x, y, z, 1) in mm, DICOM's LPS+.
+    affine_lps: tuple[tuple[float, ...], ...]
+    #: Distances in mm between slices, rows and columns.
+    spacing: tuple[float, float, float]
+    #: Of the first role, in slice order.
+    sop_instance_uids: tuple[str, ...]
+    #: DICOM TM text of each role's earliest slice, or None where a phase has no such time.
+    acquisition_times: tuple[str | None, ...]
+
+
+@dataclass(frozen=True)
+class ResultSpec:
+    """What a result says of its origin, and the UIDs derived from the request."""
+
+    request_id: str
+    lab: str
+    model_name: str
+    model_version: str
+    #: Of the bundle: 64 hexadecimal digits.
+    model_sha256: str
+    #: What a reader must know before trusting the result.
+    notice: str
+    #: Meaning of the mask's values 1, 2, ... in this order.
+    labels: tuple[str, ...]
+    primary_series_uid: str
+    primary_instance_uid: str
+    report_series_uid: str
+    report_instance_uid: str
+
+
+@dataclass(frozen=True)
+class PackagedPrimary:
+    """The primary object, ready to be stored."""
+
+    kind: Literal["seg", "sr"]
+    sop_instance_uid: str
+    series_uid: str
+    #: A DICOM Part 10 file.
+    dicom_bytes: bytes
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of ``completed``; their definitions are in `consumer.result.figures`."""
+
+    tumor_detected: bool
+    volume_voxels: int
+    volume_ml: float
+    longest_diameter_mm: float
+    #: Slices of the first series.
+    slices: int
+    slices_with_tumor: int

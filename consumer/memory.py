@@ -1,0 +1,104 @@
+"""Anonymous memory that the lab's processes share, so that no patient file has a name or a disk.
+
+The main process owns the memory; a child opens ``path``. Nothing is left when the owner dies:
+the kernel frees the pages with the last mapping, and the children die with their parent.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from numpy.typing import DTypeLike, NDArray
+
+
+class MemoryFile:
+    """A growing file in memory (``memfd_create(2)``, Linux), closed with its ``with`` block.
+
+    `name` shows in ``/proc/<pid>/fd`` only: give it no patient data.
+    """
+
+    def __init__(self, name: str = "labrelay") -> None:
+        self._fd = os.memfd_create(name, os.MFD_CLOEXEC)
+        #: How a process of the same user opens it while the owner lives.
+        self.path = f"/proc/{os.getpid()}/fd/{self._fd}"
+
+    @property
+    def size(self) -> int:
+        """Bytes that it holds now, whoever wrote them."""
+        return os.fstat(self._fd).st_size
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append all of `data`."""
+        left = memoryview(data)
+        while left:
+            left = left[os.write(self._fd, left) :]
+
+    def map(self) -> mmap.mmap:
+        """Read-only view of all bytes; raises ValueError while it holds none."""
+        return mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ)
+
+    def open_array(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """Read-only array over the first bytes; see `open_array`."""
+        return open_array(self.path, shape, dtype)
+
+    def close(self) -> None:
+        """Give the memory back once no process maps it any more. A second call does nothing."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def map_bytes(path: str) -> mmap.mmap:
+    """Read-only view of all bytes behind the `path` of a `MemoryFile`.
+
+    Raises FileNotFoundError when the owner has closed it, ValueError when it is empty.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+    finally:
+        os.close(fd)
+
+
+def open_array(path: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """Read-only array over the memory behind `path`, C order, without a copy.
+
+    Raises FileNotFoundError when the owner has closed it, ValueError when it holds fewer bytes.
+    """
+    array: NDArray[Any] = np.memmap(path, dtype=dtype, mode="r", shape=shape)
+    return array
+
+
+def create_array(path: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """Writable array of zeros over the memory behind `path`, which takes exactly its size.
+
+    What the file held before is gone. Raises FileNotFoundError when the owner has closed it.
+    """
+    # memmap's mode "w+" would open with O_CREAT, which asks more of /proc than is needed here.
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.ftruncate(fd, 0)
+        os.ftruncate(fd, size)
+    finally:
+        os.close(fd)
+    array: NDArray[Any] = np.memmap(path, dtype=dtype, mode="r+", shape=shape)
+    return array

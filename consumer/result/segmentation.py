@@ -1,0 +1,167 @@
+"""A mask becomes a DICOM SEG, and a stored SEG becomes voxels again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+from highdicom import AlgorithmIdentificationSequence
+from highdicom.seg import (
+    SegmentAlgorithmTypeValues,
+    Segmentation,
+    SegmentationTypeValues,
+    SegmentDescription,
+)
+from pydicom.uid import generate_uid
+from pydicom.valuerep import format_number_as_ds
+
+from consumer.errors import ModelUnavailable
+from consumer.result import codes
+from consumer.result.origin import (
+    MANUFACTURER,
+    PRIMARY_SERIES_NUMBER,
+    complete,
+    description,
+    equipment,
+    facts,
+    lo,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from pydicom import Dataset
+
+    from consumer.handover import ResultSpec
+
+#: Share of the slice distance by which a stored frame may miss its place.
+PLACE_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class StoredMask:
+    """What a SEG marks, over the slices from its first to its last frame."""
+
+    #: bool (slices, rows, columns); all segments together.
+    mask: NDArray[np.bool_]
+    #: mm between slices, rows, columns.
+    spacing: tuple[float, float, float]
+
+
+def segmentation(
+    mask: NDArray[np.uint8],
+    slices: Sequence[Dataset],
+    spacing: tuple[float, float, float],
+    spec: ResultSpec,
+) -> bytes:
+    """DICOM SEG (BINARY, no empty frames) of a mask that is not empty, as a Part 10 file.
+
+    `mask` is (slices, rows, columns) pixel for pixel on `slices`, which come in slice order and
+    need no pixel data; they are the only series that the SEG refers to, because OHIF draws no
+    overlay for one that names several. `spacing` is in mm between slices, rows, columns: slice
+    thickness is no substitute for the first where slices overlap or leave gaps.
+
+    Raises ModelUnavailable when the mask has another shape or a value without a label.
+    """
+    expected = (len(slices), int(slices[0].Rows), int(slices[0].Columns))
+    if mask.shape != expected:
+        raise ModelUnavailable(f"the mask has shape {mask.shape}, the volume {expected}")
+    if int(mask.max()) > len(spec.labels):
+        raise ModelUnavailable(
+            f"the mask has the value {int(mask.max())}, the model names {len(spec.labels)} labels"
+        )
+    complete(slices)
+    _settle_geometry(slices, spacing)
+    seg = Segmentation(
+        source_images=slices,
+        pixel_array=np.ascontiguousarray(mask),
+        segmentation_type=SegmentationTypeValues.BINARY,
+        segment_descriptions=[
+            _segment(number, label, spec) for number, label in enumerate(spec.labels, 1)
+        ],
+        series_instance_uid=spec.primary_series_uid,
+        series_number=PRIMARY_SERIES_NUMBER,
+        sop_instance_uid=spec.primary_instance_uid,
+        instance_number=1,
+        omit_empty_frames=True,
+        content_label="TUMOR",
+        content_description=description(spec),
+        series_description=description(spec),
+        **equipment(spec),
+    )
+    buffer = BytesIO()
+    seg.save_as(buffer)
+    return buffer.getvalue()
+
+
+def _settle_geometry(slices: Sequence[Dataset], spacing: tuple[float, float, float]) -> None:
+    """Make the slices say, in place, what their positions say.
+
+    highdicom takes the first slice's spacing even when it is given another, and scanners write
+    gap, thickness or nothing into Spacing Between Slices. It also refuses orientations that
+    differ in the last digit.
+    """
+    first = slices[0]
+    first.SpacingBetweenSlices = format_number_as_ds(spacing[0])
+    first.SliceThickness = first.SliceThickness or format_number_as_ds(spacing[0])
+    for ds in slices:
+        ds.ImageOrientationPatient = first.ImageOrientationPatient
+
+
+def _segment(number: int, label: str, spec: ResultSpec) -> SegmentDescription:
+    return SegmentDescription(
+        segment_number=number,
+        segment_label=lo(label),
+        segmented_property_category=codes.MORPHOLOGICALLY_ABNORMAL_STRUCTURE,
+        segmented_property_type=codes.NEOPLASM,
+        algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=AlgorithmIdentificationSequence(
+            name=lo(spec.model_name),
+            family=codes.ARTIFICIAL_INTELLIGENCE,
+            version=lo(spec.model_version),
+            source=MANUFACTURER,
+            # highdicom joins with "," and "=", and so the text may hold neither.
+            parameters={k: v.replace(",", ";").replace("=", ":") for k, v in facts(spec).items()},
+        ),
+        tracking_uid=generate_uid(prefix=None),
+        tracking_id=lo(f"{label} {number}"),
+        anatomic_regions=[codes.BREAST],
+    )
+
+
+def stored_mask(seg: Dataset) -> StoredMask:
+    """Voxels of a SEG, placed by nothing but its own plane positions and pixel measures.
+
+    Raises AttributeError, KeyError, IndexError or ValueError where the object is no SEG of
+    parallel, equally spaced planes.
+    """
+    shared = seg.SharedFunctionalGroupsSequence[0]
+    measures = shared.PixelMeasuresSequence[0]
+    axes = np.array(
+        [float(v) for v in shared.PlaneOrientationSequence[0].ImageOrientationPatient]
+    ).reshape(2, 3)
+    between = float(measures.SpacingBetweenSlices)
+    spacing = (between, float(measures.PixelSpacing[0]), float(measures.PixelSpacing[1]))
+    if not (np.isfinite(spacing).all() and min(spacing) > 0):
+        raise ValueError("spacing of the stored SEG is not positive")
+    positions = np.array(
+        [
+            [float(v) for v in frame.PlanePositionSequence[0].ImagePositionPatient]
+            for frame in seg.PerFrameFunctionalGroupsSequence
+        ]
+    )
+    heights = positions @ np.cross(axes[0], axes[1])
+    places = (heights - heights.min()) / between
+    nearest = np.rint(places).astype(int)
+    if np.abs(places - nearest).max() > PLACE_TOLERANCE:
+        raise ValueError("frames of the stored SEG lie between its slices")
+    if int(seg.NumberOfFrames) != len(positions):
+        raise ValueError("the stored SEG has another number of frames than it describes")
+    frames = seg.pixel_array.reshape(len(positions), seg.Rows, seg.Columns)
+    mask = np.zeros((int(nearest.max()) + 1, seg.Rows, seg.Columns), dtype=np.bool_)
+    for place, frame in zip(nearest, frames, strict=True):
+        mask[place] |= frame != 0
+    return StoredMask(mask, spacing)

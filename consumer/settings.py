@@ -1,0 +1,98 @@
+"""Settings of a lab. The only place of the consumer that reads the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import unquote, urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from messages.envelope import Name
+from messages.topology import POOLS, VHOST
+
+
+class SettingsInvalid(Exception):
+    """A setting is missing or wrong. The text is one sentence; the start ends with it."""
+
+
+class LabSettings(BaseSettings):
+    """What an engineer sets on a lab machine; names as in the environment, in lower case."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    #: One or several AMQP URLs, comma-separated; the user is this lab's own.
+    rabbitmq_url: SecretStr
+    orthanc_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
+    orthanc_user: str = ""
+    orthanc_password: SecretStr = SecretStr("")
+    lab_pool: Name = "lab"
+    #: As in the permissions that the broker has for this lab; the AMQP user when not set.
+    lab_name: Name = ""
+    #: A bundle, or a folder of bundles.
+    model_path: Path = Path(__file__).parent / "bundles"
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:[0-9]+)?)$")] = "cpu"
+    #: Probability from which a voxel counts as lesion, where the request names none.
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    #: Deliveries held at a time, each with a job thread; the children work on one at a time.
+    prefetch: Annotated[int, Field(ge=1, le=16)] = 1
+    #: Seconds; the broker drops a connection that is silent for two of them.
+    amqp_heartbeat: Annotated[int, Field(ge=1, le=600)] = 15
+    #: Seconds that one inference may take before its process is killed.
+    inference_timeout_seconds: Annotated[int, Field(ge=1)] = 1800
+    #: Seconds that reading or packaging may take before its process is killed.
+    reader_timeout_seconds: Annotated[int, Field(ge=1)] = 300
+    #: Bytes of one series; a larger one is refused as too large.
+    max_series_bytes: Annotated[int, Field(ge=1)] = 4 * 1024**3
+    #: Seconds that running jobs get when the lab is asked to stop.
+    stop_grace_seconds: Annotated[int, Field(ge=0)] = 20
+
+    @field_validator("lab_pool")
+    @classmethod
+    def _known_pool(cls, pool: str) -> str:
+        if pool not in POOLS:
+            raise ValueError(f"must be one of {', '.join(POOLS)}")
+        return pool
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lab_named_after_its_user(cls, values: dict[str, object]) -> dict[str, object]:
+        url = values.get("rabbitmq_url")
+        if not values.get("lab_name") and isinstance(url, str):
+            values["lab_name"] = unquote(urlsplit(url.split(",")[0].strip()).username or "")
+        return values
+
+    @model_validator(mode="after")
+    def _broker_urls(self) -> Self:
+        for url in self.broker_urls:
+            parts = urlsplit(url)
+            if parts.scheme not in {"amqp", "amqps"} or not parts.hostname or not parts.username:
+                raise ValueError(
+                    f"RABBITMQ_URL must look like amqp://user:password@host:5672/{VHOST}"
+                )
+        return self
+
+    @property
+    def broker_urls(self) -> tuple[str, ...]:
+        """Each broker's URL, secrets included: never log them."""
+        return tuple(
+            u.strip() for u in self.rabbitmq_url.get_secret_value().split(",") if u.strip()
+        )
+
+    @property
+    def broker_user(self) -> str:
+        """The AMQP user, which is also the ``user_id`` of what we publish."""
+        return unquote(urlsplit(self.broker_urls[0]).username or "")
+
+
+def load() -> LabSettings:
+    """Read the environment. Raises `SettingsInvalid` with one sentence about the first fault."""
+    try:
+        return LabSettings()  # pyright: ignore[reportCallIssue]
+    except ValidationError as exc:
+        fault = exc.errors(include_url=False, include_input=False)[0]
+        name = "_".join(str(part) for part in fault["loc"]).upper()
+        reason = str(fault["msg"]).removeprefix("Value error, ")
+        subject = f"The setting {name}" if name else "A setting"
+        raise SettingsInvalid(f"{subject} is not usable: {reason}.") from None

@@ -1,0 +1,227 @@
+"""Set-up of a fresh checkout: Debian packages, `.venv`, dependencies. Standard library only.
+
+`python3.11 -m infra.demo.bootstrap demo|test` installs what is missing, says what it does, and
+returns at once when nothing is missing. Run again after an interruption it starts over cleanly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from infra.demo.packages import APT_SCRIPT, apt_command, missing_packages
+from infra.local.private_files import private_directory
+from infra.local.settings import REPOSITORY, VAR, LocalSettings, SettingsError, load
+
+VENV = REPOSITORY / ".venv"
+PYTHON = VENV / "bin" / "python"
+PYPROJECT = REPOSITORY / "pyproject.toml"
+CONSTRAINTS = REPOSITORY / "infra" / "constraints.txt"
+LOG = VAR / "log" / "setup.log"
+
+#: What the environment was made from; written last, so that it vouches for a whole one.
+STAMP = VENV / "labrelay-setup.json"
+
+#: Exists while pip works: a run that finds it was preceded by one that broke off.
+UNFINISHED = VENV / "labrelay-unfinished"
+
+#: The extras of pyproject.toml, and which others each of them holds.
+HOLDS = {"demo": {"demo"}, "test": {"demo", "test"}}
+
+#: Seconds between two signs of life of a long step.
+HEARTBEAT_SECONDS = 15.0
+
+#: How much of the log a failure shows.
+TAIL_LINES = 20
+
+
+class SetupError(Exception):
+    """The set-up cannot go on; the text is one sentence that says what to do."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Set up for `demo` (default) or `test`; 0 when all is there."""
+    extra = arguments[0] if arguments else "demo"
+    try:
+        require_version(sys.version_info[:2])
+        require_known(extra)
+        settings = load()
+        install_packages(missing_packages(extra, with_venv=_venv_module_missing()))
+        set_up_environment(extra, settings)
+    except (SetupError, SettingsError) as error:
+        print(f"set-up: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nset-up: stopped; run it again to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def require_version(version: tuple[int, ...]) -> None:
+    """Raise `SetupError` unless this is Python 3.11: the pinned packages are made for it."""
+    if version != (3, 11):
+        found = ".".join(map(str, version))
+        raise SetupError(
+            f"Python 3.11 is needed and this is {found}; name one with `make PYTHON=/path/to/it`"
+        )
+
+
+def require_known(extra: str) -> None:
+    """Raise `SetupError` unless `extra` is one that this file sets up."""
+    if extra not in HOLDS:
+        raise SetupError(f"the set-up knows {' and '.join(HOLDS)}, not {extra!r}")
+
+
+def install_packages(packages: Sequence[str]) -> None:
+    """Install Debian packages as root or by sudo; otherwise say which command does it."""
+    if not packages:
+        return
+    by_hand = apt_command(packages)
+    if shutil.which("apt-get") is None:
+        raise SetupError(f"these are missing: {', '.join(packages)}; on Debian: {by_hand}")
+    if os.geteuid() == 0:
+        prefix: tuple[str, ...] = ()
+    elif shutil.which("sudo") and _silent("sudo", "-n", "true"):
+        prefix = ("sudo", "-n")
+    else:
+        raise SetupError(f"these Debian packages are missing, install them with: {by_hand}")
+    run_step(
+        f"installing Debian packages: {', '.join(packages)}",
+        (*prefix, "sh", "-c", APT_SCRIPT, "labrelay", *packages),
+        remedy=f"install them with: {by_hand}",
+    )
+
+
+def set_up_environment(extra: str, settings: LocalSettings) -> None:
+    """Make `.venv` hold the pinned dependencies of `extra`, unless its stamp says that it does."""
+    wanted = fingerprint(
+        PYPROJECT.read_bytes(),
+        CONSTRAINTS.read_bytes(),
+        settings.torch_requirement,
+        settings.torch_index,
+    )
+    if is_current(extra, wanted):
+        return
+    if UNFINISHED.exists() or not _silent(str(PYTHON), "-m", "pip", "--version"):
+        # pip takes a package for installed whose files are half there: only a new start is safe.
+        run_step(
+            "making the virtual environment .venv",
+            (sys.executable, "-m", "venv", "--clear", str(VENV)),
+            remedy="see the lines above",
+        )
+    STAMP.unlink(missing_ok=True)
+    UNFINISHED.touch()
+    try:
+        for title, command in pip_steps(extra, settings):
+            run_step(
+                title, command, remedy="read its last lines above, then run the same command again"
+            )
+    except SetupError:
+        # pip said no and took back what it had begun: nothing is torn, only incomplete.
+        UNFINISHED.unlink()
+        raise
+    STAMP.write_text(json.dumps({"fingerprint": wanted, "extra": extra}) + "\n", encoding="utf-8")
+    UNFINISHED.unlink()
+
+
+def pip_steps(extra: str, settings: LocalSettings) -> list[tuple[str, tuple[str, ...]]]:
+    """Return title and command of each pip run: torch from its own index first, then the rest.
+
+    The further index must serve torch only, or any package of ours could come from there.
+    """
+    install = (str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check")
+    pinned = (*install, "-c", str(CONSTRAINTS))
+    index = ("--extra-index-url", settings.torch_index) if settings.torch_index else ()
+    return [
+        (
+            f"installing {settings.torch_requirement} (the largest part)",
+            (*pinned, *index, settings.torch_requirement),
+        ),
+        (
+            f"installing the project with the pinned packages of its {extra} part",
+            (*pinned, "-e", f"{REPOSITORY}[{extra}]"),
+        ),
+    ]
+
+
+def fingerprint(*parts: bytes | str) -> str:
+    """Return a hash of what the environment depends on; the parts cannot run into each other."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part if isinstance(part, bytes) else part.encode()
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()
+
+
+def is_current(extra: str, wanted: str, stamp: Path = STAMP) -> bool:
+    """Whether a finished set-up of `extra`, or of one that holds it, was made from `wanted`."""
+    try:
+        made = json.loads(stamp.read_text(encoding="utf-8"))
+        return made["fingerprint"] == wanted and extra in HOLDS[made["extra"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def run_step(title: str, command: Sequence[str], *, remedy: str) -> None:
+    """Run one step: a line when it starts, one now and then while it works, its log on failure."""
+    print(f"set-up: {title}", flush=True)
+    private_directory(VAR)
+    private_directory(LOG.parent)
+    began = time.monotonic()
+    with LOG.open("ab") as log:
+        log.write(f"\n== {title}\n".encode())
+        log.flush()
+        here = log.tell()
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=REPOSITORY
+        )
+        try:
+            while not _ended(process):
+                seconds = time.monotonic() - began
+                print(f"set-up: ... still at it after {seconds:.0f} s", flush=True)
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+    if process.returncode:
+        lines = LOG.read_bytes()[here:].decode(errors="replace").splitlines()
+        _show(lines[-TAIL_LINES:])
+        shown = LOG.relative_to(REPOSITORY)
+        raise SetupError(f"{title} failed ({shown} holds the whole output); {remedy}")
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(HEARTBEAT_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _show(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(f"  {line}", file=sys.stderr)
+
+
+def _silent(*command: str) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def _venv_module_missing() -> bool:
+    """Whether `.venv` must be made and cannot be: Debian packs ensurepip separately."""
+    return not PYTHON.exists() and importlib.util.find_spec("ensurepip") is None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,25 @@
+"""Fixtures for every test: one real broker and one real archive for the session, on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from infra.local.orthanc import OrthancNode
+from tests.integration.nodes import TestBroker, running_orthanc, running_rabbit
+
+
+@pytest.fixture(scope="session")
+def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestBroker]:
+    """A RabbitMQ with the project's topology. Do not stop or kill it: `running_rabbit` gives
+    a test its own. Empty the queues you use; others use them too."""
+    with running_rabbit(tmp_path_factory.mktemp("rabbit")) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancNode]:
+    """An Orthanc with DICOMweb. Do not stop or kill it: `running_orthanc` gives a test its own."""
+    with running_orthanc(tmp_path_factory.mktemp("orthanc")) as node:
+        yield node

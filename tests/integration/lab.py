@@ -1,0 +1,287 @@
+"""A real lab process for tests, and the view of broker and archive that a test needs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pika
+import requests
+from pydicom.uid import generate_uid
+
+from infra.local.orthanc import OrthancNode
+from infra.local.process import Service, wait_until
+from infra.local.settings import REPOSITORY, child_environment
+from messages import codec, topology
+from messages.envelope import Message
+from messages.phases import DCE_ROLES
+from messages.request import InferenceRequested, InputSeries
+from tests.dicom_factory import Series
+from tests.integration.nodes import LABS, TestBroker
+
+#: Seconds for a lab to load torch, MONAI and its bundle on a busy machine.
+START_SECONDS = 120.0
+
+
+class HeldBundle:
+    """A copy of the bundle whose inference waits while it is held."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "held"
+        shutil.copytree(REPOSITORY / "tests" / "bundles" / "held", self.path)
+
+    def hold(self) -> None:
+        (self.path / "hold").touch()
+
+    def release(self) -> None:
+        (self.path / "hold").unlink()
+
+    @property
+    def inferences(self) -> int:
+        """How many inferences have begun."""
+        began = self.path / "began"
+        return len(began.read_text()) if began.exists() else 0
+
+
+class LabProcess:
+    """``mri-consumer run`` in a process of its own."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        broker: TestBroker,
+        archive_url: str,
+        archive: OrthancNode,
+        bundle: Path,
+        name: str = "lab1",
+        **settings: str | int,
+    ) -> None:
+        environment = {
+            "RABBITMQ_URL": broker.url(name),
+            "ORTHANC_URL": archive_url,
+            "ORTHANC_USER": archive.user,
+            "ORTHANC_PASSWORD": archive.password,
+            "LAB_POOL": LABS[name],
+            "MODEL_PATH": str(bundle),
+            **{key.upper(): str(value) for key, value in settings.items()},
+        }
+        self.log = directory / f"{name}-{uuid4().hex[:6]}.log"
+        self.service = Service(
+            f"lab {name}",
+            (sys.executable, "-m", "consumer", "run"),
+            log=self.log,
+            env=child_environment(environment),
+            cwd=REPOSITORY,
+        )
+
+    def start(self) -> None:
+        self.service.start()
+
+    def wait_consuming(self) -> None:
+        self.wait_for("broker.consuming", START_SECONDS)
+
+    def wait_for(self, action: str, timeout: float = 60.0) -> None:
+        self.service.wait_until(lambda: self.count(action) > 0, f"log {action}", timeout)
+
+    def count(self, action: str) -> int:
+        """How often the log names the action."""
+        return sum(entry.get("action") == action for entry in self.entries())
+
+    def entries(self) -> list[dict[str, Any]]:
+        if not self.log.exists():
+            return []
+        lines = self.log.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+
+
+@contextmanager
+def running_lab(directory: Path, **arguments: Any) -> Iterator[LabProcess]:
+    """Start a lab, wait until it consumes, and stop it at the end."""
+    lab = LabProcess(directory, **arguments)
+    lab.start()
+    try:
+        lab.wait_consuming()
+        yield lab
+    finally:
+        lab.service.stop()
+
+
+@dataclass(frozen=True)
+class StoredStudy:
+    """A small four-phase study in the archive."""
+
+    study_id: str
+    study_uid: str
+    inputs: tuple[InputSeries, ...]
+
+    def request(self, *, model: str = "held", **changes: Any) -> InferenceRequested:
+        values: dict[str, Any] = {
+            "request_id": uuid4(),
+            "attempt": 1,
+            "pool": "lab",
+            "model": model,
+            "study_uid": self.study_uid,
+            "inputs": self.inputs,
+            "deadline_s": 3600,
+            **changes,
+        }
+        return InferenceRequested(**values)
+
+
+def store_small_study(archive: OrthancNode) -> StoredStudy:
+    """Four phases of 6 x 16 x 16 in which a block of 2 x 4 x 4 voxels takes up contrast."""
+    study_uid, frame_uid = generate_uid(), generate_uid()
+    inputs = []
+    study_id = ""
+    for number, role in enumerate(DCE_ROLES):
+        pixels = np.full((6, 16, 16), 100, np.uint16)
+        pixels[2:4, 5:9, 6:10] += 200 * number
+        series = Series(
+            rows=16,
+            columns=16,
+            study_uid=study_uid,
+            frame_uid=frame_uid,
+            time=f"10{15 + number}00",
+            pixels=pixels,
+        )
+        for data in series.files():
+            answer = orthanc_post(archive, "/instances", data)
+            study_id, series_id = answer["ParentStudy"], answer["ParentSeries"]
+        inputs.append(
+            InputSeries(
+                role=role,
+                series_id=series_id,
+                series_uid=series.series_uid,
+                instance_count=series.slices,
+            )
+        )
+    return StoredStudy(study_id, study_uid, tuple(inputs))
+
+
+def orthanc_post(archive: OrthancNode, path: str, data: bytes | str) -> Any:
+    answer = requests.post(
+        archive.url + path, data=data, auth=(archive.user, archive.password), timeout=30
+    )
+    answer.raise_for_status()
+    return answer.json()
+
+
+def orthanc_get(archive: OrthancNode, path: str) -> Any:
+    answer = requests.get(archive.url + path, auth=(archive.user, archive.password), timeout=30)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def stored_objects(archive: OrthancNode, study: StoredStudy) -> dict[str, int]:
+    """How many objects of each result modality the study holds."""
+    found: dict[str, int] = {}
+    for series in orthanc_get(archive, f"/studies/{study.study_id}/series"):
+        modality = series["MainDicomTags"]["Modality"]
+        if modality != "MR":
+            found[modality] = found.get(modality, 0) + len(series["Instances"])
+    return found
+
+
+class Clinic:
+    """What the web does at the broker, for tests of the lab alone: ask, and read the replies."""
+
+    def __init__(self, broker: TestBroker) -> None:
+        self._broker = broker
+
+    @contextmanager
+    def _channel(self, user: str = "web") -> Iterator[Any]:
+        connection = pika.BlockingConnection(pika.URLParameters(self._broker.url(user)))
+        try:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            yield channel
+        finally:
+            if connection.is_open:
+                connection.close()
+
+    def ask(self, request: InferenceRequested) -> None:
+        wire = codec.encode(request, app_id="test", user_id="web")
+        self.send_raw(wire.body, request.routing_key, type_=wire.type)
+
+    def send_raw(self, body: bytes, routing_key: str, *, type_: str) -> None:
+        properties = pika.BasicProperties(
+            content_type="application/json", delivery_mode=2, type=type_, user_id="web"
+        )
+        with self._channel() as channel:
+            channel.basic_publish(topology.REQUESTS, routing_key, body, properties, mandatory=True)
+
+    def replies(
+        self, until: Callable[[list[Message]], bool], timeout: float = 60.0
+    ) -> list[Message]:
+        """Take replies from the queue until the condition holds for all taken so far."""
+        taken: list[Message] = []
+        with self._channel() as channel:
+
+            def look() -> bool:
+                method, properties, body = channel.basic_get(topology.REPLIES_QUEUE)
+                if method is not None:
+                    taken.append(codec.decode(body, type_=properties.type))
+                    channel.basic_ack(method.delivery_tag)
+                return until(taken)
+
+            wait_until(look, "see the expected replies", timeout)
+        return taken
+
+    def dead(self, timeout: float = 30.0) -> tuple[bytes, dict[str, Any]]:
+        """Take one dead letter: body and headers."""
+        found: list[tuple[bytes, dict[str, Any]]] = []
+        with self._channel() as channel:
+
+            def look() -> bool:
+                method, properties, body = channel.basic_get(topology.DEAD_QUEUE)
+                if method is not None:
+                    found.append((body, properties.headers or {}))
+                    channel.basic_ack(method.delivery_tag)
+                return bool(found)
+
+            wait_until(look, "find a dead letter", timeout)
+        return found[0]
+
+    def queue(self, name: str) -> tuple[int, int]:
+        """(messages, of them unacknowledged) as rabbitmqctl sees them."""
+        return self._queues()[name]
+
+    def total(self) -> int:
+        """Messages in all queues but the hints' one: ready, unacknowledged or held back."""
+        return sum(n for name, (n, _) in self._queues().items() if name != topology.PROGRESS_QUEUE)
+
+    def _queues(self) -> dict[str, tuple[int, int]]:
+        rows = self._broker.node.ctl(
+            "-q", "-p", topology.VHOST, "list_queues", "name", "messages", "messages_unacknowledged"
+        )
+        cells = [row.split() for row in rows.splitlines()]
+        return {c[0]: (int(c[1]), int(c[2])) for c in cells if c[1:2] and c[1].isdecimal()}
+
+    def wait_for_heartbeats(self, lab: str, seconds: float) -> None:
+        """Watch the lab's connections for this long; fails when one of them is closed."""
+        deadline = time.monotonic() + seconds
+
+        def connections() -> str:
+            return self._broker.node.ctl("-q", "list_connections", "user", "pid", "timeout")
+
+        before = {row for row in connections().splitlines() if row.startswith(lab)}
+        assert len(before) == 2, "the lab has a consuming and a publishing connection"
+        wait_until(lambda: time.monotonic() > deadline, "let the time pass", seconds + 5)
+        after = {row for row in connections().splitlines() if row.startswith(lab)}
+        assert before == after
+
+    def forget(self) -> None:
+        """Empty the queues for the next test."""
+        for name, (messages, _) in self._queues().items():
+            if messages:
+                self._broker.node.ctl("-q", "-p", topology.VHOST, "purge_queue", name)

@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from pydicom.uid import RLELossless, generate_uid
+
+from consumer.children import reader
+from consumer.children.slices import stored_values
+from consumer.errors import (
+    GeometryMismatch,
+    LabError,
+    SeriesChanged,
+    TooLarge,
+    UnreadableDicom,
+    UnsupportedImage,
+)
+from consumer.handover import DownloadIndex, VolumeHeader
+from consumer.memory import MemoryFile, open_array
+from tests.dicom_factory import AXIAL, SAGITTAL, Series, index, oblique, part10, place
+
+ORIENTATIONS = {"axial": AXIAL, "sagittal": SAGITTAL, "oblique": oblique()}
+
+
+def read(**phases: Series) -> tuple[VolumeHeader, np.ndarray]:
+    with MemoryFile() as files, MemoryFile() as target:
+        header = reader.read_phases(index(files, **phases), target.path)
+        return header, target.open_array(header.shape, np.float32).copy()
+
+
+def second_phase(of: Series, **changes: object) -> Series:
+    return Series(
+        **{
+            "orientation": of.orientation,
+            "study_uid": of.study_uid,
+            "frame_uid": of.frame_uid,
+            **changes,
+        }
+    )
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS.values(), ids=ORIENTATIONS)
+@pytest.mark.parametrize("order", ["as acquired", "reversed", "shuffled"])
+def test_each_voxel_is_where_its_own_slice_says(orientation, order):
+    series = Series(orientation=orientation)
+    by_uid = {ds.SOPInstanceUID: ds for ds in series.datasets}
+    if order == "reversed":
+        series.datasets.reverse()
+    if order == "shuffled":
+        series.datasets = [series.datasets[i] for i in (3, 0, 5, 1, 4, 2)]
+
+    header, volume = read(pre=series)
+
+    affine = np.array(header.affine_lps)
+    np.testing.assert_allclose(affine, series.affine(), atol=1e-5)
+    assert header.shape == (1, 6, 8, 10)
+    np.testing.assert_allclose(header.spacing, (2.5, 0.8, 0.6), atol=1e-6)
+    for number, uid in enumerate(header.sop_instance_uids):
+        ds = by_uid[uid]
+        np.testing.assert_array_equal(volume[0, number], ds.pixel_array)
+        along_row = np.array([float(v) for v in ds.ImageOrientationPatient[:3]])
+        along_column = np.array([float(v) for v in ds.ImageOrientationPatient[3:]])
+        corner = np.array([float(v) for v in ds.ImagePositionPatient])
+        # Row 7, column 2 by PS3.3 C.7.6.2.1.1, from the slice alone.
+        expected = corner + along_column * 0.8 * 7 + along_row * 0.6 * 2
+        np.testing.assert_allclose((affine @ (number, 7, 2, 1))[:3], expected, atol=1e-4)
+
+
+def test_phases_are_stacked_in_the_order_of_the_request_whatever_their_files_order():
+    pre = Series(time="101500")
+    post = second_phase(pre, pixels=pre.pixels + 1000, time="101630.5")
+    post.datasets.reverse()
+
+    header, volume = read(pre=pre, post1=post)
+
+    assert header.roles == ("pre", "post1")
+    assert header.acquisition_times == ("101500", "101630.5")
+    np.testing.assert_array_equal(volume[1] - volume[0], 1000.0)
+
+
+def test_rescale_is_applied_slice_by_slice():
+    series = Series()
+    for number, ds in enumerate(series.datasets):
+        ds.RescaleSlope, ds.RescaleIntercept = f"{0.5 + number}", "-3"
+
+    _, volume = read(pre=series)
+
+    for number in range(6):
+        expected = series.pixels[number] * (0.5 + number) - 3
+        np.testing.assert_allclose(volume[0, number], expected)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_plain_pixels_are_read_as_pydicom_reads_them(bits, signed):
+    random = np.random.default_rng(bits)
+    ds = Series().datasets[0]
+    # Bits above the stored ones hold noise.
+    ds.PixelData = random.integers(0, 2**16, (8, 10), dtype=np.uint16).astype("<u2").tobytes()
+    ds.BitsStored, ds.HighBit, ds.PixelRepresentation = bits, bits - 1, int(signed)
+
+    np.testing.assert_array_equal(stored_values(ds), ds.pixel_array)
+
+
+def test_compressed_pixels_are_decoded():
+    series = Series()
+    for ds in series.datasets:
+        ds.compress(RLELossless, generate_instance_uid=False)
+
+    _, volume = read(pre=series)
+
+    np.testing.assert_array_equal(volume[0], series.pixels)
+
+
+def test_one_series_of_several_phases_is_taken_apart_by_its_selector():
+    pre = Series()
+    post = Series(study_uid=pre.study_uid, frame_uid=pre.frame_uid, pixels=pre.pixels + 7)
+    for position, series in ((1, pre), (2, post)):
+        for ds in series.datasets:
+            ds.SeriesInstanceUID, ds.TemporalPositionIdentifier = pre.series_uid, position
+    mixed = [f for pair in zip(pre.files(), post.files(), strict=True) for f in pair]
+    with MemoryFile() as memory, MemoryFile() as target:
+        phases = tuple(
+            place(
+                memory,
+                mixed,
+                role,
+                pre.series_uid,
+                selector=("TemporalPositionIdentifier", value),
+            )
+            for role, value in (("pre", "1"), ("post1", "2"))
+        )
+        header = reader.read_phases(DownloadIndex(pre.study_uid, phases), target.path)
+        volume = target.open_array(header.shape, np.float32)
+
+        assert header.shape == (2, 6, 8, 10)
+        np.testing.assert_array_equal(volume[1] - volume[0], 7.0)
+
+
+def refused(kind: type[LabError], **phases: Series) -> str:
+    with pytest.raises(kind) as caught:
+        read(**phases)
+    assert caught.value.__cause__ is None
+    # What travels from the child is the sentence, and it says nothing about the patient.
+    detail = pickle.loads(pickle.dumps(caught.value)).detail  # noqa: S301 - our own bytes
+    assert detail == caught.value.detail
+    assert "Phantom" not in detail
+    assert "T-1" not in detail
+    return detail
+
+
+def test_a_missing_slice_is_named_with_its_distance():
+    series = Series()
+    del series.datasets[3]
+    assert "slices 3 and 4 of pre lie 5.00 mm apart, the others 2.50 mm" in refused(
+        GeometryMismatch, pre=series
+    )
+
+
+def test_a_doubled_slice_is_named():
+    series = Series()
+    series.datasets[4].ImagePositionPatient = series.datasets[3].ImagePositionPatient
+    assert "slices 4 and 5 of pre lie at the same position" in refused(GeometryMismatch, pre=series)
+
+
+def test_a_stack_that_leans_is_refused():
+    series = Series()
+    for number, ds in enumerate(series.datasets):
+        x, y, z = ds.ImagePositionPatient
+        ds.ImagePositionPatient = [x + number * 0.5, y, z]
+    assert "beside the stack" in refused(GeometryMismatch, pre=series)
+
+
+def test_one_slice_of_another_orientation_is_refused():
+    series = Series()
+    series.datasets[2].ImageOrientationPatient = list(SAGITTAL)
+    assert "orientation" in refused(GeometryMismatch, pre=series)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"frame_uid": generate_uid()}, "frames of reference"),
+        ({"origin": (-40.0, 12.5, 9.25)}, "2.00 mm away"),
+        ({"orientation": SAGITTAL}, "orientation"),
+        ({"slices": 5}, "number of slices"),
+        ({"spacing": (2.5, 0.8, 0.7)}, "spacing"),
+    ],
+)
+def test_phases_on_different_grids_are_refused(changes, said):
+    pre = Series()
+    assert said in refused(GeometryMismatch, pre=pre, post1=second_phase(pre, **changes))
+
+
+def test_another_number_of_instances_than_asked_for_is_a_changed_series():
+    series = Series()
+    with MemoryFile() as memory, MemoryFile() as target:
+        phase = place(memory, series.files(), "pre", series.series_uid, instance_count=7)
+        with pytest.raises(SeriesChanged, match="holds 6 instances, 7 were asked for"):
+            reader.read_phases(DownloadIndex(series.study_uid, (phase,)), target.path)
+
+
+def test_an_instance_of_another_series_is_a_changed_series():
+    series = Series()
+    series.datasets[2].SeriesInstanceUID = generate_uid()
+    assert "instance 3" in refused(SeriesChanged, pre=series)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("SOPClassUID", "1.2.840.10008.5.1.4.1.1.66.4"),
+        ("SOPClassUID", "1.2.840.10008.5.1.4.1.1.88.33"),
+        ("SOPClassUID", "1.2.840.10008.5.1.4.1.1.4.1"),
+        ("SOPClassUID", "1.2.840.10008.5.1.4.1.1.2"),
+        ("NumberOfFrames", 4),
+        ("SamplesPerPixel", 3),
+    ],
+)
+def test_what_is_no_single_frame_mr_image_is_unsupported(keyword, value):
+    series = Series()
+    setattr(series.datasets[1], keyword, value)
+    refused(UnsupportedImage, pre=series)
+
+
+@pytest.mark.parametrize(
+    "keyword", ["ImagePositionPatient", "PixelSpacing", "FrameOfReferenceUID", "PixelData"]
+)
+def test_a_slice_without_what_a_volume_needs_is_unreadable(keyword):
+    series = Series()
+    delattr(series.datasets[1], keyword)
+    assert "instance 2" in refused(UnreadableDicom, pre=series)
+
+
+@pytest.mark.parametrize("damage", [b"no DICOM at all", None])
+def test_a_damaged_file_is_unreadable(damage):
+    series = Series()
+    files = series.files()
+    files[3] = damage or files[3][:-50]
+    with MemoryFile() as memory, MemoryFile() as target:
+        phase = place(memory, files, "pre", series.series_uid)
+        with pytest.raises(UnreadableDicom):
+            reader.read_phases(DownloadIndex(series.study_uid, (phase,)), target.path)
+
+
+def test_an_error_quotes_no_value_of_a_damaged_element():
+    series = Series()
+    data = part10(series.datasets[0]).replace(b"-40\\12.5\\7.25", b"Phantom\\T-1  ")
+    assert b"Phantom\\T-1  " in data
+    with MemoryFile() as memory, MemoryFile() as target:
+        phase = place(memory, [data, *series.files()[1:]], "pre", series.series_uid)
+        with pytest.raises(UnreadableDicom) as caught:
+            reader.read_phases(DownloadIndex(series.study_uid, (phase,)), target.path)
+    assert "Phantom" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_a_volume_over_the_limit_is_refused_before_memory_is_taken():
+    series = Series()
+    with MemoryFile() as memory, MemoryFile() as target:
+        source = index(memory, pre=series)
+        with pytest.raises(TooLarge):
+            reader.read_phases(source, target.path, limit_bytes=1919)
+        assert target.size == 0
+        assert reader.read_phases(source, target.path, limit_bytes=1920).shape == (1, 6, 8, 10)
+
+
+def test_a_spawned_child_reads_into_memory_of_its_parent():
+    series = Series()
+    with MemoryFile() as files, MemoryFile() as target:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            header = pool.apply(reader.read_phases, (index(files, pre=series), target.path))
+        np.testing.assert_array_equal(
+            open_array(target.path, header.shape, np.float32)[0], series.pixels
+        )
+
+
+def test_closed_memory_can_no_longer_be_opened():
+    with MemoryFile() as memory:
+        memory.write(b"12345678")
+        path = memory.path
+        assert open_array(path, (8,), np.uint8)[0] == ord("1")
+    memory.close()
+    with pytest.raises(FileNotFoundError):
+        open_array(path, (8,), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("module", "banned"),
+    [
+        ("consumer.children.reader", ("torch", "monai", "pydicom", "highdicom")),
+        ("consumer.children.reader:start", ("torch", "monai")),
+        ("consumer.orthanc", ("torch", "pydicom", "highdicom")),
+    ],
+)
+def test_a_module_brings_no_library_into_a_process_that_must_not_have_it(module, banned):
+    name, _, function = module.partition(":")
+    code = f"import sys, {name}\n"
+    code += f"{name}.{function}()\n" if function else ""
+    code += f"print([m for m in {banned!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

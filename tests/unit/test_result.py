@@ -1,0 +1,427 @@
+from __future__ import annotations
+
+import subprocess
+import traceback
+from dataclasses import replace
+from io import BytesIO
+
+import numpy as np
+import pytest
+from pydicom import DataElement, Dataset, config, dcmread
+from pydicom.datadict import dictionary_VR
+from pydicom.uid import generate_uid
+
+from consumer.children import reader
+from consumer.errors import ModelUnavailable, UnreadableDicom, UploadRejected
+from consumer.handover import DownloadIndex, Figures, PackagedPrimary, ResultSpec
+from consumer.memory import MemoryFile
+from consumer.result.figures import figures, longest_diameter_mm
+from consumer.result.origin import description
+from tests.dicom_factory import AXIAL, SAGITTAL, Series, index, oblique, part10, place, spec
+
+ORIENTATIONS = {"axial": AXIAL, "sagittal": SAGITTAL, "oblique": oblique()}
+
+
+class Case:
+    """Phases in memory, and what the reader makes of a mask on them."""
+
+    def __init__(self, memory: MemoryFile, **phases: Series) -> None:
+        self.phases = phases
+        self.source: DownloadIndex = index(memory, **phases)
+        self.spec: ResultSpec = spec()
+
+    def package(self, mask: np.ndarray) -> PackagedPrimary:
+        with MemoryFile() as memory:
+            memory.write(np.ascontiguousarray(mask, dtype=np.uint8).tobytes())
+            return reader.package(self.source, memory.path, mask.shape, self.spec)
+
+    def measure(self, primary: bytes) -> tuple[Figures, bytes | None]:
+        return reader.measure_stored(primary, self.source, self.spec)
+
+
+@pytest.fixture
+def memory():
+    with MemoryFile() as file:
+        yield file
+
+
+def four_phases(**changes: object) -> dict[str, Series]:
+    pre = Series(**changes)
+    later = {"study_uid": pre.study_uid, "frame_uid": pre.frame_uid, **changes}
+    return {"pre": pre, **{role: Series(**later) for role in ("post1", "post2", "last")}}
+
+
+def blob(shape: tuple[int, int, int] = (6, 8, 10)) -> np.ndarray:
+    mask = np.zeros(shape, np.uint8)
+    mask[2:4, 3:6, 4:9] = 1
+    mask[3, 6, 4] = 1
+    return mask
+
+
+def unchecked(ds: Dataset) -> bytes:
+    """As a scanner writes it that does not keep to the standard."""
+    mode, config.settings.writing_validation_mode = (
+        config.settings.writing_validation_mode,
+        config.IGNORE,
+    )
+    try:
+        return part10(ds)
+    finally:
+        config.settings.writing_validation_mode = mode
+
+
+def parsed(data: bytes) -> Dataset:
+    return dcmread(BytesIO(data))
+
+
+def marked_points(seg: Dataset) -> np.ndarray:
+    """LPS mm of every marked voxel, from the SEG's own attributes alone, sorted."""
+    shared = seg.SharedFunctionalGroupsSequence[0]
+    axes = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, float)
+    down, across = map(float, shared.PixelMeasuresSequence[0].PixelSpacing)
+    points = []
+    frames = seg.pixel_array.reshape(-1, seg.Rows, seg.Columns)
+    for item, frame in zip(seg.PerFrameFunctionalGroupsSequence, frames, strict=True):
+        corner = np.array(item.PlanePositionSequence[0].ImagePositionPatient, float)
+        for row, column in np.argwhere(frame):
+            points.append(corner + axes[3:] * down * row + axes[:3] * across * column)
+    return np.array(sorted(np.round(points, 3).tolist()))
+
+
+def dicom_errors(data: bytes, tmp_path) -> list[str]:
+    file = tmp_path / "object.dcm"
+    file.write_bytes(data)
+    done = subprocess.run(["dciodvfy", str(file)], capture_output=True, text=True, check=False)
+    lines = (done.stdout + done.stderr).splitlines()
+    assert any(line in {"Segmentation", "ComprehensiveSR"} for line in lines), lines
+    return [line for line in lines if line.startswith("Error")]
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS.values(), ids=ORIENTATIONS)
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reversed"])
+def test_the_stored_mask_lies_on_the_anatomy(memory, orientation, reverse):
+    series = Series(orientation=orientation)
+    if reverse:
+        series.datasets.reverse()
+    mask = blob()
+
+    seg = parsed(Case(memory, pre=series).package(mask).dicom_bytes)
+
+    indices = np.argwhere(mask)
+    expected = (series.affine() @ np.c_[indices, np.ones(len(indices))].T).T[:, :3]
+    expected = np.array(sorted(np.round(expected, 3).tolist()))
+    np.testing.assert_allclose(marked_points(seg), expected, atol=2e-3)
+
+
+def test_the_segmentation_refers_to_the_first_series_only(memory):
+    phases = four_phases()
+    case = Case(memory, **phases)
+    made = case.package(blob())
+    seg, first = parsed(made.dicom_bytes), phases["pre"]
+
+    assert (made.kind, seg.Modality, seg.SegmentationType) == ("seg", "SEG", "BINARY")
+    assert [s.SeriesInstanceUID for s in seg.ReferencedSeriesSequence] == [first.series_uid]
+    named = {
+        image.ReferencedSOPInstanceUID
+        for frame in seg.PerFrameFunctionalGroupsSequence
+        for derivation in frame.DerivationImageSequence
+        for image in derivation.SourceImageSequence
+    }
+    assert named == {first.datasets[2].SOPInstanceUID, first.datasets[3].SOPInstanceUID}
+    assert seg.NumberOfFrames == 2
+    assert seg.StudyInstanceUID == first.study_uid
+    assert seg.FrameOfReferenceUID == first.frame_uid
+    assert seg.SeriesInstanceUID == made.series_uid == case.spec.primary_series_uid
+    assert seg.SOPInstanceUID == made.sop_instance_uid == case.spec.primary_instance_uid
+    assert seg.SeriesNumber >= 900
+    assert seg.PatientID == "T-1"
+
+
+def test_the_segmentation_names_model_hash_and_notice(memory):
+    case = Case(memory, pre=Series())
+    seg = parsed(case.package(blob()).dicom_bytes)
+    segment = seg.SegmentSequence[0]
+    algorithm = segment.SegmentationAlgorithmIdentificationSequence[0]
+
+    assert case.spec.notice in seg.ContentDescription
+    assert case.spec.notice in seg.SeriesDescription
+    assert seg.SeriesDescription.startswith("breast")
+    assert algorithm.AlgorithmName == case.spec.model_name
+    assert algorithm.AlgorithmVersion == case.spec.model_version
+    assert case.spec.model_sha256 in algorithm.AlgorithmParameters
+    assert algorithm.AlgorithmFamilyCodeSequence[0].CodeValue == "123110"
+    assert segment.SegmentedPropertyCategoryCodeSequence[0].CodeValue == "49755003"
+    assert segment.SegmentedPropertyTypeCodeSequence[0].CodeValue == "108369006"
+    assert segment.AnatomicRegionSequence[0].CodeValue == "76752008"
+
+
+@pytest.mark.parametrize("model", ["m", "breast-dce-phantom", "m" * 63])
+@pytest.mark.parametrize(
+    "notice",
+    [
+        "Short",
+        "Trained on simulated phantoms, not for clinical use",
+        "임상용 아님",
+        "n" * 64,
+        "가" * 99,
+    ],
+)
+def test_a_description_fits_64_characters_and_keeps_the_notice_whole_if_it_can(model, notice):
+    text = description(spec(model_name=model, notice=notice))
+    assert len(text.encode()) <= 64
+    assert notice in text or len(notice.encode()) > 64
+
+
+def test_the_measurement_report_tells_the_figures_of_the_stored_segmentation(memory):
+    phases = four_phases()
+    case = Case(memory, **phases)
+    result, data = case.measure(case.package(blob()).dicom_bytes)
+    assert data is not None
+    report = parsed(data)
+    numbers = {
+        item.ConceptNameCodeSequence[0].CodeValue: (
+            float(item.MeasuredValueSequence[0].NumericValue),
+            item.MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0].CodeValue,
+        )
+        for group in report.ContentSequence[-1].ContentSequence
+        for item in group.ContentSequence
+        if item.ValueType == "NUM"
+    }
+
+    # 31 voxels of 2.5 x 0.8 x 0.6 mm; the slice thickness of 5 mm plays no part.
+    assert result.volume_voxels == 31
+    assert result.volume_ml == pytest.approx(31 * 2.5 * 0.8 * 0.6 / 1000, rel=1e-6)
+    assert (result.slices, result.slices_with_tumor) == (6, 2)
+    assert numbers["118565006"] == (pytest.approx(result.volume_ml, abs=1e-4), "mL")
+    assert numbers["L0JK"] == (pytest.approx(result.longest_diameter_mm, abs=0.01), "mm")
+    assert report.VerificationFlag == "UNVERIFIED"
+    assert report.SOPInstanceUID == case.spec.report_instance_uid
+    assert report.SeriesInstanceUID == case.spec.report_series_uid
+    assert report.SeriesNumber >= 900
+    evidence = report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+    assert {item.SeriesInstanceUID for item in evidence} == {
+        case.spec.primary_series_uid,
+        *(series.series_uid for series in phases.values()),
+    }
+    assert case.spec.model_sha256 in report.to_json()
+
+
+def test_an_empty_mask_becomes_a_report_that_nothing_was_found(memory):
+    case = Case(memory, **four_phases())
+    made = case.package(np.zeros((6, 8, 10), np.uint8))
+    report = parsed(made.dicom_bytes)
+
+    assert made.kind == "sr"
+    assert report.Modality == "SR"
+    assert report.SOPInstanceUID == case.spec.primary_instance_uid
+    assert "272519000" in report.to_json()
+    assert case.spec.notice in report.to_json()
+    assert case.measure(made.dicom_bytes) == (Figures(False, 0, 0.0, 0.0, 6, 0), None)
+
+
+@pytest.mark.parametrize("bare", [False, True], ids=["complete", "de-identified"])
+def test_dciodvfy_finds_no_error_in_what_is_stored(memory, tmp_path, bare):
+    phases = four_phases(orientation=oblique())
+    for series in phases.values():
+        for ds in series.datasets:
+            if bare:
+                for keyword in (
+                    "AccessionNumber",
+                    "StudyID",
+                    "PatientSex",
+                    "PatientBirthDate",
+                    "ReferringPhysicianName",
+                    "SliceThickness",
+                ):
+                    delattr(ds, keyword)
+    case = Case(memory, **phases)
+    seg = case.package(blob()).dicom_bytes
+    report = case.measure(seg)[1]
+    nothing = case.package(np.zeros((6, 8, 10), np.uint8)).dicom_bytes
+
+    assert report is not None
+    for data in (seg, report, nothing):
+        assert dicom_errors(data, tmp_path) == []
+
+
+def test_a_korean_name_and_notice_survive_any_character_set_of_the_source(memory, tmp_path):
+    series = Series()
+    for ds in series.datasets:
+        ds.SpecificCharacterSet = ["", "ISO 2022 IR 149"]
+        ds.PatientName = "Hong^Gildong=洪^吉洞=홍^길동"
+    case = Case(memory, pre=series)
+    case.spec = replace(case.spec, notice="모의 영상으로 학습함, 임상용 아님")
+    seg = case.package(blob()).dicom_bytes
+    report = case.measure(seg)[1]
+
+    assert report is not None
+    for data in (seg, report):
+        assert str(parsed(data).PatientName) == "Hong^Gildong=洪^吉洞=홍^길동"
+        assert case.spec.notice in parsed(data).SeriesDescription
+        assert dicom_errors(data, tmp_path) == []
+
+
+def with_odd_value(memory: MemoryFile, keyword: str, value: str) -> Case:
+    series = Series()
+    for ds in series.datasets:
+        ds[keyword] = DataElement(keyword, dictionary_VR(keyword), value, config.IGNORE)
+    case = Case(memory, pre=Series())
+    phase = place(memory, [unchecked(ds) for ds in series.datasets], "pre", series.series_uid)
+    case.source = DownloadIndex(series.study_uid, (phase,))
+    return case
+
+
+@pytest.mark.parametrize("keyword", ["PatientBirthDate", "StudyDate", "StudyTime"])
+def test_a_date_that_is_none_is_left_out_and_stops_no_result(memory, keyword):
+    case = with_odd_value(memory, keyword, "Phantom")
+    seg = case.package(blob()).dicom_bytes
+    assert not parsed(seg)[keyword].value
+    assert case.measure(seg)[1] is not None
+
+
+def test_a_value_that_highdicom_refuses_is_not_quoted(memory):
+    case = with_odd_value(memory, "PatientSex", "Phantom")
+    with pytest.raises(UnreadableDicom) as caught:
+        case.package(blob())
+    assert "Phantom" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_two_labels_become_two_segments_and_are_measured_together(memory, tmp_path):
+    case = Case(memory, pre=Series())
+    case.spec = replace(case.spec, labels=("mass", "non-mass"))
+    mask = blob()
+    mask[0, 0, 0:2] = 2
+    seg = case.package(mask).dicom_bytes
+
+    assert [s.SegmentLabel for s in parsed(seg).SegmentSequence] == ["mass", "non-mass"]
+    assert case.measure(seg)[0].volume_voxels == 33
+    assert dicom_errors(seg, tmp_path) == []
+
+
+def test_a_mask_that_does_not_fit_is_the_models_fault(memory):
+    case = Case(memory, pre=Series())
+    with pytest.raises(ModelUnavailable, match="shape"):
+        case.package(blob((6, 10, 10)))
+    with pytest.raises(ModelUnavailable, match="value 2"):
+        case.package(blob() * 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"SOPInstanceUID": generate_uid()},
+        {"SeriesInstanceUID": generate_uid()},
+        {"StudyInstanceUID": generate_uid()},
+        {"FrameOfReferenceUID": generate_uid()},
+        {"Modality": "MR"},
+        {"SharedFunctionalGroupsSequence": []},
+        {"NumberOfFrames": 1},
+    ],
+)
+def test_a_foreign_object_under_our_uid_is_not_measured(memory, change):
+    case = Case(memory, pre=Series())
+    seg = parsed(case.package(blob()).dicom_bytes)
+    for keyword, value in change.items():
+        setattr(seg, keyword, value)
+        if keyword == "SOPInstanceUID":
+            seg.file_meta.MediaStorageSOPInstanceUID = value
+    with pytest.raises(UploadRejected):
+        case.measure(part10(seg))
+
+
+def test_what_is_no_dicom_under_our_uid_is_not_measured(memory):
+    with pytest.raises(UploadRejected):
+        Case(memory, pre=Series()).measure(b"something else")
+
+
+def ellipsoid(radii_mm: tuple[float, float, float], series: Series) -> np.ndarray:
+    """Mask of an ellipsoid whose axes are turned against patient and grid alike."""
+    a, b = np.deg2rad(35), np.deg2rad(50)
+    turn = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]]) @ np.array(
+        [[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]]
+    )
+    shape = (series.slices, series.rows, series.columns)
+    indices = np.stack(np.indices(shape)).reshape(3, -1)
+    points = (series.affine() @ np.vstack([indices, np.ones(indices.shape[1])]))[:3]
+    centre = (series.affine() @ [*(np.array(shape) / 2), 1])[:3]
+    along = turn.T @ (points - centre[:, None]) / np.array(radii_mm)[:, None]
+    return ((along**2).sum(axis=0) <= 1).reshape(shape).astype(np.uint8)
+
+
+@pytest.mark.parametrize("radii", [(9.0, 9.0, 9.0), (14.0, 7.0, 5.0), (5.0, 6.0, 12.0)])
+def test_volume_and_diameter_of_an_ellipsoid_agree_with_its_formula(memory, radii):
+    series = Series(slices=20, rows=48, columns=64, orientation=oblique(), spacing=(2.0, 0.9, 0.7))
+    case = Case(memory, pre=series)
+
+    result, _ = case.measure(case.package(ellipsoid(radii, series)).dicom_bytes)
+
+    volume = 4 / 3 * np.pi * np.prod(radii) / 1000
+    assert result.volume_ml == pytest.approx(volume, rel=0.03)
+    # Within one voxel: the diagonal of 2.0 x 0.9 x 0.7 mm.
+    assert result.longest_diameter_mm == pytest.approx(2 * max(radii), abs=2.3)
+
+
+@pytest.mark.parametrize("written", ["0.5", "5", "0", ""])
+def test_a_scanners_spacing_between_slices_is_not_believed(memory, written):
+    series = Series()
+    for ds in series.datasets:
+        ds.SpacingBetweenSlices = written
+    case = Case(memory, pre=series)
+    mask = blob()
+    mask[5, 0, 0] = 1
+    data = case.package(mask).dicom_bytes
+
+    shared = parsed(data).SharedFunctionalGroupsSequence[0]
+    assert float(shared.PixelMeasuresSequence[0].SpacingBetweenSlices) == pytest.approx(2.5)
+    result, _ = case.measure(data)
+    assert result.volume_ml == pytest.approx(32 * 2.5 * 0.8 * 0.6 / 1000)
+    assert result.slices_with_tumor == 3
+
+
+def test_orientations_that_differ_in_the_last_digit_are_one_orientation(memory):
+    series = Series(orientation=oblique())
+    for number, ds in enumerate(series.datasets):
+        ds.ImageOrientationPatient = [f"{v + number * 1e-7:.8f}" for v in series.orientation]
+    case = Case(memory, pre=series)
+    assert case.measure(case.package(blob()).dicom_bytes)[0].volume_voxels == 31
+
+
+def test_one_voxel_is_as_long_as_its_longest_edge():
+    mask = np.zeros((3, 3, 3), bool)
+    mask[1, 1, 1] = True
+    assert longest_diameter_mm(mask, (2.5, 0.8, 0.6)) == pytest.approx(2.5)
+
+
+def test_a_row_of_voxels_is_as_long_as_the_row():
+    mask = np.zeros((1, 1, 12), bool)
+    mask[0, 0, 1:11] = True
+    assert longest_diameter_mm(mask, (2.0, 0.9, 0.7)) == pytest.approx(7.0)
+
+
+def test_two_foci_are_not_one_long_tumour_but_add_their_volumes():
+    mask = np.zeros((4, 4, 40), bool)
+    mask[1, 1, 0:3] = True
+    mask[1, 1, 35:40] = True
+    result = figures(mask, (1.0, 1.0, 1.0), 9)
+    assert result.longest_diameter_mm == pytest.approx(5.0)
+    assert (result.volume_voxels, result.slices, result.slices_with_tumor) == (8, 9, 1)
+
+
+def test_the_diameter_is_the_greatest_distance_of_all_mesh_vertices():
+    mask = np.random.default_rng(3).random((6, 7, 8)) < 0.5
+    mask[2:4] = True  # one lesion
+    spacing = np.array((2.0, 0.9, 0.7))
+    padded = np.pad(mask, 1)
+    vertices = np.array(
+        [
+            (at + np.eye(3)[axis] / 2) * spacing
+            for axis in range(3)
+            for at in np.argwhere(np.diff(padded.astype(int), axis=axis))
+        ]
+    )
+    brute = max(np.linalg.norm(vertices - v, axis=1).max() for v in vertices)
+    assert longest_diameter_mm(mask, tuple(spacing)) == pytest.approx(brute)
+
+
+def test_nothing_has_no_diameter():
+    assert longest_diameter_mm(np.zeros((2, 2, 2), bool), (1.0, 1.0, 1.0)) == 0.0
