@@ -75,14 +75,14 @@ class Child:
         the child killed; `WorkerCrashed` when the child died.
         """
         try:
-            future = self._running_pool().submit(function, timeout, *args, **kwargs)
-            return future.result()
+            result: T = self._running_pool().submit(function, timeout, *args, **kwargs).result()
         except FutureTimeout:
             raise self._on_timeout(timeout) from None
         except ProcessExpired as exc:
             raise WorkerCrashed(f"the {self.name} process ended with code {exc.exitcode}") from None
         except (BrokenProcessPool, RuntimeError) as exc:
             raise WorkerCrashed(f"the {self.name} process could not be used") from exc
+        return result
 
     def stop(self) -> None:
         """Kill the child and wait until it is gone."""

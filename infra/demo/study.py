@@ -37,17 +37,17 @@ def ensure_stored(
             return known
         say("simulating a four-phase breast study")
         written = write_study(simulate(seed, grid=grid), home)
-        say(f"storing it: {len(written.paths)} instances")
-        for path in written.paths:
-            client.post("/instances", content=Path(path).read_bytes()).raise_for_status()
+        say(f"storing it: {len(written.files)} instances")
+        for path in written.files:
+            client.post("/instances", content=path.read_bytes()).raise_for_status()
             # The archive has it now; the disk need not.
-            Path(path).unlink()
+            path.unlink()
         known = {
             "study_uid": written.study_instance_uid,
             "series_uids": list(written.series_instance_uids),
             "study_id": _id_of(client, written.study_instance_uid, "Study"),
             "series_ids": [_id_of(client, u, "Series") for u in written.series_instance_uids],
-            "truth": str(written.truth_path),
+            "truth": str(written.truth),
         }
     note.write_text(json.dumps(known, indent=2), encoding="utf-8")
     return known

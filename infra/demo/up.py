@@ -14,8 +14,8 @@ from infra.local.ports import PortTaken
 from infra.local.process import Service, ServiceFailed
 from infra.local.settings import VAR, SettingsError
 
-#: Seed of the study that the demo stores: a plain phantom with tumours, not used in training.
-DEMO_SEED = 9001
+#: Seed of the study that the demo stores: a plain phantom with a tumour, not used in training.
+DEMO_SEED = 15
 
 #: Seconds between two looks at the processes.
 _LOOK_SECONDS = 1.0

@@ -17,6 +17,9 @@ from consumer.handover import DownloadIndex, Figures, PackagedPrimary, ResultSpe
 from consumer.memory import MemoryFile
 from consumer.result.figures import figures, longest_diameter_mm
 from consumer.result.origin import description
+from infra.phantom.dicom import write_study
+from infra.phantom.grid import Grid
+from infra.phantom.study import simulate
 from tests.dicom_factory import AXIAL, SAGITTAL, Series, index, oblique, part10, place, spec
 
 ORIENTATIONS = {"axial": AXIAL, "sagittal": SAGITTAL, "oblique": oblique()}
@@ -425,3 +428,35 @@ def test_the_diameter_is_the_greatest_distance_of_all_mesh_vertices():
 
 def test_nothing_has_no_diameter():
     assert longest_diameter_mm(np.zeros((2, 2, 2), bool), (1.0, 1.0, 1.0)) == 0.0
+
+
+def test_a_simulated_study_is_read_marked_and_measured_where_its_truth_says(memory, tmp_path):
+    study = simulate(seed=5, grid=Grid(slices=40, matrix=96), tumours=1)
+    written = write_study(study, tmp_path)
+    by_series: dict[str, list[bytes]] = {}
+    for path in written.files:
+        data = path.read_bytes()
+        uid = dcmread(path, stop_before_pixels=True).SeriesInstanceUID
+        by_series.setdefault(uid, []).append(data)
+    roles = zip(("pre", "post1", "post2", "last"), written.series_instance_uids, strict=True)
+    phases = tuple(place(memory, by_series[uid], role, uid) for role, uid in roles)
+    source, about = DownloadIndex(written.study_instance_uid, phases), spec()
+
+    with MemoryFile() as volume, MemoryFile() as mask:
+        header = reader.read_phases(source, volume.path)
+        read = volume.open_array(header.shape, np.float32).copy()
+        mask.write(study.truth.astype(np.uint8).tobytes())
+        primary = reader.package(source, mask.path, study.truth.shape, about)
+    result, report = reader.measure_stored(primary.dicom_bytes, source, about)
+
+    np.testing.assert_allclose(read, study.phases, atol=0.51)
+    # The phantom's affine is RAS+: x and y turn their sign.
+    to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
+    np.testing.assert_allclose(to_ras @ np.array(header.affine_lps), study.affine, atol=1e-3)
+    assert result.volume_voxels == int(study.truth.sum())
+    voxel_ml = abs(np.linalg.det(study.affine[:3, :3])) / 1000
+    assert result.volume_ml == pytest.approx(study.truth.sum() * voxel_ml, rel=1e-4)
+    assert result.slices_with_tumor == int(study.truth.any(axis=(1, 2)).sum())
+    assert report is not None
+    for data in (primary.dicom_bytes, report):
+        assert dicom_errors(data, tmp_path) == []

@@ -1,0 +1,189 @@
+"""Trains the network of the bundle `breast_dce_phantom` on simulated studies.
+
+    python -m infra.phantom.train
+
+Network and preprocessing come out of the bundle's own inference.json, so that what is trained
+is what runs. Only the seeds of `splits.TRAIN` are seen.
+"""
+
+import argparse
+import time
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+from monai.data import DataLoader, Dataset, MetaTensor
+from monai.losses import DiceCELoss
+from monai.transforms import (
+    Compose,
+    EnsureTyped,
+    RandCropByPosNegLabeld,
+    RandFlipd,
+    RandScaleIntensityd,
+    SelectItemsd,
+)
+from monai.utils import set_determinism
+from numpy.typing import NDArray
+
+from infra.phantom.splits import Case, train_cases
+
+BUNDLE: Final = Path(__file__).parents[2] / "consumer/bundles/breast_dce_phantom"
+#: Training patches in voxels of the network's grid, 1.25 x 1.25 x 2 mm: 80 x 80 x 64 mm.
+PATCH: Final = (64, 64, 32)
+#: Patches for each step, and how many of each study that is read.
+BATCH: Final = (4, 1)
+#: Voxels outside any tumour are drawn above this normalised signal: not from air.
+TISSUE: Final = 0.25
+#: Logit that the untrained network starts from: 2 % of the voxels of a patch.
+PRIOR_LOGIT: Final = -4.0
+SEED: Final = 20
+
+
+def parse_bundle() -> ConfigParser:
+    """Read the bundle's inference.json, ready to instantiate its parts."""
+    parser = ConfigParser()
+    parser.read_config(str(BUNDLE / "configs/inference.json"))
+    parser["bundle_root"] = str(BUNDLE)
+    parser.parse()
+    return parser
+
+
+def prepare(case: Case, folder: Path) -> Path:
+    """Simulate a study and keep it on the network's grid in a folder of its own.
+
+    image.npy is float16 (4, x, y, z), label.npy uint8 (1, x, y, z); tumour.npy and tissue.npy
+    are the flat indices of voxels that a patch may be centred on.
+    """
+    path = folder / f"{case.seed}-{case.preset}-{case.tumours}-{case.grid.slices}"
+    if path.exists():
+        return path
+    torch.set_num_threads(1)
+    study = case.simulate()
+    preprocessing = parse_bundle().get_parsed_content("preprocessing")
+    image = preprocessing({"image": MetaTensor(study.phases, affine=study.affine)})["image"]
+    # The same resampling brings the truth along; its last steps are for intensities only.
+    spatial = Compose(preprocessing.transforms[:3])
+    label = spatial(
+        {"image": MetaTensor(study.truth[None].astype(np.float32), affine=study.affine)}
+    )["image"]
+    store(path, image.numpy().astype(np.float16), (label.numpy() >= 0.5).astype(np.uint8))
+    return path
+
+
+def store(path: Path, image: NDArray[np.float16], label: NDArray[np.uint8]) -> None:
+    """Write the four files of a prepared study; the folder appears when it is complete."""
+    partial = path.with_suffix(".part")
+    partial.mkdir(exist_ok=True)
+    tissue = np.flatnonzero((image.max(axis=0) > TISSUE) & (label[0] == 0))
+    np.save(partial / "image.npy", image)
+    np.save(partial / "label.npy", label)
+    np.save(partial / "tumour.npy", np.flatnonzero(label[0]))
+    np.save(partial / "tissue.npy", tissue[::17])
+    partial.rename(path)
+
+
+def load_prepared(path: Path) -> dict[str, torch.Tensor]:
+    """Open what `prepare` wrote; the image is mapped, as a patch needs little of it."""
+    names = ("image", "label", "tumour", "tissue")
+    return {n: torch.from_numpy(np.load(path / f"{n}.npy", mmap_mode="c")) for n in names}
+
+
+def patches(paths: list[Path], steps: int) -> Iterator[dict[str, Any]]:
+    """Yield `steps` batches of augmented patches."""
+    studies, crops = BATCH
+    transform = Compose(
+        [
+            load_prepared,
+            RandCropByPosNegLabeld(
+                keys=["image", "label"],
+                label_key="label",
+                spatial_size=PATCH,
+                pos=2,
+                neg=1,
+                num_samples=crops,
+                fg_indices_key="tumour",
+                bg_indices_key="tissue",
+            ),
+            SelectItemsd(keys=["image", "label"]),
+            EnsureTyped(keys=["image", "label"], dtype=torch.float32, track_meta=False),
+            # Left and right breasts are alike; turning upside down is no longer anatomy.
+            RandFlipd(keys=["image", "label"], prob=0.5, spatial_axis=0),
+            RandScaleIntensityd(keys="image", factors=0.15, prob=0.5),
+        ]
+    )
+    dataset = Dataset(paths, transform=transform)
+    loader = DataLoader(dataset, batch_size=studies, shuffle=True, drop_last=True)
+    done = 0
+    while True:
+        for batch in loader:
+            if done == steps:
+                return
+            done += 1
+            yield batch
+
+
+def fit(network: torch.nn.Module, paths: list[Path], minutes: float, steps: int) -> None:
+    """Train in place for `steps`, or until `minutes` are over."""
+    criterion = DiceCELoss(sigmoid=True, batch=True, lambda_ce=1.0)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=5e-3, total_steps=steps, pct_start=0.1
+    )
+    # Hardly any voxel is tumour: starting from that saves the first hundreds of steps.
+    *_, (last, bias) = network.named_parameters()
+    if not last.endswith("bias"):
+        raise ValueError(f"the network does not end with a bias but with {last}")
+    torch.nn.init.constant_(bias, PRIOR_LOGIT)
+    network.train()
+    started, mean = time.monotonic(), 1.0
+    for step, batch in enumerate(patches(paths, steps)):
+        image = batch["image"].to(memory_format=torch.channels_last_3d)
+        loss = criterion(network(image), batch["label"])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        mean = 0.98 * mean + 0.02 * loss.item()
+        elapsed = (time.monotonic() - started) / 60
+        if step % 50 == 0:
+            print(f"step {step} loss {mean:.3f} after {elapsed:.1f} min", flush=True)
+        if elapsed > minutes:
+            print(f"stopped at step {step}: time is over")
+            return
+
+
+def main() -> None:
+    """Simulate, train, and write models/model.pt."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--cache", type=Path, default=Path("var/phantom-training"))
+    options.add_argument("--steps", type=int, default=1000)
+    options.add_argument("--minutes", type=float, default=20.0)
+    options.add_argument("--workers", type=int, default=2)
+    options.add_argument("--out", type=Path, default=BUNDLE / "models/model.pt")
+    given = options.parse_args()
+    # One study in eight is empty on purpose; its patches need no warning each.
+    warnings.filterwarnings("ignore", message="Num foregrounds 0")
+    given.cache.mkdir(parents=True, exist_ok=True)
+    cases = train_cases()
+    started = time.monotonic()
+    with ProcessPoolExecutor(given.workers, mp_context=get_context("spawn")) as pool:
+        paths = list(pool.map(prepare, cases, [given.cache] * len(cases)))
+    print(f"{len(paths)} studies ready after {(time.monotonic() - started) / 60:.1f} min")
+    set_determinism(SEED)
+    network = parse_bundle().get_parsed_content("network")
+    print(f"{sum(p.numel() for p in network.parameters())} parameters")
+    fit(network, paths, given.minutes, given.steps)
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    state = {name: value.contiguous() for name, value in network.state_dict().items()}
+    torch.save(state, given.out)
+    print(f"wrote {given.out}")
+
+
+if __name__ == "__main__":
+    main()

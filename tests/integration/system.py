@@ -1,0 +1,58 @@
+"""The whole system for tests: broker, archive, site and lab, with a bundle that can be held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from infra.demo.reader import Reader
+from infra.demo.stack import PAGE_USER, Ports, Stack
+from tests.integration.lab import HeldBundle, StoredStudy, store_small_study
+
+
+class System:
+    """A running stack, seen by a reader who is logged in."""
+
+    def __init__(self, stack: Stack, bundle: HeldBundle) -> None:
+        self.stack = stack
+        self.bundle = bundle
+
+    def reader(self) -> Reader:
+        return Reader(self.stack.url, PAGE_USER, self.stack.page_password)
+
+    def new_study(self) -> StoredStudy:
+        return store_small_study(self.stack.orthanc)
+
+    def lab_log(self) -> str:
+        return self.stack.consumer.log.read_text(encoding="utf-8")
+
+    def times(self, action: str, request_id: str) -> int:
+        """How often the lab's log names the action for the request."""
+        return sum(
+            f'"{action}"' in line and request_id in line for line in self.lab_log().splitlines()
+        )
+
+
+def series_by_role(study: StoredStudy) -> dict[str, str]:
+    return {item.role: item.series_id for item in study.inputs}
+
+
+def click(reader: Reader, study: StoredStudy, **more: Any) -> str:
+    """Press the button; returns the request id."""
+    request_id: str = reader.ask(study.study_id, series_by_role(study), **more)["request_id"]
+    return request_id
+
+
+@contextmanager
+def running_system(root: Path, **stack_arguments: Any) -> Iterator[System]:
+    """Start everything with the held bundle; stop everything at the end."""
+    root.mkdir(parents=True, exist_ok=True)
+    bundle = HeldBundle(root)
+    stack = Stack(root / "var", Ports.free(), model_path=bundle.path, **stack_arguments)
+    try:
+        stack.start(lambda _text: None)
+        yield System(stack, bundle)
+    finally:
+        stack.stop()

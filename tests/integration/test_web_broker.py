@@ -1,0 +1,287 @@
+"""Outbox, replies, hints and dead letters on a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID, uuid4
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from messages.events import InferenceFailed
+from messages.failures import FailureCode
+from messages.lab import LabHeartbeat, ModelDescriptor
+from tests.integration.nodes import TestBroker, running_rabbit
+from tests.integration.web_requests import (
+    LabSide,
+    a_run,
+    eventually,
+    lab_side,
+    place,
+    stored,
+    written_request,
+)
+from web.broker import relay, tasks
+from web.broker.connection import Needs, why_not
+from web.broker.tasks import BrokerTasks
+from web.inference.models import DeadLetter, InferenceRequest, Outbox, SeenEvent
+from web.inference.states import State
+from web.labs.models import Lab
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
+
+
+@asynccontextmanager
+async def running_tasks(broker: TestBroker) -> AsyncIterator[BrokerTasks]:
+    site = BrokerTasks([broker.url("web")])
+    site.start()
+    try:
+        yield site
+    finally:
+        await site.stop()
+
+
+@asynccontextmanager
+async def site_and_lab(broker: TestBroker) -> AsyncIterator[LabSide]:
+    async with lab_side(broker) as lab, running_tasks(broker):
+        yield lab
+
+
+async def in_state(request_id: UUID, state: State, seconds: float = 10.0) -> InferenceRequest:
+    async def reached() -> InferenceRequest | None:
+        row = await stored(request_id)
+        return row if row.state == state else None
+
+    row: InferenceRequest = await eventually(reached, f"state {state}", seconds)
+    return row
+
+
+async def test_a_committed_request_reaches_its_queue_once_and_is_then_published(
+    rabbit: TestBroker,
+) -> None:
+    async with site_and_lab(rabbit) as lab:
+        row = await written_request()
+        message = await lab.take()
+        published = await in_state(row.pk, State.PUBLISHED)
+
+        assert message.correlation_id == str(row.pk)
+        assert message.type == "inference.requested.v1"
+        assert message.delivery_mode == 2
+        assert message.user_id == "web"
+        assert message.headers["x-labrelay-attempt"] == 1
+        assert published.published_at is not None
+        assert published.version == 2
+        await asyncio.sleep(1.5)
+        assert await lab.waiting("mri.requests.lab") == 0
+
+
+async def test_a_request_that_is_written_while_no_relay_runs_is_published_later(
+    rabbit: TestBroker,
+) -> None:
+    async with lab_side(rabbit) as lab:
+        row = await written_request()
+        async with running_tasks(rabbit):
+            message = await lab.take()
+            assert message.correlation_id == str(row.pk)
+            await in_state(row.pk, State.PUBLISHED)
+
+
+async def test_a_crash_between_publish_and_mark_publishes_the_same_message_again_and_no_third(
+    rabbit: TestBroker,
+) -> None:
+    async with lab_side(rabbit) as lab:
+        row = await written_request()
+        outbox = await Outbox.objects.aget(request=row)
+        async with running_tasks(rabbit):
+            first = await lab.take()
+            await in_state(row.pk, State.PUBLISHED)
+        # The database as it was before the mark: that is what a crash leaves.
+        await Outbox.objects.filter(pk=outbox.pk).aupdate(sent_at=None, leased_until=None)
+        async with running_tasks(rabbit):
+            second = await lab.take()
+            await asyncio.sleep(1.5)
+            assert await lab.waiting("mri.requests.lab") == 0
+
+        assert first.message_id == second.message_id == str(outbox.message_id)
+        assert (await stored(row.pk)).state == State.PUBLISHED
+
+
+async def test_two_relays_share_an_outbox_without_publishing_a_row_twice(
+    rabbit: TestBroker,
+) -> None:
+    async with lab_side(rabbit) as lab:
+        rows = [await written_request() for _ in range(40)]
+        async with running_tasks(rabbit), running_tasks(rabbit):
+            for row in rows:
+                await in_state(row.pk, State.PUBLISHED)
+            taken = [(await lab.take()).correlation_id for _ in rows]
+            assert sorted(taken) == sorted(str(row.pk) for row in rows)
+            assert await lab.waiting("mri.requests.lab") == 0
+
+
+async def test_a_row_whose_relay_died_is_taken_over_when_its_lease_has_run_out(
+    rabbit: TestBroker,
+) -> None:
+    row = await written_request()
+    assert len(await sync_to_async(relay.take)(uuid4(), 10)) == 1
+    assert await sync_to_async(relay.take)(uuid4(), 10) == []
+
+    await Outbox.objects.filter(request=row).aupdate(leased_until=row.created_at)
+    assert len(await sync_to_async(relay.take)(uuid4(), 10)) == 1
+
+
+async def test_a_message_that_no_queue_takes_stays_in_the_outbox(rabbit: TestBroker) -> None:
+    async with site_and_lab(rabbit):
+        row = await written_request()
+        await in_state(row.pk, State.PUBLISHED)
+        await Outbox.objects.filter(request=row).aupdate(
+            sent_at=None, lease=None, leased_until=None, routing_key="nopool.model"
+        )
+
+        async def refused() -> bool:
+            outbox = await Outbox.objects.aget(request=row)
+            return outbox.lease is None and outbox.leased_until is not None
+
+        await eventually(refused, "the row put off")
+        assert (await Outbox.objects.aget(request=row)).sent_at is None
+
+
+async def test_the_events_of_a_run_are_applied_and_acknowledged(rabbit: TestBroker) -> None:
+    async with lab_side(rabbit) as lab:
+        async with running_tasks(rabbit):
+            row = await written_request()
+            await lab.take()
+            for event in a_run(row.pk):
+                await lab.tell(event)
+            done = await in_state(row.pk, State.COMPLETED)
+            await asyncio.sleep(0.5)
+
+        assert done.lab == "lab1"
+        assert done.result["volume_ml"] == 1.2
+        assert done.accepted_at is not None
+        # With its consumer gone the broker would offer again what was not acknowledged.
+        assert await lab.waiting("mri.replies") == 0
+
+
+async def test_duplicates_in_any_order_are_harmless(rabbit: TestBroker) -> None:
+    async with lab_side(rabbit) as lab:
+        async with running_tasks(rabbit):
+            row = await written_request()
+            events = a_run(row.pk) * 3
+            random.Random(7).shuffle(events)
+            await lab.tell(*events)
+            done = await in_state(row.pk, State.COMPLETED)
+            await asyncio.sleep(0.5)
+
+        assert (await stored(row.pk)).version <= done.version + 1
+        assert await lab.waiting("mri.replies") == 0
+        assert await SeenEvent.objects.acount() == 2
+
+
+async def test_garbage_among_the_replies_ends_as_a_dead_letter_and_the_next_reply_counts(
+    rabbit: TestBroker,
+) -> None:
+    async with site_and_lab(rabbit) as lab:
+        row = await written_request()
+        await lab.tell_raw("request.completed", b"\x00 no json", type="inference.completed.v1")
+        await lab.tell(a_run(row.pk)[-1])
+        await in_state(row.pk, State.COMPLETED)
+
+        async def letter() -> DeadLetter | None:
+            return await DeadLetter.objects.afirst()
+
+        found: DeadLetter = await eventually(letter, "a dead letter")
+        assert (found.queue, found.reason) == ("mri.replies", "rejected")
+        assert found.type == "inference.completed.v1"
+        assert bytes(found.body) == b"\x00 no json"
+        assert found.size == 9
+
+
+async def test_a_dead_request_is_shown_as_dead(rabbit: TestBroker) -> None:
+    async with site_and_lab(rabbit) as lab:
+        row = await written_request()
+        queue = await lab.channel.get_queue("mri.requests.lab", ensure=False)
+
+        async def delivered() -> bool:
+            message = await queue.get(fail=False)
+            if message is not None:
+                await message.reject(requeue=False)
+            return message is not None
+
+        await eventually(delivered, "a delivery")
+        dead = await in_state(row.pk, State.DEAD)
+        assert dead.failure_code == FailureCode.WORKER_CRASHED
+        letter = await DeadLetter.objects.aget()
+        assert letter.request_id == row.pk
+        assert letter.queue == "mri.requests.lab"
+
+
+async def test_an_unknown_version_is_kept_and_an_unknown_request_acknowledged(
+    rabbit: TestBroker,
+) -> None:
+    async with lab_side(rabbit) as lab:
+        async with running_tasks(rabbit):
+            await lab.tell_raw("request.completed", b"{}", type="inference.completed.v2")
+            await lab.tell(a_run(uuid4())[-1])
+            await eventually(SeenEvent.objects.aexists, "the unknown request read")
+            await asyncio.sleep(0.5)
+
+        assert await lab.waiting("mri.replies") == 1
+        assert await DeadLetter.objects.acount() == 0
+
+
+async def test_progress_shows_and_heartbeats_become_labs(rabbit: TestBroker) -> None:
+    async with site_and_lab(rabbit) as lab:
+        row = await written_request()
+        accepted, downloading, *_ = a_run(row.pk)
+        await lab.tell(accepted, downloading)
+        model = ModelDescriptor(
+            name="m", version="1", sha256="0" * 64, roles=("image",), labels=("x",), notice="n"
+        )
+        beat = LabHeartbeat(lab="lab1", pool="lab", device="cpu", models=(model,), at=accepted.at)
+        await lab.tell(beat)
+
+        shown = await in_state(row.pk, State.DOWNLOADING)
+        assert shown.progress == {"stage": "downloading", "done": 1, "total": 3}
+
+        async def seen() -> Lab | None:
+            return await Lab.objects.filter(name="lab1").afirst()
+
+        assert (await eventually(seen, "the lab")).online
+
+
+async def test_everything_goes_on_after_a_restart_of_the_broker(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with running_rabbit(tmp_path_factory.mktemp("restarted")) as broker:
+        async with running_tasks(broker):
+            async with lab_side(broker) as lab:
+                before = await written_request()
+                await lab.take()
+                await in_state(before.pk, State.PUBLISHED)
+            await asyncio.to_thread(broker.node.kill)
+            meanwhile = await written_request()
+            await asyncio.to_thread(broker.node.start)
+            await asyncio.to_thread(broker.node.wait_ready)
+            await in_state(meanwhile.pk, State.PUBLISHED, 60)
+            async with lab_side(broker) as lab:
+                fault = InferenceFailed(
+                    **place(before.pk, 1), code=FailureCode.TOO_LARGE, detail="x", stage_seconds={}
+                )
+                await lab.tell(fault)
+                assert (await in_state(before.pk, State.FAILED, 60)).failure_code == "too_large"
+
+
+async def test_what_is_missing_is_named_with_the_command_that_puts_it_there(
+    rabbit: TestBroker,
+) -> None:
+    assert await why_not([rabbit.url("web")], tasks.NEEDS) is None
+    sentence = await why_not([rabbit.url("web")], Needs(queues=("mri.absent",)))
+    assert sentence == (
+        "queue mri.absent is missing: "
+        "import infra/rabbitmq/definitions.json with rabbitmqctl import_definitions"
+    )
+    assert await why_not(["amqp://web:pw@127.0.0.1:1/mri"], tasks.NEEDS) is None

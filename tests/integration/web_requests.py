@@ -1,0 +1,169 @@
+"""Requests as the site writes them and events as a lab tells them, for tests on a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import aio_pika
+from asgiref.sync import sync_to_async
+from django.db import transaction
+
+from messages import topology
+from messages.codec import encode
+from messages.events import (
+    InferenceAccepted,
+    InferenceCompleted,
+    InferenceProgressed,
+    ModelReference,
+    RunEvent,
+    Stage,
+)
+from messages.lab import LabHeartbeat
+from messages.request import InferenceRequested, InputSeries
+from tests.integration.nodes import TestBroker
+from web.inference.models import InferenceRequest
+from web.inference.outbox import enqueue_on_commit
+
+ORTHANC_ID = "-".join(["0123abcd"] * 5)
+
+USED_QUEUES = ("mri.requests.lab", "mri.replies", "mri.progress", "mri.dead")
+
+
+def write_request() -> InferenceRequest:
+    """A request with its outbox row, as `submit` writes them."""
+    message = InferenceRequested(
+        request_id=uuid4(),
+        attempt=1,
+        pool="lab",
+        model="breast_dce_phantom",
+        study_uid="1.2.3",
+        inputs=(
+            InputSeries(role="image", series_id=ORTHANC_ID, series_uid="1.2.3.4", instance_count=3),
+        ),
+        deadline_s=3600,
+    )
+    with transaction.atomic():
+        row = InferenceRequest.objects.create(
+            id=message.request_id,
+            pool=message.pool,
+            model=message.model,
+            study_id=ORTHANC_ID,
+            study_uid=message.study_uid,
+            inputs=message.model_dump(mode="json", exclude_none=True)["inputs"],
+            deadline_s=message.deadline_s,
+        )
+        enqueue_on_commit(row, message, exchange=topology.REQUESTS, routing_key=message.routing_key)
+    return row
+
+
+written_request = sync_to_async(write_request)
+
+
+@sync_to_async
+def stored(request_id: UUID) -> InferenceRequest:
+    return InferenceRequest.objects.get(pk=request_id)
+
+
+def place(request_id: UUID, sequence: int, attempt: int = 1, delivery: int = 0) -> dict[str, Any]:
+    return {
+        "request_id": request_id,
+        "attempt": attempt,
+        "delivery": delivery,
+        "sequence": sequence,
+        "lab": "lab1",
+        "at": datetime.now(UTC),
+    }
+
+
+def a_run(request_id: UUID) -> list[RunEvent]:
+    return [
+        InferenceAccepted(**place(request_id, 0)),
+        *(
+            InferenceProgressed(**place(request_id, i), stage=stage, done=i, total=3)
+            for i, stage in enumerate(Stage, start=1)
+        ),
+        InferenceCompleted(
+            **place(request_id, 4),
+            sr_instance_id=ORTHANC_ID,
+            seg_instance_id=ORTHANC_ID,
+            tumor_detected=True,
+            volume_voxels=1200,
+            volume_ml=1.2,
+            longest_diameter_mm=14.5,
+            slices=134,
+            slices_with_tumor=9,
+            model=ModelReference(name="breast_dce_phantom", version="1", sha256="0" * 64),
+            stage_seconds={"inferring": 2.5},
+        ),
+    ]
+
+
+class LabSide:
+    """What the other end of the broker does, over a real connection."""
+
+    def __init__(self, channel: aio_pika.abc.AbstractChannel) -> None:
+        self.channel = channel
+
+    async def tell(self, *events: RunEvent | LabHeartbeat) -> None:
+        exchange = await self.channel.get_exchange(topology.EVENTS, ensure=False)
+        for event in events:
+            wire = encode(event, app_id="test-lab", user_id="lab1")
+            message = aio_pika.Message(
+                wire.body,
+                content_type=wire.content_type,
+                type=wire.type,
+                message_id=wire.message_id,
+                correlation_id=wire.correlation_id,
+                delivery_mode=2,
+                user_id="lab1",
+            )
+            await exchange.publish(message, event.ROUTING_KEY, timeout=5)
+
+    async def tell_raw(self, key: str, body: bytes, **properties: Any) -> None:
+        exchange = await self.channel.get_exchange(topology.EVENTS, ensure=False)
+        message = aio_pika.Message(body, delivery_mode=2, **properties)
+        await exchange.publish(message, key, timeout=5)
+
+    async def take(self, timeout: float = 5.0) -> aio_pika.abc.AbstractIncomingMessage:  # noqa: ASYNC109
+        queue = await self.channel.get_queue("mri.requests.lab", ensure=False)
+        deadline = time.monotonic() + timeout
+        while True:
+            message = await queue.get(no_ack=True, fail=False)
+            if message is not None:
+                return message
+            assert time.monotonic() < deadline, "no request arrived"
+            await asyncio.sleep(0.02)
+
+    async def waiting(self, queue: str) -> int:
+        """Messages that are ready in a queue; what a consumer holds is not counted."""
+        declared = await self.channel.declare_queue(queue, passive=True)
+        return declared.declaration_result.message_count or 0
+
+
+@asynccontextmanager
+async def lab_side(broker: TestBroker) -> AsyncIterator[LabSide]:
+    """Empty the queues, then connect as lab1."""
+    admin = await aio_pika.connect(broker.url("admin"))
+    async with admin:
+        channel = await admin.channel()
+        for name in USED_QUEUES:
+            await (await channel.get_queue(name, ensure=False)).purge()
+    connection = await aio_pika.connect(broker.url("lab1"))
+    async with connection:
+        yield LabSide(await connection.channel())
+
+
+async def eventually(condition: Callable[[], Any], what: str, seconds: float = 10.0) -> Any:
+    """Await `condition` again and again until it is truthy; return what it returned."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if value := await condition():
+            return value
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        await asyncio.sleep(0.02)

@@ -1,0 +1,142 @@
+"""Frames of a SEG land on the slices that they belong to."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from pydicom import Dataset, FileMetaDataset
+from pydicom.pixels import pack_bits
+from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage, generate_uid
+
+from web.archive.errors import SliceNotFound, UnreadableResult
+from web.archive.segmentation import masks
+from web.archive.stack import Slice, Stack, corresponding
+
+AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+ROWS, COLUMNS = 4, 6
+
+
+def stack(positions: list[float], series: str = "a") -> Stack:
+    """Axial slices at these heights, in InstanceNumber order."""
+    return Stack(
+        "study",
+        series,
+        tuple(
+            Slice(f"{series}{i}", f"1.2.{i}", i + 1, (-10.0, -20.0, z), AXIAL)
+            for i, z in enumerate(positions)
+        ),
+    )
+
+
+def segmentation(
+    frames: np.ndarray,
+    heights: list[float],
+    uids: list[str] | None = None,
+    orientation: tuple[float, ...] = AXIAL,
+) -> bytes:
+    """A BINARY SEG with these frames, at these heights, naming these images."""
+    seg = Dataset()
+    seg.file_meta = FileMetaDataset()
+    seg.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    seg.file_meta.MediaStorageSOPClassUID = seg.SOPClassUID = SegmentationStorage
+    seg.file_meta.MediaStorageSOPInstanceUID = seg.SOPInstanceUID = generate_uid()
+    seg.Modality, seg.SegmentationType = "SEG", "BINARY"
+    seg.NumberOfFrames, seg.Rows, seg.Columns = frames.shape
+    seg.SamplesPerPixel, seg.PhotometricInterpretation = 1, "MONOCHROME2"
+    seg.BitsAllocated = seg.BitsStored = 1
+    seg.HighBit = seg.PixelRepresentation = 0
+    seg.PixelData = pack_bits(frames.astype(np.uint8))
+    plane = Dataset()
+    plane.ImageOrientationPatient = list(orientation)
+    shared = Dataset()
+    shared.PlaneOrientationSequence = [plane]
+    seg.SharedFunctionalGroupsSequence = [shared]
+    groups = []
+    for index, height in enumerate(heights):
+        group, position = Dataset(), Dataset()
+        position.ImagePositionPatient = [-10.0, -20.0, height]
+        group.PlanePositionSequence = [position]
+        if uids is not None:
+            source, derivation = Dataset(), Dataset()
+            source.ReferencedSOPInstanceUID = uids[index]
+            derivation.SourceImageSequence = [source]
+            group.DerivationImageSequence = [derivation]
+        groups.append(group)
+    seg.PerFrameFunctionalGroupsSequence = groups
+    buffer = io.BytesIO()
+    seg.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def marks(*pixels: tuple[int, int]) -> np.ndarray:
+    """One frame for each pixel (row, column), with that pixel set."""
+    frames = np.zeros((len(pixels), ROWS, COLUMNS), dtype=bool)
+    for frame, (row, column) in zip(frames, pixels, strict=True):
+        frame[row, column] = True
+    return frames
+
+
+def test_frames_in_reverse_order_go_to_the_images_that_they_name():
+    seg = segmentation(marks((0, 1), (2, 3)), [6.0, 2.0], uids=["1.2.3", "1.2.1"])
+
+    volume = masks(seg, stack([0.0, 2.0, 4.0, 6.0]))
+
+    assert np.argwhere(volume).tolist() == [[1, 2, 3], [3, 0, 1]]
+
+
+def test_omitted_empty_frames_leave_empty_slices():
+    seg = segmentation(marks((1, 1), (1, 2)), [2.0, 8.0], uids=["1.2.1", "1.2.4"])
+
+    volume = masks(seg, stack([0.0, 2.0, 4.0, 6.0, 8.0]))
+
+    assert volume.any(axis=(1, 2)).tolist() == [False, True, False, False, True]
+
+
+def test_frames_that_name_no_image_go_to_the_slice_at_their_position():
+    seg = segmentation(marks((1, 1), (1, 2)), [2.1, 5.9])
+
+    volume = masks(seg, stack([6.0, 4.0, 2.0, 0.0]))
+
+    assert np.argwhere(volume).tolist() == [[0, 1, 2], [2, 1, 1]]
+
+
+def test_a_frame_between_the_slices_is_refused():
+    seg = segmentation(marks((1, 1)), [20.0])
+
+    with pytest.raises(UnreadableResult):
+        masks(seg, stack([0.0, 2.0, 4.0]))
+
+
+def test_a_mirrored_segmentation_is_turned_to_the_images():
+    seg = segmentation(marks((0, 1)), [2.0], ["1.2.1"], (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
+
+    assert np.argwhere(masks(seg, stack([0.0, 2.0]))).tolist() == [[1, 0, COLUMNS - 2]]
+
+
+def test_a_segmentation_with_rows_and_columns_exchanged_is_turned_to_the_images():
+    seg = segmentation(marks((0, 1)), [2.0], ["1.2.1"], (0.0, 1.0, 0.0, 1.0, 0.0, 0.0))
+
+    assert np.argwhere(masks(seg, stack([0.0, 2.0]))).tolist() == [[1, 1, 0]]
+
+
+@pytest.mark.parametrize("content", [b"", b"no DICOM", b"\0" * 128 + b"DICM"])
+def test_what_is_no_segmentation_is_said_to_be_unreadable(content):
+    with pytest.raises(UnreadableResult):
+        masks(content, stack([0.0]))
+
+
+def test_a_phase_that_counts_its_slices_the_other_way_is_matched_by_position():
+    assert corresponding(stack([0.0, 2.0, 4.0]), stack([4.0, 2.0, 0.0], "b")) == (2, 1, 0)
+
+
+def test_a_phase_without_a_slice_at_the_same_place_is_refused():
+    with pytest.raises(UnreadableResult):
+        corresponding(stack([0.0, 2.0, 4.0]), stack([0.0, 2.0], "b"))
+
+
+@pytest.mark.parametrize("index", [-1, 3, 10**9])
+def test_a_slice_outside_the_series_is_not_found(index):
+    with pytest.raises(SliceNotFound):
+        stack([0.0, 2.0, 4.0]).at(index)

@@ -1,0 +1,99 @@
+"""Studies and series as Orthanc tells them, and what a reader sees of them."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from web.archive.orthanc import Orthanc
+from web.archive.studies import readable_name, seconds_of_day, studies, study_detail
+
+STUDY = "-".join(["0123abcd"] * 5)
+
+
+def series(number: str, modality: str, instances: list[str]) -> dict:
+    return {
+        "ID": f"series-{number}",
+        "Instances": instances,
+        "MainDicomTags": {
+            "SeriesInstanceUID": f"1.2.{number}",
+            "Modality": modality,
+            "SeriesNumber": number,
+            "SeriesDescription": f"series {number}",
+        },
+    }
+
+
+def test_a_study_takes_two_calls_and_one_for_each_mr_series():
+    instance = "-".join(["aaaaaaaa"] * 5)
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        match request.url.path.rsplit("/", 1)[-1]:
+            case "series":
+                body = [series("900", "SEG", ["x"]), series("10", "MR", [instance, "y"])]
+            case "simplified-tags":
+                body = {"AcquisitionTime": "090130.5", "ImageType": "ORIGINAL\\PRIMARY"}
+            case _:
+                body = {
+                    "ID": STUDY,
+                    "MainDicomTags": {"StudyInstanceUID": "1.2", "StudyDate": "20260914"},
+                    "PatientMainDicomTags": {"PatientName": "KIM^YEONGHUI", "PatientID": "P-1"},
+                }
+        return httpx.Response(200, json=body)
+
+    orthanc = Orthanc("http://a.invalid", "u", "p", transport=httpx.MockTransport(answer))
+    study = study_detail(STUDY, orthanc=orthanc)
+
+    assert len(asked) == 3
+    assert [item.number for item in study.series] == [10, 900]
+    first = study.series[0]
+    assert first.acquired_at_s == 9 * 3600 + 90.5
+    assert first.image_type == ("ORIGINAL", "PRIMARY")
+    assert first.instance_count == 2
+    assert study.series[1].acquired_at_s is None
+
+
+def test_the_list_is_newest_first_although_orthanc_does_not_sort():
+    def item(name: str, day: str) -> dict:
+        return {
+            "ID": name,
+            "LastUpdate": "",
+            "Series": [],
+            "MainDicomTags": {"StudyDate": day, "StudyTime": "1000"},
+            "PatientMainDicomTags": {},
+        }
+
+    found = [item("old", "20200101"), item("new", "20260914"), item("no date", "")]
+    orthanc = Orthanc(
+        "http://a.invalid",
+        "u",
+        "p",
+        transport=httpx.MockTransport(lambda _: httpx.Response(200, json=found)),
+    )
+
+    assert [study.study_id for study in studies(2, orthanc=orthanc)] == ["new", "old"]
+
+
+@pytest.mark.parametrize(
+    ("dicom", "shown"),
+    [
+        ("KIM^YEONGHUI", "KIM YEONGHUI"),
+        ("Kim^Yeonghui=金^英姬=김^영희", "김영희"),
+        ("김^영희", "김영희"),
+        ("Doe^Jane^Q^^", "Doe Jane Q"),
+        ("", ""),
+        ("^^", ""),
+    ],
+)
+def test_a_name_is_shown_for_a_person_to_read(dicom, shown):
+    assert readable_name(dicom) == shown
+
+
+@pytest.mark.parametrize(
+    ("time", "seconds"),
+    [("090130.250000", 32490.25), ("0901", 32460.0), ("09", 32400.0), ("", None), ("9:01", None)],
+)
+def test_dicom_times_become_seconds_of_the_day(time, seconds):
+    assert seconds_of_day(time) == seconds

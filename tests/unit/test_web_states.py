@@ -1,0 +1,258 @@
+"""The legal changes of a request: no order and no duplication of events leads astray."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from messages.events import (
+    InferenceAccepted,
+    InferenceCancelled,
+    InferenceCompleted,
+    InferenceFailed,
+    InferenceProgressed,
+    InferenceRetryScheduled,
+    ModelReference,
+    RunEvent,
+    Stage,
+)
+from messages.failures import FailureCode
+from web.inference.states import (
+    TERMINAL,
+    DeadLettered,
+    Happening,
+    Published,
+    Snapshot,
+    State,
+    change_for,
+)
+
+REQUEST = UUID("6f0c1bd2-98a1-4b43-8a55-2a3f2f2b1c11")
+AT = datetime(2026, 3, 4, 9, 0, tzinfo=UTC)
+NEW = Snapshot(state=State.QUEUED)
+
+
+def place(attempt: int, delivery: int, sequence: int) -> dict[str, object]:
+    return {
+        "request_id": REQUEST,
+        "attempt": attempt,
+        "delivery": delivery,
+        "sequence": sequence,
+        "lab": "lab1",
+        "at": AT + timedelta(seconds=100 * attempt + 10 * delivery + sequence),
+    }
+
+
+def accepted(attempt: int = 1, delivery: int = 0, sequence: int = 0) -> InferenceAccepted:
+    return InferenceAccepted(**place(attempt, delivery, sequence))
+
+
+def progressed(stage: Stage, sequence: int, attempt: int = 1, delivery: int = 0) -> RunEvent:
+    where = place(attempt, delivery, sequence)
+    return InferenceProgressed(**where, stage=stage, done=1, total=4)
+
+
+def completed(attempt: int = 1, delivery: int = 0, sequence: int = 9) -> InferenceCompleted:
+    return InferenceCompleted(
+        **place(attempt, delivery, sequence),
+        seg_instance_id=None,
+        sr_instance_id="-".join(["0123abcd"] * 5),
+        tumor_detected=False,
+        volume_voxels=0,
+        volume_ml=0,
+        longest_diameter_mm=0,
+        slices=10,
+        slices_with_tumor=0,
+        model=ModelReference(name="m", version="1", sha256="0" * 64),
+        stage_seconds={"inferring": 1.5},
+    )
+
+
+def failed(attempt: int = 1, delivery: int = 0, sequence: int = 9) -> InferenceFailed:
+    return InferenceFailed(
+        **place(attempt, delivery, sequence),
+        code=FailureCode.GEOMETRY_MISMATCH,
+        detail="slice 7 is missing",
+        stage_seconds={},
+    )
+
+
+def retried(attempt: int = 1, delivery: int = 0, sequence: int = 5) -> InferenceRetryScheduled:
+    return InferenceRetryScheduled(
+        **place(attempt, delivery, sequence),
+        code=FailureCode.ARCHIVE_UNAVAILABLE,
+        next_at=AT + timedelta(seconds=30),
+    )
+
+
+def cancelled(attempt: int = 1, delivery: int = 0, sequence: int = 9) -> InferenceCancelled:
+    return InferenceCancelled(**place(attempt, delivery, sequence))
+
+
+def after(happenings: Sequence[Happening], row: Snapshot = NEW) -> Snapshot:
+    for what in happenings:
+        row = change_for(row, what) or row
+    return row
+
+
+ONE_RUN = [
+    Published(at=AT),
+    accepted(),
+    progressed(Stage.DOWNLOADING, 1),
+    progressed(Stage.INFERRING, 2),
+    progressed(Stage.UPLOADING, 3),
+    completed(sequence=4),
+]
+
+
+def test_a_run_in_order_passes_every_stage() -> None:
+    row, seen = NEW, []
+    for what in ONE_RUN:
+        row = after([what], row)
+        seen.append(row.state)
+
+    assert seen == [
+        State.PUBLISHED,
+        State.ACCEPTED,
+        State.DOWNLOADING,
+        State.INFERRING,
+        State.UPLOADING,
+        State.COMPLETED,
+    ]
+    assert row.accepted_at == accepted().at
+    assert row.finished_at == completed(sequence=4).at
+    assert row.progress is None
+    assert row.result is not None
+    assert row.result["model"] == {"name": "m", "version": "1", "sha256": "0" * 64}
+    assert "lab" not in row.result
+
+
+def test_every_order_of_a_run_ends_in_completed_with_the_same_result() -> None:
+    for order in permutations(ONE_RUN):
+        row = after(order)
+        assert row.state is State.COMPLETED
+        assert row.result == after(ONE_RUN).result
+        assert row.published_at == AT
+        assert row.accepted_at is not None
+
+
+runs = st.tuples(st.integers(1, 4), st.integers(0, 3))
+
+
+@st.composite
+def anything_but_an_end_that_outranks(draw: st.DrawFn) -> Happening:
+    attempt, delivery = draw(runs)
+    sequence = draw(st.integers(0, 8))
+    return draw(
+        st.sampled_from(
+            [
+                Published(at=AT),
+                DeadLettered(attempt=attempt, at=AT),
+                accepted(attempt, delivery, sequence),
+                progressed(Stage.INFERRING, sequence, attempt, delivery),
+                retried(attempt, delivery, sequence),
+                failed(attempt, delivery, sequence),
+            ]
+        )
+    )
+
+
+@given(st.lists(anything_but_an_end_that_outranks(), max_size=25), st.data())
+def test_with_a_completed_any_order_and_duplication_ends_in_completed(
+    others: list[Happening], data: st.DataObject
+) -> None:
+    attempt, delivery = data.draw(runs)
+    mixed = [*others, completed(attempt, delivery)]
+    twice = mixed + data.draw(st.lists(st.sampled_from(mixed), max_size=10))
+    row = after(data.draw(st.permutations(twice)))
+
+    assert row.state is State.COMPLETED
+    assert row.result is not None
+    assert row.failure_code == ""
+    assert row.next_try_at is None
+
+
+@given(st.lists(anything_but_an_end_that_outranks(), max_size=25))
+def test_the_position_never_goes_back_and_a_terminal_state_stays(
+    happenings: list[Happening],
+) -> None:
+    row = NEW
+    for what in happenings:
+        before, row = row, after([what], row)
+        assert row.position >= before.position
+        if before.state in TERMINAL:
+            assert row.state is before.state
+
+
+@given(st.lists(anything_but_an_end_that_outranks(), max_size=15))
+def test_the_same_event_twice_in_a_row_changes_nothing_more(happenings: list[Happening]) -> None:
+    row = after(happenings)
+    for what in happenings[-1:]:
+        assert after([what], row) == row
+
+
+def test_a_cancelled_request_stays_cancelled_even_when_it_was_completed_too() -> None:
+    assert after([cancelled(), completed()]).state is State.CANCELLED
+
+
+@pytest.mark.parametrize("end", [failed(2), DeadLettered(attempt=2, at=AT)])
+def test_completed_beats_failed_and_dead_from_whatever_run(end: Happening) -> None:
+    assert after([accepted(2), end, completed(1)]).state is State.COMPLETED
+
+
+def test_a_failed_of_an_earlier_run_is_ignored() -> None:
+    row = after([accepted(1, 0), accepted(1, 1), failed(1, 0, 30)])
+    assert row.state is State.ACCEPTED
+    assert after([failed(1, 1, 3)], row).state is State.FAILED
+
+
+def test_a_failed_of_the_current_run_counts_although_its_sequence_began_anew() -> None:
+    progress = progressed(Stage.INFERRING, 20)
+    assert after([accepted(), progress, failed(1, 0, 3)]).state is State.FAILED
+
+
+def test_a_waiting_request_leaves_only_with_a_newer_run() -> None:
+    waiting = after([accepted(), retried(1, 0, 5)])
+    assert waiting.state is State.WAITING
+    assert waiting.next_try_at == AT + timedelta(seconds=30)
+    assert waiting.failure_code == FailureCode.ARCHIVE_UNAVAILABLE
+
+    assert after([progressed(Stage.UPLOADING, 8)], waiting) == waiting
+    again = after([accepted(2)], waiting)
+    assert again.state is State.ACCEPTED
+    assert again.next_try_at is None
+    assert again.failure_code == ""
+
+
+def test_progress_that_overtakes_accepted_still_notes_when_the_run_began() -> None:
+    row = after([progressed(Stage.DOWNLOADING, 1), accepted()])
+    assert row.state is State.DOWNLOADING
+    assert row.accepted_at == progressed(Stage.DOWNLOADING, 1).at
+
+
+def test_a_request_that_a_lab_holds_before_the_confirm_is_not_set_back_to_published() -> None:
+    row = after([accepted(), Published(at=AT)])
+    assert row.state is State.ACCEPTED
+    assert row.published_at == AT
+
+
+def test_a_request_that_is_being_cancelled_says_so_until_the_lab_confirms() -> None:
+    cancelling = Snapshot(state=State.CANCELLING)
+    row = after([accepted(), progressed(Stage.INFERRING, 1), retried()], cancelling)
+    assert row.state is State.CANCELLING
+    assert after([cancelled()], row).state is State.CANCELLED
+    assert after([completed()], row).state is State.COMPLETED
+
+
+def test_a_dead_letter_of_an_earlier_attempt_says_nothing_of_a_later_one() -> None:
+    row = after([accepted(2), DeadLettered(attempt=1, at=AT)])
+    assert row.state is State.ACCEPTED
+    dead = after([DeadLettered(attempt=2, at=AT)], row)
+    assert dead.state is State.DEAD
+    assert dead.failure_code == FailureCode.WORKER_CRASHED

@@ -1,0 +1,1 @@
+"""The browser's way to the image archive: studies, slices, outlines. Credentials stay here."""

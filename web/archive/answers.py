@@ -1,0 +1,87 @@
+"""An archive error becomes a page or a JSON sentence, never a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+
+import structlog
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+
+from web.archive.errors import (
+    ArchiveError,
+    ArchiveUnavailable,
+    InstanceNotFound,
+    NotAnOrthancId,
+    SeriesNotFound,
+    SliceNotFound,
+    StudyNotFound,
+)
+from web.errors import code_for, error_response
+
+log = structlog.get_logger(__name__)
+
+View = Callable[..., HttpResponse]
+
+
+def page(view: View) -> View:
+    """A page for a reader who is logged in: an archive error is a page with a sentence."""
+
+    @login_required
+    @wraps(view)
+    def answer(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+        try:
+            return view(request, *args, **kwargs)
+        except ArchiveError as error:
+            status, sentence = _told(error)
+            template = "404.html" if status == 404 else "503.html"
+            response = render(request, template, {"sentence": sentence}, status=status)
+            response.headers["Cache-Control"] = "no-store"
+            return response
+
+    return answer
+
+
+def data(view: View) -> View:
+    """Something that a script on a page loads: errors, also a missing log-in, are JSON."""
+
+    @wraps(view)
+    def answer(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return error_response(401, code_for(401), _("Please log in."))
+        try:
+            return view(request, *args, **kwargs)
+        except ArchiveError as error:
+            status, sentence = _told(error)
+            response = error_response(status, code_for(status), sentence)
+            response.headers["Cache-Control"] = "no-store"
+            return response
+
+    return answer
+
+
+def _told(error: ArchiveError) -> tuple[int, str]:
+    """Status and sentence for a reader; what an operator needs goes to the log."""
+    match error:
+        case ArchiveUnavailable():
+            status = 503
+            sentence = _("The image archive does not answer. Please try again shortly.")
+        case StudyNotFound():
+            status, sentence = 404, _("This study is not in the archive.")
+        case SeriesNotFound():
+            status, sentence = 404, _("This series is not in the archive, or not in this study.")
+        case SliceNotFound():
+            status, sentence = 404, _("The series has no slice of this number.")
+        case NotAnOrthancId():
+            status, sentence = 404, _("The address does not name a study or series.")
+        case InstanceNotFound():
+            status, sentence = 404, _("The stored result is no longer in the archive.")
+        case _:
+            status = 502
+            sentence = _("The stored result cannot be drawn on these images.")
+    if status >= 500:
+        log.warning("archive_error", error=type(error).__name__, detail=str(error))
+    return status, sentence

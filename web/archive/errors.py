@@ -1,0 +1,48 @@
+"""What can go wrong between a page and the archive.
+
+ArchiveError
+├── ArchiveUnavailable          nothing is known; try again later (503)
+├── UnreadableResult            a stored result cannot be drawn (502)
+└── NotInArchive                asking again will not help (404)
+    ├── NotAnOrthancId
+    ├── StudyNotFound
+    ├── SeriesNotFound
+    ├── InstanceNotFound
+    └── SliceNotFound
+"""
+
+
+class ArchiveError(Exception):
+    """Base of everything that this package raises. The text quotes no DICOM value."""
+
+
+class ArchiveUnavailable(ArchiveError):
+    """The archive refused the connection, the credentials, or did not answer in time."""
+
+
+class UnreadableResult(ArchiveError):
+    """A segmentation is there, but its frames cannot be laid on the slices."""
+
+
+class NotInArchive(ArchiveError):
+    """What was asked for is not there."""
+
+
+class NotAnOrthancId(NotInArchive):
+    """The text does not have the form of an Orthanc identifier; it never entered a URL."""
+
+
+class StudyNotFound(NotInArchive):
+    """No study of that identifier."""
+
+
+class SeriesNotFound(NotInArchive):
+    """No series of that identifier, or it belongs to another study."""
+
+
+class InstanceNotFound(NotInArchive):
+    """No instance of that identifier."""
+
+
+class SliceNotFound(NotInArchive):
+    """The series has fewer slices than the index asks for."""

@@ -1,0 +1,103 @@
+"""A stored DICOM SEG as one mask for each slice of the series that it refers to."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.errors import InvalidDicomError
+
+from web.archive.errors import UnreadableResult
+from web.archive.stack import Stack, nearest
+
+#: Two directions are the same when the cosine of their angle is at least this: 2.5 degrees.
+_SAME_DIRECTION = 0.999
+
+
+def masks(seg_file: bytes, stack: Stack) -> NDArray[np.bool_]:
+    """Return the mask as (slices, rows, columns), slices in the order of `stack`.
+
+    Empty frames are usually left out of a SEG, and its frames may run the other way: each frame
+    goes to the slice that it names, or else to the slice at its position. Several segments are
+    united. Raises `UnreadableResult`.
+    """
+    try:
+        seg = pydicom.dcmread(io.BytesIO(seg_file))
+        frames = np.atleast_3d(seg.pixel_array)
+        if seg.pixel_array.ndim == 2:
+            frames = seg.pixel_array[np.newaxis]
+        groups = list(seg.PerFrameFunctionalGroupsSequence)
+        shared = _first(seg.get("SharedFunctionalGroupsSequence"))
+        orientation = _orientation(shared, groups[0])
+    except (InvalidDicomError, AttributeError, ValueError, IndexError, NotImplementedError) as exc:
+        raise UnreadableResult(f"the segmentation cannot be read: {type(exc).__name__}") from exc
+    if len(groups) != len(frames):
+        raise UnreadableResult("the segmentation has another number of frames than it says")
+    marked = _along_image_axes(frames > 0, orientation, stack.at(0).orientation)
+    volume = np.zeros((len(stack.slices), *marked.shape[1:]), dtype=np.bool_)
+    for frame, index in zip(marked, _slice_indices(groups, stack), strict=True):
+        volume[index] |= frame
+    return volume
+
+
+def _slice_indices(groups: list[Any], stack: Stack) -> list[int]:
+    """The slice of each frame: by the image it names, else by its position."""
+    by_uid = {s.sop_instance_uid: index for index, s in enumerate(stack.slices)}
+    found = [by_uid.get(_source_uid(group)) for group in groups]
+    named = [index for index in found if index is not None]
+    if len(named) == len(groups):
+        return named
+    offered = stack.along_normal()
+    positions = [_position(group) for group in groups]
+    if offered is None or any(position is None for position in positions):
+        raise UnreadableResult("a frame names no slice of the series and has no position")
+    orientation = stack.slices[0].orientation or ()
+    normal = np.cross(orientation[:3], orientation[3:])
+    return [int(i) for i in nearest(np.asarray(positions, dtype=np.float64) @ normal, offered)]
+
+
+def _along_image_axes(
+    frames: NDArray[np.bool_],
+    here: tuple[float, ...] | None,
+    wanted: tuple[float, ...] | None,
+) -> NDArray[np.bool_]:
+    """Turn frames whose rows and columns run otherwise than those of the images."""
+    if here is None or wanted is None:
+        return frames
+    across, down = np.asarray(here[:3]), np.asarray(here[3:])
+    image_across, image_down = np.asarray(wanted[:3]), np.asarray(wanted[3:])
+    if abs(across @ image_down) >= _SAME_DIRECTION:
+        frames, across, down = frames.swapaxes(1, 2), down, across
+    if min(abs(across @ image_across), abs(down @ image_down)) < _SAME_DIRECTION:
+        raise UnreadableResult("the segmentation lies on another plane than the images")
+    if down @ image_down < 0:
+        frames = frames[:, ::-1, :]
+    return frames[:, :, ::-1] if across @ image_across < 0 else frames
+
+
+def _source_uid(group: Any) -> str:
+    derivation = _first(group.get("DerivationImageSequence"))
+    source = _first(derivation.get("SourceImageSequence")) if derivation is not None else None
+    return "" if source is None else str(source.get("ReferencedSOPInstanceUID", ""))
+
+
+def _position(group: Any) -> tuple[float, ...] | None:
+    plane = _first(group.get("PlanePositionSequence"))
+    value = None if plane is None else plane.get("ImagePositionPatient")
+    return None if value is None else tuple(float(v) for v in value)
+
+
+def _orientation(*groups: Any) -> tuple[float, ...] | None:
+    for group in groups:
+        plane = None if group is None else _first(group.get("PlaneOrientationSequence"))
+        value = None if plane is None else plane.get("ImageOrientationPatient")
+        if value is not None:
+            return tuple(float(v) for v in value)
+    return None
+
+
+def _first(sequence: Any) -> Any:
+    return sequence[0] if sequence else None

@@ -1,0 +1,18 @@
+"""Addresses of the pages; included by the site at its root."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from web.archive import views
+
+urlpatterns = [
+    path("", views.study_list, name="studies"),
+    path("studies/<str:study_id>/", views.study_page, name="study"),
+    path(
+        "studies/<str:study_id>/series/<str:series_id>/slices/<int:index>.png",
+        views.slice_png,
+        name="slice",
+    ),
+    path("requests/<uuid:request_id>/overlay.json", views.overlay_json, name="overlay"),
+]

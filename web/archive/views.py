@@ -1,0 +1,194 @@
+"""The pages of the archive, and what their scripts load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from messages.lab import ModelDescriptor
+from web.archive import answers
+from web.archive.errors import UnreadableResult
+from web.archive.orthanc import checked_id
+from web.archive.overlay import overlay_of
+from web.archive.proposal import StudyProposal, notice_text, proposal_for
+from web.archive.slices import rendered, window_of
+from web.archive.stack import stack_of
+from web.archive.studies import SeriesDetail, StudyDetail, studies, study_detail
+from web.archive.wording import STATE_LABELS, page_texts, stage_lines
+from web.errors import code_for, error_response
+from web.inference.models import InferenceRequest
+from web.inference.presentation import RequestView
+from web.inference.states import State
+from web.labs.catalogue import models_on_offer
+from web.labs.heartbeats import lab_views
+
+#: Seconds for which a browser keeps a slice. Instances never change; a series may still grow.
+SLICE_SECONDS = 3600
+
+#: Where the pages follow their requests (web/live/routing.py).
+LIVE_PATH = "/ws/live/"
+
+
+@dataclass(frozen=True)
+class OfferedModel:
+    """A model that can be chosen, with what it would take of the study."""
+
+    name: str
+    version: str
+    notice: str
+    proposal: StudyProposal
+
+
+@require_safe
+@never_cache
+@answers.page
+def study_list(request: HttpRequest) -> HttpResponse:
+    """The newest studies, each with the state of its latest analysis."""
+    found = studies()
+    latest = _latest(study.study_id for study in found)
+    lines = []
+    for study in found:
+        row = latest.get(study.study_id)
+        lines.append(
+            {
+                "study": study,
+                "state": row.state if row else "",
+                "version": row.version if row else 0,
+                "created": row.created_at.isoformat() if row else "",
+                "label": STATE_LABELS[State(row.state)] if row else _("Not analysed"),
+            }
+        )
+    return render(request, "archive/studies.html", {"lines": lines, "page": _page()})
+
+
+@require_safe
+@never_cache
+@answers.page
+def study_page(request: HttpRequest, study_id: str) -> HttpResponse:
+    """One study: its images, the button, and its latest analysis as it is."""
+    study = study_detail(study_id)
+    offered = [_offered(model, study) for model in models_on_offer()]
+    row = _latest([study.study_id]).get(study.study_id)
+    page = _page() | {
+        "study_id": study.study_id,
+        "series": [_series_json(series) for series in study.series],
+        "models": [_model_json(model) for model in offered],
+        "request": RequestView.of(row).model_dump(mode="json") if row else None,
+    }
+    context = {
+        "study": study,
+        "lines": _series_lines(study, offered[0].proposal),
+        "candidates": [series for series in study.series if series.modality == "MR"],
+        "models": offered,
+        "stages": stage_lines(),
+        "page": page,
+    }
+    return render(request, "archive/study.html", context)
+
+
+@require_safe
+@answers.data
+def slice_png(request: HttpRequest, study_id: str, series_id: str, index: int) -> HttpResponse:
+    """One slice as PNG.
+
+    ``?window=`` names the series whose window is used, so that the phases of a study differ by the
+    contrast medium alone.
+    """
+    stack = stack_of(study_id, series_id)
+    pattern = request.GET.get("window")
+    window = window_of(stack_of(study_id, checked_id(pattern)) if pattern else stack)
+    response = HttpResponse(rendered(stack, index, window), content_type="image/png")
+    response.headers["Cache-Control"] = f"private, max-age={SLICE_SECONDS}"
+    return response
+
+
+@require_safe
+@answers.data
+def overlay_json(_request: HttpRequest, request_id: UUID) -> HttpResponse:
+    """The outlines of a completed request."""
+    row = InferenceRequest.objects.filter(pk=request_id).first()
+    if row is None:
+        return error_response(404, code_for(404), _("There is no such request."), request_id)
+    if row.state != State.COMPLETED or row.result is None:
+        return error_response(409, code_for(409), _("This request has no result."), request_id)
+    series_ids = [item["series_id"] for item in row.inputs]
+    if not series_ids:
+        raise UnreadableResult("the request names no series")
+    overlay = overlay_of(row.study_id, series_ids, row.result["seg_instance_id"])
+    response = JsonResponse(overlay.as_json())
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response
+
+
+def _latest(study_ids: Iterable[str]) -> dict[str, InferenceRequest]:
+    """The newest request of each study."""
+    rows = InferenceRequest.objects.filter(study_id__in=list(study_ids)).order_by("created_at")
+    return {row.study_id: row for row in rows}
+
+
+def _page() -> dict[str, Any]:
+    """What every script needs: texts, the socket, the labs and the server's clock."""
+    return {
+        "language": get_language() or "en",
+        "live": LIVE_PATH,
+        "requests": reverse("api:requests"),
+        "now": timezone.now().isoformat(),
+        "labs": lab_views(),
+        "texts": page_texts(),
+    }
+
+
+def _series_json(series: SeriesDetail) -> dict[str, Any]:
+    return {
+        "series_id": series.series_id,
+        "acquired_at_s": series.acquired_at_s,
+        "instance_count": series.instance_count,
+    }
+
+
+def _offered(model: ModelDescriptor, study: StudyDetail) -> OfferedModel:
+    return OfferedModel(
+        name=model.name,
+        version=model.version,
+        notice=notice_text(model.notice)
+        or _("No lab has described this model yet. Not for clinical use."),
+        proposal=proposal_for(study.series, model.roles),
+    )
+
+
+def _model_json(model: OfferedModel) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "notice": model.notice,
+        "roles": [{"role": item.role, "label": item.label} for item in model.proposal.roles],
+        "left_out": model.proposal.left_out,
+    }
+
+
+def _series_lines(study: StudyDetail, proposal: StudyProposal) -> list[dict[str, Any]]:
+    return [
+        {
+            "series": series,
+            "time": _clock(series.acquired_at_s),
+            "use": proposal.left_out.get(series.series_id, ""),
+        }
+        for series in study.series
+    ]
+
+
+def _clock(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    whole = int(seconds)
+    return f"{whole // 3600:02d}:{whole % 3600 // 60:02d}:{whole % 60:02d}"

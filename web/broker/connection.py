@@ -1,0 +1,218 @@
+"""Connections that come back: connect, check what must be there, work, pause, again.
+
+Plain `aio_pika.connect`: `connect_robust` declares anew what it knew, and the site may declare
+nothing. A task that works on a session ends with it and is started anew on the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle
+from typing import Any
+
+import aio_pika
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelClosed
+from aiormq.exceptions import ChannelAccessRefused
+from yarl import URL
+
+from web.broker.errors import BrokerLost, BrokerProblem, TopologyMissing
+
+log = structlog.get_logger(__name__)
+
+#: Seconds between heartbeats: a dead peer is noticed within about three of them.
+HEARTBEAT_SECONDS = 15
+
+#: Seconds for connecting, and for each question that must be answered at once.
+ANSWER_SECONDS = 10.0
+
+#: Seconds between attempts: doubled from the first to the second, and drawn at random below it,
+#: so that the processes of a site do not come back together.
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+
+#: Seconds that a cancelled task has to clean up before it is cancelled once more. A parent is more
+#: patient than its children, so that it is never torn out of waiting for them.
+PARENT_SECONDS, CHILD_SECONDS = 5.0, 0.5
+
+_REPAIR = "import infra/rabbitmq/definitions.json with rabbitmqctl import_definitions"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What must exist before a task can work."""
+
+    exchanges: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()
+
+
+@dataclass
+class Session:
+    """One connection, from its start to the first sign of its end."""
+
+    connection: AbstractConnection
+    #: The AMQP user; the broker checks that messages name it.
+    user: str
+    _lost: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def channel(self, *, prefetch: int | None = None) -> AbstractChannel:
+        """Open a channel with publisher confirms; its end is the end of the session."""
+        channel = await self.connection.channel(publisher_confirms=True, on_return_raises=True)
+        channel.close_callbacks.add(self._ended)
+        underlay = await channel.get_underlay_channel()
+        # The broker ends a consumer when its queue is deleted or has no leader.
+        underlay.on_consumer_cancel_callbacks.add(self._ended)
+        if prefetch is not None:
+            await channel.set_qos(prefetch_count=prefetch, timeout=ANSWER_SECONDS)
+        return channel
+
+    async def consume(
+        self,
+        queue: str,
+        callback: Callable[[AbstractIncomingMessage], Awaitable[None]],
+        *,
+        prefetch: int,
+        no_ack: bool = False,
+    ) -> None:
+        """Consume on a channel of its own."""
+        channel = await self.channel(prefetch=prefetch)
+        source = await channel.get_queue(queue, ensure=False)
+        await source.consume(callback, no_ack=no_ack, timeout=ANSWER_SECONDS)
+
+    async def run(self, *work: Coroutine[Any, Any, None]) -> None:
+        """Do the work until the connection ends; raises `BrokerLost` then."""
+        tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(one) for one in work]
+        tasks.append(asyncio.ensure_future(self._lost.wait()))
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await end(tasks, patience=CHILD_SECONDS)
+        raise BrokerLost("the connection ended")
+
+    def watch(self) -> None:
+        """Notice the end of the connection itself."""
+        self.connection.close_callbacks.add(self._ended)
+
+    def _ended(self, *_: object) -> None:
+        self._lost.set()
+
+
+async def open_session(url: str, name: str, needs: Needs) -> Session:
+    """Connect and check. Raises `BrokerLost` or `TopologyMissing`."""
+    try:
+        connection = await aio_pika.connect(
+            url, name=f"labrelay-web {name}", heartbeat=HEARTBEAT_SECONDS, timeout=ANSWER_SECONDS
+        )
+    except (*CONNECTION_EXCEPTIONS, TimeoutError) as exc:
+        raise BrokerLost(f"{_address(url)} does not answer: {type(exc).__name__}") from exc
+    session = Session(connection, URL(url).user or "")
+    session.watch()
+    try:
+        for exchange in needs.exchanges:
+            await _check(session, "exchange", exchange)
+        for queue in needs.queues:
+            await _check(session, "queue", queue)
+    except BaseException:
+        await close_session(session)
+        raise
+    return session
+
+
+async def close_session(session: Session) -> None:
+    """Close the connection; unsettled deliveries go back to their queues."""
+    try:
+        await asyncio.wait_for(session.connection.close(), timeout=ANSWER_SECONDS)
+    except (*CONNECTION_EXCEPTIONS, TimeoutError):
+        # It was gone already: the broker puts the deliveries back all the same.
+        log.debug("broker_close_failed")
+
+
+async def supervise(
+    name: str, urls: Sequence[str], needs: Needs, work: Callable[[Session], Awaitable[None]]
+) -> None:
+    """Keep `work` going on a connection, for ever; the brokers are tried in turn."""
+    failures = 0
+    for url in cycle(urls):
+        started = time.monotonic()
+        try:
+            session = await open_session(url, name, needs)
+            log.info("broker_connected", task=name, broker=_address(url))
+            try:
+                await work(session)
+            finally:
+                await close_session(session)
+        except BrokerProblem as exc:
+            log.warning("broker_lost", task=name, broker=_address(url), detail=str(exc))
+        except (*CONNECTION_EXCEPTIONS, TimeoutError) as exc:
+            log.warning("broker_lost", task=name, broker=_address(url), error=type(exc).__name__)
+        except Exception:
+            # A fault of ours must not cut the site off for ever: said loudly, and tried again.
+            log.exception("broker_task_failed", task=name)
+        # A connection that lasted was no failure in a row.
+        failures = 1 if time.monotonic() - started > LONGEST_PAUSE else failures + 1
+        await asyncio.sleep(pause(failures))
+
+
+def pause(failures: int) -> float:
+    """Seconds to wait after so many failures in a row."""
+    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures, 10))
+    return random.uniform(FIRST_PAUSE, max(FIRST_PAUSE, longest))  # noqa: S311 - no secret
+
+
+async def why_not(urls: Sequence[str], needs: Needs) -> str | None:
+    """Ask the first broker that answers; the sentence that says what it lacks, or None.
+
+    None as well when none answers: the site starts without, and keeps requests until one does.
+    """
+    for url in urls:
+        try:
+            session = await open_session(url, "check", needs)
+        except TopologyMissing as exc:
+            return str(exc)
+        except BrokerProblem:
+            continue
+        await close_session(session)
+        return None
+    return None
+
+
+async def end(tasks: Collection[asyncio.Future[Any]], patience: float = PARENT_SECONDS) -> None:
+    """Cancel the tasks and wait until they have ended, however they end.
+
+    More than once: aiormq loses a cancel that comes while it opens a channel, and the task would
+    go on as if nothing had been said.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=patience)
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _check(session: Session, kind: str, name: str) -> None:
+    """A passive declare; the broker closes the channel when it refuses, so each has its own."""
+    channel = await session.connection.channel()
+    try:
+        if kind == "queue":
+            await channel.declare_queue(name, passive=True, timeout=ANSWER_SECONDS)
+        else:
+            await channel.declare_exchange(name, passive=True, timeout=ANSWER_SECONDS)
+    except ChannelAccessRefused as exc:
+        raise TopologyMissing(f"{session.user} may not use {kind} {name}: {_REPAIR}") from exc
+    except ChannelClosed as exc:
+        raise TopologyMissing(f"{kind} {name} is missing: {_REPAIR}") from exc
+    except (*CONNECTION_EXCEPTIONS, TimeoutError) as exc:
+        raise BrokerLost(type(exc).__name__) from exc
+    await channel.close()
+
+
+def _address(url: str) -> str:
+    parts = URL(url)
+    return f"{parts.host}:{parts.port or 5672}"

@@ -1,0 +1,90 @@
+"""``mri.progress``: hints. The newest of each request and lab is written; what is lost is lost.
+
+Consumed without acknowledgements: the broker keeps them a minute at most, an outcome never comes
+this way, and an ack for each would only slow down what is already out of date.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+import structlog
+from aio_pika.abc import AbstractIncomingMessage
+from django.db import transaction
+
+from messages.codec import decode
+from messages.errors import ContractError
+from messages.events import InferenceProgressed
+from messages.lab import LabHeartbeat
+from messages.topology import PROGRESS_QUEUE
+from web.broker.connection import Session
+from web.database import DatabaseAway, DatabaseThread
+from web.inference.record import record
+from web.labs.heartbeats import record_heartbeat
+from web.live import notify
+
+log = structlog.get_logger(__name__)
+
+#: Seconds between writes: a reader sees no more than five steps a second, and the disk no more
+#: than five commits, however many steps a lab tells.
+WRITE_SECONDS = 0.2
+
+
+class ProgressFeed:
+    """Keeps the newest hint of each request and lab, and writes them now and then."""
+
+    def __init__(self, database: DatabaseThread) -> None:
+        self._database = database
+        self._steps: dict[UUID, InferenceProgressed] = {}
+        self._beats: dict[str, LabHeartbeat] = {}
+        self._something = asyncio.Event()
+
+    async def attend(self, session: Session) -> None:
+        """Work until the connection ends."""
+        # The prefetch does not count without acknowledgements.
+        await session.consume(PROGRESS_QUEUE, self._keep, prefetch=1, no_ack=True)
+        while True:
+            await self._something.wait()
+            self._something.clear()
+            await self._write()
+            await asyncio.sleep(WRITE_SECONDS)
+
+    async def _keep(self, message: AbstractIncomingMessage) -> None:
+        try:
+            hint = decode(message.body, type_=message.type, content_type=message.content_type)
+        except ContractError as exc:
+            log.warning("hint_dropped", message_id=message.message_id, detail=str(exc))
+            return
+        if isinstance(hint, InferenceProgressed):
+            kept = self._steps.get(hint.request_id)
+            if kept is None or kept.position < hint.position:
+                self._steps[hint.request_id] = hint
+        elif isinstance(hint, LabHeartbeat):
+            self._beats[hint.lab] = hint
+        self._something.set()
+
+    async def _write(self) -> None:
+        steps, self._steps = self._steps, {}
+        beats, self._beats = self._beats, {}
+        try:
+            changed = await self._database.run(write, list(steps.values()), list(beats.values()))
+        except DatabaseAway as exc:
+            log.warning("hints_dropped", detail=str(exc), count=len(steps) + len(beats))
+            return
+        except Exception:
+            # No hint is worth the connection, which carries the outcomes too.
+            log.exception("hints_dropped", count=len(steps) + len(beats))
+            return
+        await notify.requests_changed(changed)
+        if beats:
+            await notify.labs_changed()
+
+
+def write(steps: Sequence[InferenceProgressed], beats: Sequence[LabHeartbeat]) -> list[UUID]:
+    """Write the hints in one transaction; return the requests that changed."""
+    with transaction.atomic():
+        for beat in beats:
+            record_heartbeat(beat)
+        return [step.request_id for step in steps if record(step.request_id, step)]

@@ -1,0 +1,66 @@
+"""A thread of its own for the database work of one task.
+
+`database_sync_to_async` would share one thread with all pages and sockets: a slow page would
+hold up the relay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+import structlog
+from django.db import InterfaceError, OperationalError, connections
+
+log = structlog.get_logger(__name__)
+
+#: Seconds between attempts while the database is away: doubled from the first to the second.
+FIRST_RETRY, LONGEST_RETRY = 0.25, 10.0
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class DatabaseAway(Exception):
+    """Locked, restarting or gone. Nothing was written; hold what is in hand and try again."""
+
+
+class DatabaseThread:
+    """Runs synchronous functions one after the other, on one connection that stays open."""
+
+    def __init__(self, name: str) -> None:
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"db-{name}")
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run the function there; raises `DatabaseAway` when the database cannot be used."""
+        call = partial(_guarded, partial(function, *args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+    async def close(self) -> None:
+        """Close the connection and end the thread, after what it is doing."""
+        await asyncio.get_running_loop().run_in_executor(self._executor, connections.close_all)
+        self._executor.shutdown(wait=False)
+
+
+def _guarded(call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except (OperationalError, InterfaceError) as exc:
+        # The next call opens a new connection, also after a restart of the server.
+        connections.close_all()
+        raise DatabaseAway(type(exc).__name__) from exc
+
+
+async def patiently(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Repeat while the database is away: a delivery stays ours, and nothing is dead-lettered."""
+    wait = FIRST_RETRY
+    while True:
+        try:
+            return await attempt()
+        except DatabaseAway as exc:
+            log.warning("database_away", detail=str(exc), next_try_s=wait)
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, LONGEST_RETRY)

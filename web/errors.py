@@ -1,0 +1,80 @@
+"""Errors under ``/api/`` are JSON, whoever raises them; elsewhere they are pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from uuid import UUID
+
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+
+#: Where the answers are for programs.
+API_PREFIX = "/api/"
+
+#: Below this a status is no error.
+FIRST_ERROR = 400
+
+
+def error_response(
+    status: int, code: str, message: str | Promise, request_id: UUID | str | None = None
+) -> JsonResponse:
+    """The one form of an error; `request_id` is the analysis request that it is about."""
+    error = {
+        "code": code,
+        "message": str(message),
+        "request_id": None if request_id is None else str(request_id),
+    }
+    return JsonResponse({"error": error}, status=status)
+
+
+def sentence_for(status: int) -> str:
+    """What a reader is told when nothing more exact is known."""
+    known = {
+        400: _("The request cannot be read."),
+        401: _("Please log in."),
+        403: _("This is not allowed. Please load the page again."),
+        404: _("There is nothing at this address."),
+        405: _("This address does not take that method."),
+        413: _("The request is too large."),
+        422: _("The request is not complete or holds a value that is not allowed."),
+        500: _("Something went wrong on our side. It was written down."),
+    }
+    return known.get(status) or _("The request failed.")
+
+
+def code_for(status: int) -> str:
+    """``not_found`` for 404, and so on."""
+    try:
+        return HTTPStatus(status).name.lower()
+    except ValueError:
+        return "error"
+
+
+def json_errors(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Outermost middleware: turns the HTML of an error under ``/api/`` into JSON.
+
+    Handlers in the URL configuration would not see all of them: a method that is not allowed, a
+    foreign host name and, with DEBUG, Django's own error pages come from elsewhere.
+    """
+
+    def answer(request: HttpRequest) -> HttpResponseBase:
+        return _as_json(request, get_response(request))
+
+    return answer
+
+
+def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    status = response.status_code
+    kept = response.headers.get("Content-Type", "").startswith("application/json")
+    if status < FIRST_ERROR or kept or not request.path.startswith(API_PREFIX):
+        return response
+    answer = error_response(status, code_for(status), sentence_for(status))
+    for header in ("Allow", "Set-Cookie", "Vary"):
+        if header in response.headers:
+            answer.headers[header] = response.headers[header]
+    return answer

@@ -1,0 +1,1 @@
+"""Requests: written, followed through their states and shown."""

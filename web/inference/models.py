@@ -1,0 +1,138 @@
+"""What the site keeps: requests, what is to be sent, what was heard, and dead letters."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from web.inference.states import State
+
+#: Bytes of a dead letter that are kept: the largest message of ours, whole.
+MAX_LETTER_BYTES = 64 * 1024
+
+
+class InferenceRequest(models.Model):
+    """One click. The columns from `state` to `lab` change only through `states.change_for`."""
+
+    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    #: Raised by every change; pages drop what is not newer than what they show.
+    version = models.PositiveIntegerField(default=1)
+
+    pool = models.CharField(max_length=63)
+    model = models.CharField(max_length=63)
+    #: Orthanc's id of the study, and its UID.
+    study_id = models.CharField(max_length=44)
+    study_uid = models.CharField(max_length=64)
+    #: `messages.request.InputSeries` in role order, as they travel.
+    inputs = models.JSONField()
+    threshold = models.FloatField(null=True)
+    #: Seconds from acceptance to the end.
+    deadline_s = models.PositiveIntegerField()
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    #: The ended request that this one repeats.
+    retry_of = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    state = models.CharField(
+        max_length=16, choices=[(state.value, state.value) for state in State], default=State.QUEUED
+    )
+    #: Position of the last applied event.
+    attempt = models.PositiveIntegerField(default=1)
+    delivery = models.PositiveIntegerField(default=0)
+    sequence = models.IntegerField(default=-1)
+    published_at = models.DateTimeField(null=True)
+    accepted_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    next_try_at = models.DateTimeField(null=True)
+    progress = models.JSONField(null=True)
+    failure_code = models.CharField(max_length=32, blank=True)
+    failure_detail = models.CharField(max_length=500, blank=True)
+    result = models.JSONField(null=True)
+    lab = models.CharField(max_length=63, blank=True)
+
+    class Meta:
+        """Read by study (a study's page) and by time (the worklist)."""
+
+        verbose_name = _("request")
+        verbose_name_plural = _("requests")
+        indexes = (
+            models.Index(fields=["study_id", "-created_at"], name="request_by_study"),
+            models.Index(fields=["-created_at"], name="request_newest"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.state}"
+
+
+class Outbox(models.Model):
+    """A message that must reach the broker; written in the transaction that decided on it."""
+
+    request = models.ForeignKey(InferenceRequest, on_delete=models.CASCADE, related_name="+")
+    #: Of the AMQP message: a second publish after a crash carries the same.
+    message_id = models.UUIDField(unique=True)
+    exchange = models.CharField(max_length=127)
+    routing_key = models.CharField(max_length=255)
+    type = models.CharField(max_length=63)
+    body = models.BinaryField()
+    headers = models.JSONField()
+    created_at = models.DateTimeField(auto_now_add=True)
+    #: While this lies ahead, the relay that knows `lease` publishes the row.
+    leased_until = models.DateTimeField(null=True)
+    lease = models.UUIDField(null=True)
+    #: When the broker confirmed it.
+    sent_at = models.DateTimeField(null=True)
+
+    class Meta:
+        """Only what is not sent is ever looked for."""
+
+        verbose_name_plural = "outbox"
+        indexes = (models.Index(fields=["id"], name="outbox_unsent", condition=Q(sent_at=None)),)
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.message_id}"
+
+
+class SeenEvent(models.Model):
+    """An event that was applied, or that came too late: a second copy changes nothing."""
+
+    event_id = models.UUIDField(primary_key=True)
+    seen_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return str(self.event_id)
+
+
+class DeadLetter(models.Model):
+    """A message that the broker gave up or that could not be read."""
+
+    received_at = models.DateTimeField(auto_now_add=True)
+    #: The queue it died in, and why, as the broker says it.
+    queue = models.CharField(max_length=255, blank=True)
+    reason = models.CharField(max_length=63, blank=True)
+    type = models.CharField(max_length=255, blank=True)
+    message_id = models.CharField(max_length=255, blank=True)
+    correlation_id = models.CharField(max_length=255, blank=True)
+    routing_key = models.CharField(max_length=255, blank=True)
+    size = models.PositiveIntegerField()
+    #: At most `MAX_LETTER_BYTES`, as received: a stranger's bytes, never shown on a page.
+    body = models.BinaryField()
+    request = models.ForeignKey(
+        InferenceRequest, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    class Meta:
+        """Newest first."""
+
+        verbose_name = _("dead letter")
+        verbose_name_plural = _("dead letters")
+        ordering = ("-received_at", "-id")
+        indexes = (models.Index(fields=["-received_at"], name="letter_newest"),)
+
+    def __str__(self) -> str:
+        return f"{self.type or '?'} from {self.queue or '?'}"

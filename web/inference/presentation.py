@@ -1,0 +1,118 @@
+"""A request as the API answers it and the sockets send it: one form for both."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Self, TypeVar
+from uuid import UUID
+
+from django.utils import translation
+from pydantic import BaseModel, PlainSerializer
+
+from messages.failures import FAILURE_TEXTS, FailureCode
+from web.inference.models import InferenceRequest
+from web.inference.states import State
+
+M = TypeVar("M", bound=BaseModel)
+
+#: Written out here: Django's encoder, which answers the API, would cut what the sockets send.
+Moment = Annotated[datetime, PlainSerializer(datetime.isoformat, return_type=str)]
+
+
+class Progress(BaseModel):
+    """How far the stage under way is."""
+
+    stage: str
+    done: int
+    total: int
+
+
+class Failure(BaseModel):
+    """Why there is no result (yet): the code and its sentence in the reader's language."""
+
+    code: str
+    reader: str
+
+
+class Input(BaseModel):
+    """Which series plays which role."""
+
+    role: str
+    series_id: str
+
+
+class Model(BaseModel):
+    """What computed the result."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+class Result(BaseModel):
+    """The figures of the stored result."""
+
+    seg_instance_id: str | None
+    sr_instance_id: str
+    tumor_detected: bool
+    volume_ml: float
+    volume_voxels: int
+    longest_diameter_mm: float
+    slices: int
+    slices_with_tumor: int
+    model: Model
+    stage_seconds: dict[str, float]
+
+
+class RequestView(BaseModel):
+    """Everything that a page shows of a request; no patient data."""
+
+    request_id: UUID
+    version: int
+    state: State
+    study_id: str
+    model: str
+    attempt: int
+    created_at: Moment
+    published_at: Moment | None
+    accepted_at: Moment | None
+    finished_at: Moment | None
+    next_try_at: Moment | None
+    lab: str
+    progress: Progress | None
+    failure: Failure | None
+    inputs: list[Input]
+    result: Result | None
+
+    @classmethod
+    def of(cls, row: InferenceRequest, language: str | None = None) -> Self:
+        """Show a row; without `language` in the one that is active."""
+        return cls(
+            request_id=row.pk,
+            version=row.version,
+            state=State(row.state),
+            study_id=row.study_id,
+            model=row.model,
+            attempt=row.attempt,
+            created_at=row.created_at,
+            published_at=row.published_at,
+            accepted_at=row.accepted_at,
+            finished_at=row.finished_at,
+            next_try_at=row.next_try_at,
+            lab=row.lab,
+            progress=_as_model(Progress, row.progress),
+            failure=_failure(row, language or translation.get_language() or "en"),
+            inputs=[Input.model_validate(item) for item in row.inputs],
+            result=_as_model(Result, row.result),
+        )
+
+
+def _as_model(kind: type[M], value: Any) -> M | None:
+    return None if value is None else kind.model_validate(value)
+
+
+def _failure(row: InferenceRequest, language: str) -> Failure | None:
+    if not row.failure_code:
+        return None
+    text = FAILURE_TEXTS[FailureCode(row.failure_code)]
+    return Failure(code=row.failure_code, reader=text.reader(language))

@@ -1,0 +1,75 @@
+"""Changes of rows: lock, decide in `states`, write, raise the version. Synchronous."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+from django.utils import timezone
+
+from messages.events import RunEvent
+from web.inference.models import InferenceRequest, SeenEvent
+from web.inference.states import DeadLettered, Happening, Published, Snapshot, State, change_for
+
+log = structlog.get_logger(__name__)
+
+_COLUMNS = tuple(field.name for field in fields(Snapshot))
+
+
+def snapshot(row: InferenceRequest) -> Snapshot:
+    """The part of a row that `states` knows."""
+    values = {name: getattr(row, name) for name in _COLUMNS}
+    return Snapshot(**{**values, "state": State(row.state)})
+
+
+def record_event(event: RunEvent) -> bool:
+    """Apply an event once; return whether the row changed. Call it inside a transaction."""
+    _, new = SeenEvent.objects.get_or_create(event_id=event.event_id)
+    return new and record(event.request_id, event)
+
+
+def record_published(request_id: UUID) -> bool:
+    """The broker has confirmed the request. Call it inside a transaction."""
+    return record(request_id, Published(at=timezone.now()))
+
+
+def record_dead(request_id: UUID, attempt: int, at: datetime) -> bool:
+    """The request was found among the dead letters. Call it inside a transaction."""
+    return record(request_id, DeadLettered(attempt=attempt, at=at))
+
+
+def record(request_id: UUID, what: Happening) -> bool:
+    """Lock the row and change it as `states` says; return whether it changed.
+
+    SQLite has no row locks; there the transaction itself holds the one write lock.
+    """
+    if not transaction.get_connection().in_atomic_block:
+        raise RuntimeError("a change of a request belongs into a transaction")
+    row = InferenceRequest.objects.select_for_update().filter(pk=request_id).first()
+    if row is None:
+        # Acknowledged all the same: requests are committed before they are published, so no later
+        # try would know it. It was deleted, or the database was restored from an older copy.
+        log.warning("event_of_unknown_request", request_id=str(request_id))
+        return False
+    before = snapshot(row)
+    after = change_for(before, what)
+    if after is None or after == before:
+        return False
+    for name, value in asdict(after).items():
+        setattr(row, name, value)
+    row.version += 1
+    row.save(update_fields=[*_COLUMNS, "version"])
+    log.info(
+        "request_changed",
+        request_id=str(request_id),
+        state=row.state,
+        was=before.state.value,
+        version=row.version,
+        attempt=row.attempt,
+        delivery=row.delivery,
+        lab=row.lab,
+    )
+    return True

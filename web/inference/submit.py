@@ -1,0 +1,142 @@
+"""A click becomes a request and its outbox row, in one transaction, or a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from messages.lab import ModelDescriptor
+from messages.request import InferenceRequested, InputSeries
+from messages.topology import REQUESTS
+from web.archive.errors import ArchiveUnavailable, NotAnOrthancId, StudyNotFound
+from web.archive.orthanc import Orthanc, archive, checked_id
+from web.inference.models import InferenceRequest
+from web.inference.outbox import enqueue_on_commit
+from web.inference.refusals import NotAsked, NotNow
+from web.labs.catalogue import model_on_offer
+
+
+@dataclass(frozen=True)
+class Selection:
+    """One series that the reader chose for a role."""
+
+    role: str
+    series_id: str
+
+
+def submit(
+    *,
+    study_id: str,
+    inputs: Sequence[Selection],
+    user: User | None,
+    model: str | None = None,
+    threshold: float | None = None,
+    orthanc: Orthanc | None = None,
+) -> InferenceRequest:
+    """Write the request down and return it; it is published after the commit.
+
+    Raises `NotAsked` for wrong input and `NotNow` when the archive cannot be asked.
+    """
+    chosen = _model(model)
+    _check_choice(chosen, study_id, inputs, threshold)
+    study_uid, series = _from_archive(orthanc or archive(), study_id, inputs)
+    by_role = {item.role: item for item in series}
+    message = InferenceRequested(
+        request_id=uuid4(),
+        attempt=1,
+        pool=settings.SITE.pool,
+        model=chosen.name,
+        study_uid=study_uid,
+        # In the model's own order of roles, whatever order the page sent.
+        inputs=tuple(by_role[role] for role in chosen.roles),
+        threshold=threshold,
+        deadline_s=settings.SITE.request_deadline_seconds,
+    )
+    with transaction.atomic():
+        row = InferenceRequest.objects.create(
+            id=message.request_id,
+            pool=message.pool,
+            model=message.model,
+            study_id=study_id,
+            study_uid=study_uid,
+            inputs=message.model_dump(mode="json", exclude_none=True)["inputs"],
+            threshold=threshold,
+            deadline_s=message.deadline_s,
+            requested_by=user,
+        )
+        enqueue_on_commit(row, message, exchange=REQUESTS, routing_key=message.routing_key)
+    return row
+
+
+def _model(name: str | None) -> ModelDescriptor:
+    chosen = model_on_offer(name)
+    if chosen is None:
+        raise NotAsked("unknown_model", _("No lab offers this model."))
+    return chosen
+
+
+def _check_choice(
+    model: ModelDescriptor, study_id: str, inputs: Sequence[Selection], threshold: float | None
+) -> None:
+    """Everything that can be said without the archive."""
+    if threshold is not None and not 0 < threshold < 1:
+        raise NotAsked("threshold_out_of_range", _("The threshold must lie between 0 and 1."))
+    needed = len(model.roles)
+    if len(inputs) != needed:
+        sentence = ngettext(
+            "This model needs exactly %(needed)d series; %(given)d were chosen.",
+            "This model needs exactly %(needed)d series; %(given)d were chosen.",
+            needed,
+        )
+        raise NotAsked("wrong_phase_count", sentence % {"needed": needed, "given": len(inputs)})
+    if {item.role for item in inputs} != set(model.roles):
+        names = ", ".join(model.roles)
+        raise NotAsked("wrong_roles", _("Each of these roles must be given once: ") + names + ".")
+    try:
+        for identifier in (study_id, *(item.series_id for item in inputs)):
+            checked_id(identifier)
+    except NotAnOrthancId:
+        raise NotAsked("malformed_id", _("This is not the id of a study or series.")) from None
+    if len({item.series_id for item in inputs}) != len(inputs):
+        raise NotAsked("same_series_twice", _("The same series was chosen for two phases."))
+
+
+def _from_archive(
+    orthanc: Orthanc, study_id: str, inputs: Sequence[Selection]
+) -> tuple[str, list[InputSeries]]:
+    """The study's UID and the chosen series, as the archive has them now.
+
+    Two calls, and not `study_detail`, which makes one more for each series: the reader waits.
+    """
+    try:
+        study_uid: str = orthanc.json("studies", study_id)["MainDicomTags"]["StudyInstanceUID"]
+        listed: list[dict[str, Any]] = orthanc.json("studies", study_id, "/series")
+    except StudyNotFound:
+        raise NotAsked("study_not_found", _("This study is not in the archive."), 404) from None
+    except ArchiveUnavailable:
+        sentence = _("The image archive does not answer. Nothing was sent; please try again.")
+        raise NotNow("archive_unavailable", sentence) from None
+    known = {item["ID"]: item for item in listed}
+    if any(item.series_id not in known for item in inputs):
+        sentence = _("A chosen series does not exist in this study.")
+        raise NotAsked("series_not_found", sentence, 404)
+    return study_uid, [_input(item.role, known[item.series_id]) for item in inputs]
+
+
+def _input(role: str, series: dict[str, Any]) -> InputSeries:
+    if series["MainDicomTags"].get("Modality") != "MR" or not series["Instances"]:
+        raise NotAsked("unsupported_image", _("Only MR series can be analysed."))
+    return InputSeries(
+        role=role,
+        series_id=series["ID"],
+        series_uid=series["MainDicomTags"]["SeriesInstanceUID"],
+        instance_count=len(series["Instances"]),
+    )

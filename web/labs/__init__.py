@@ -1,0 +1,1 @@
+"""Labs: who is there, and which models they serve."""

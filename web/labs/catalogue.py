@@ -1,0 +1,43 @@
+"""Which models a reader can ask for."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from pydantic import TypeAdapter
+
+from messages.lab import ModelDescriptor
+from messages.phases import DCE_ROLES
+from web.labs.models import Lab
+
+_MODELS = TypeAdapter(tuple[ModelDescriptor, ...])
+
+
+def models_on_offer() -> list[ModelDescriptor]:
+    """The models of the pool that requests go to, each as the lab heard of last describes it.
+
+    Labs that are offline count: their requests wait for them. As long as no lab was ever heard
+    of, the default model is offered with the four roles of a breast DCE-MRI.
+    """
+    labs = Lab.objects.filter(pool=settings.SITE.pool).order_by("-last_seen")
+    found: dict[str, ModelDescriptor] = {}
+    for lab in labs:
+        for model in _MODELS.validate_python(lab.models):
+            found.setdefault(model.name, model)
+    default = settings.SITE.default_model
+    if not found:
+        return [_unseen(default)]
+    return sorted(found.values(), key=lambda model: (model.name != default, model.name))
+
+
+def model_on_offer(name: str | None) -> ModelDescriptor | None:
+    """The model of that name; without a name the default one, or else the first on offer."""
+    offered = models_on_offer()
+    if name is None:
+        return offered[0]
+    return next((model for model in offered if model.name == name), None)
+
+
+def _unseen(name: str) -> ModelDescriptor:
+    return ModelDescriptor(
+        name=name, version="", sha256="0" * 64, roles=DCE_ROLES, labels=("lesion",), notice=""
+    )

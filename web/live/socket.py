@@ -1,0 +1,141 @@
+"""``/ws/live/``: a page says what it follows and is told of every change.
+
+Client: ``{"type": "follow", "request_ids": [...]}`` or ``{"type": "follow", "worklist": true}``.
+Server: ``snapshot``, ``event``, ``lab``, ``error``.
+
+The group is joined before the snapshot is read, so no change falls between the two; what then
+comes twice is recognised by its version.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from channels.db import database_sync_to_async  # type: ignore[import-untyped]
+from channels.generic.websocket import (  # type: ignore[import-untyped]
+    AsyncJsonWebsocketConsumer,
+)
+from django.http import HttpRequest
+from django.utils import translation
+from django.utils.translation import gettext as _
+from pydantic import BaseModel, Field, ValidationError
+
+from web.live import reading, watch
+from web.live.notify import LABS_GROUP, WORKLIST_GROUP, group_of
+
+#: Requests that one socket may follow by id.
+MAX_FOLLOWED = 200
+
+#: Close code for a socket without a log-in; from the range that is free for applications.
+NOT_LOGGED_IN = 4401
+
+#: Characters of a message; 200 ids take less than half of it.
+MAX_MESSAGE = 20_000
+
+
+class Follow(BaseModel):
+    """What a page may say."""
+
+    type: Literal["follow"]
+    request_ids: Annotated[list[UUID], Field(max_length=MAX_FOLLOWED)] = []
+    worklist: bool = False
+
+
+class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
+    """One page's socket."""
+
+    async def connect(self) -> None:
+        """Take pages of logged-in readers; the others are told why by the close code."""
+        await self.accept()
+        self.language = language_of(self.scope)
+        #: Version of each request that the page has been sent.
+        self.sent: dict[str, int] = {}
+        self.followed: set[UUID] = set()
+        self.worklist = False
+        self._labs: list[dict[str, Any]] | None = None
+        user = self.scope.get("user")
+        if user is None or not user.is_authenticated:
+            await self.close(code=NOT_LOGGED_IN)
+            return
+        await self.channel_layer.group_add(LABS_GROUP, self.channel_name)
+        watch.sockets.add(self)
+
+    async def disconnect(self, code: int) -> None:  # noqa: ARG002 - the base class names it
+        """Leave every group."""
+        watch.sockets.discard(self)
+        groups = [group_of(request_id) for request_id in self.followed]
+        for group in (*groups, WORKLIST_GROUP, LABS_GROUP):
+            await self.channel_layer.group_discard(group, self.channel_name)
+
+    async def receive(
+        self, text_data: str | None = None, bytes_data: bytes | None = None, **_rest: Any
+    ) -> None:
+        """Read a message; a bad one is answered and the connection stays."""
+        if self not in watch.sockets:
+            return
+        try:
+            wanted = Follow.model_validate_json((text_data or bytes_data or "")[:MAX_MESSAGE])
+        except ValidationError:
+            await self._refuse("bad_message", _("This message is not understood."))
+            return
+        if len(self.followed.union(wanted.request_ids)) > MAX_FOLLOWED:
+            await self._refuse("too_many", _("This page follows too many requests."))
+            return
+        await self._follow(wanted)
+
+    async def request_changed(self, hint: dict[str, Any]) -> None:
+        """Something may have changed: read it and send what is newer than what was sent."""
+        ids = {UUID(text) for text in hint["request_ids"]}
+        for view in await _read(reading.requests_by_id, ids, self.language):
+            if self._is_newer(view):
+                await self.send_json({"type": "event", "request": view})
+
+    async def labs_changed(self, _hint: dict[str, Any]) -> None:
+        """Send the labs when a reader would see a difference."""
+        labs = await _read(reading.labs)
+        seen = [{key: lab[key] for key in lab if key != "last_seen"} for lab in labs]
+        if seen != self._labs:
+            self._labs = seen
+            await self.send_json({"type": "lab", "labs": labs})
+
+    async def _follow(self, wanted: Follow) -> None:
+        for request_id in wanted.request_ids:
+            await self.channel_layer.group_add(group_of(request_id), self.channel_name)
+        self.followed.update(wanted.request_ids)
+        if wanted.worklist:
+            await self.channel_layer.group_add(WORKLIST_GROUP, self.channel_name)
+            self.worklist = True
+        # Only now: what changes from here on is told to the groups.
+        views = []
+        if wanted.request_ids:
+            views += await _read(reading.requests_by_id, wanted.request_ids, self.language)
+        if wanted.worklist:
+            views += await _read(reading.worklist, self.language)
+        snapshot = {view["request_id"]: view for view in views}
+        self.sent.update({key: view["version"] for key, view in snapshot.items()})
+        await self.send_json({"type": "snapshot", "requests": list(snapshot.values())})
+        await self.labs_changed({})
+
+    def _is_newer(self, view: dict[str, Any]) -> bool:
+        key, version = view["request_id"], view["version"]
+        if version <= self.sent.get(key, 0):
+            return False
+        self.sent[key] = version
+        return True
+
+    async def _refuse(self, code: str, sentence: str) -> None:
+        await self.send_json({"type": "error", "code": code, "message": sentence})
+
+
+def language_of(scope: dict[str, Any]) -> str:
+    """The reader's language, from the same cookie and header that a page's is taken from."""
+    headers = dict(scope.get("headers", []))
+    request = HttpRequest()
+    request.COOKIES = dict(scope.get("cookies", {}))
+    request.META["HTTP_ACCEPT_LANGUAGE"] = headers.get(b"accept-language", b"").decode("latin-1")
+    return translation.get_language_from_request(request)
+
+
+async def _read(function: Any, *args: Any) -> Any:
+    return await database_sync_to_async(function)(*args)

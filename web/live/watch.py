@@ -1,0 +1,75 @@
+"""Heals lost hints: every few seconds the versions of what is watched are read again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import structlog
+from channels.exceptions import ChannelFull  # type: ignore[import-untyped]
+from channels.layers import get_channel_layer  # type: ignore[import-untyped]
+
+from web.database import DatabaseAway, DatabaseThread
+from web.live import reading
+
+if TYPE_CHECKING:
+    from web.live.socket import LiveSocket
+
+log = structlog.get_logger(__name__)
+
+#: Seconds between looks: how late a page can be when a push was lost.
+LOOK_SECONDS = 3.0
+
+#: The open sockets of this process, of logged-in readers.
+sockets: set[LiveSocket] = set()
+
+
+async def watch(every: float = LOOK_SECONDS) -> None:
+    """Look again and again until cancelled."""
+    database = DatabaseThread("watch")
+    try:
+        while True:
+            await asyncio.sleep(every)
+            try:
+                await look(database)
+            except DatabaseAway as exc:
+                log.warning("watch_skipped", detail=str(exc))
+            except Exception:
+                log.exception("watch_failed")
+    finally:
+        await database.close()
+
+
+async def look(database: DatabaseThread) -> None:
+    """Compare what the sockets have sent with what is stored, and give them what they missed.
+
+    The hint goes through the socket's own channel, so that it is handled between two other
+    messages of that socket and never during one.
+    """
+    watched = list(sockets)
+    if not watched:
+        return
+    followed: set[UUID] = set().union(*(socket.followed for socket in watched))
+    stored = await database.run(reading.versions, followed) if followed else {}
+    listed: dict[str, int] = {}
+    if any(socket.worklist for socket in watched):
+        listed = await database.run(reading.worklist_versions)
+    for socket in watched:
+        mine = {str(key): stored.get(str(key), 0) for key in socket.followed}
+        if socket.worklist:
+            mine |= listed
+        missed = [key for key, version in mine.items() if version > socket.sent.get(key, 0)]
+        if missed:
+            await _tell(socket, {"type": "request.changed", "request_ids": missed})
+        # A lab that fell silent sends no hint of it.
+        await _tell(socket, {"type": "labs.changed"})
+
+
+async def _tell(socket: LiveSocket, hint: dict[str, object]) -> None:
+    layer = get_channel_layer()
+    try:
+        await layer.send(socket.channel_name, hint)
+    except ChannelFull:
+        # It is busy; the next look comes.
+        log.warning("socket_busy")

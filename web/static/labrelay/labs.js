@@ -1,0 +1,41 @@
+// Which labs are there, as shown in the bar of the page.
+import { page, say } from "./page.js";
+
+const known = new Map();
+const shown = document.getElementById("labs");
+let changed = () => {};
+
+/** Whether any lab is online. */
+export function anyLabOnline() {
+  return online().length > 0;
+}
+
+/** Take what the server tells; it also tells of a lab that has fallen silent. */
+export function updateLabs(labs) {
+  for (const lab of labs) {
+    known.set(lab.lab, lab);
+  }
+  render();
+}
+
+/** Call `handler` whenever labs come or go. */
+export function onLabsChanged(handler) {
+  changed = handler;
+}
+
+function online() {
+  return [...known.values()].filter((lab) => lab.online);
+}
+
+function render() {
+  const there = online();
+  const before = shown.dataset.online;
+  shown.dataset.online = String(there.length > 0);
+  say(shown, there.length > 0 ? page.texts.lab_online : page.texts.lab_offline);
+  shown.title = there.map((lab) => `${lab.lab} (${lab.device})`).join(", ");
+  if (before !== shown.dataset.online) {
+    changed();
+  }
+}
+
+updateLabs(page.labs);

@@ -1,0 +1,49 @@
+// The figures of a completed request.
+import { clock, duration, fill, number, page, say } from "./page.js";
+
+const panel = document.getElementById("result");
+const at = (id) => document.getElementById(id);
+
+/** Hide the figures: there is no result, or it is another request's. */
+export function hideResult() {
+  panel.hidden = true;
+}
+
+/** Show the figures of `request`, which is completed. */
+export function showResult(request) {
+  const { result } = request;
+  const { texts } = page;
+  panel.hidden = false;
+  panel.dataset.found = String(result.tumor_detected);
+  say(at("verdict"), result.tumor_detected ? texts.found : texts.not_found);
+  at("figures").hidden = !result.tumor_detected;
+  at("volume-ml").textContent = number(result.volume_ml, 2);
+  at("diameter-mm").textContent = number(result.longest_diameter_mm, 1);
+  at("tumour-slices").textContent = number(result.slices_with_tumor);
+  at("all-slices").textContent = fill(texts.of_slices, { total: number(result.slices) });
+  at("result-notice").textContent = noticeOf(result.model.name);
+  at("model-name").textContent = `${result.model.name} ${result.model.version}`;
+  at("model-hash").textContent = result.model.sha256;
+  at("result-lab").textContent = request.lab;
+  at("finished-at").textContent = clock(request.finished_at, {
+    dateStyle: "medium",
+    timeStyle: "medium",
+  });
+  at("stage-times").replaceChildren(...stageTimes(result.stage_seconds));
+}
+
+function noticeOf(name) {
+  return (page.models.find((model) => model.name === name) ?? page.models[0]).notice;
+}
+
+function stageTimes(seconds) {
+  return Object.entries(seconds).map(([stage, taken]) => {
+    const line = document.createElement("div");
+    const name = document.createElement("dt");
+    const value = document.createElement("dd");
+    name.textContent = page.texts.stage_times[stage] ?? stage;
+    value.textContent = duration(taken, 2);
+    line.append(name, value);
+    return line;
+  });
+}
