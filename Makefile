@@ -36,7 +36,7 @@ imports:
 	$(BIN)/lint-imports
 
 pytest:
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -v --durations=10 $(ARGS)
 
 # make rabbitmqctl ARGS='-p mri list_queues name messages consumers'
 rabbitmqctl:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -55,35 +55,35 @@ class LabSettings(BaseSettings):
             raise ValueError(f"must be one of {', '.join(POOLS)}")
         return pool
 
+    @field_validator("rabbitmq_url")
+    @classmethod
+    def _broker_urls(cls, urls: SecretStr) -> SecretStr:
+        for url in _split(urls):
+            parts = urlsplit(url)
+            if parts.scheme not in {"amqp", "amqps"} or not parts.hostname or not parts.username:
+                raise ValueError(f"must look like amqp://user:password@host:5672/{VHOST}")
+        return urls
+
     @model_validator(mode="before")
     @classmethod
     def _lab_named_after_its_user(cls, values: dict[str, object]) -> dict[str, object]:
         url = values.get("rabbitmq_url")
-        if not values.get("lab_name") and isinstance(url, str):
-            values["lab_name"] = unquote(urlsplit(url.split(",")[0].strip()).username or "")
-        return values
-
-    @model_validator(mode="after")
-    def _broker_urls(self) -> Self:
-        for url in self.broker_urls:
-            parts = urlsplit(url)
-            if parts.scheme not in {"amqp", "amqps"} or not parts.hostname or not parts.username:
-                raise ValueError(
-                    f"RABBITMQ_URL must look like amqp://user:password@host:5672/{VHOST}"
-                )
-        return self
+        user = urlsplit(url.split(",")[0].strip()).username if isinstance(url, str) else None
+        return {"lab_name": unquote(user), **values} if user else values
 
     @property
     def broker_urls(self) -> tuple[str, ...]:
         """Each broker's URL, secrets included: never log them."""
-        return tuple(
-            u.strip() for u in self.rabbitmq_url.get_secret_value().split(",") if u.strip()
-        )
+        return _split(self.rabbitmq_url)
 
     @property
     def broker_user(self) -> str:
         """The AMQP user, which is also the ``user_id`` of what we publish."""
         return unquote(urlsplit(self.broker_urls[0]).username or "")
+
+
+def _split(urls: SecretStr) -> tuple[str, ...]:
+    return tuple(url.strip() for url in urls.get_secret_value().split(",") if url.strip())
 
 
 def load() -> LabSettings:

@@ -110,6 +110,8 @@ def _database(site: SiteSettings) -> dict[str, Any]:
     url = site.database_url.get_secret_value()
     default = f"sqlite:///{(site.var_dir / 'web.sqlite3').resolve()}"
     database: dict[str, Any] = dict(dj_database_url.parse(url or default))
+    # Open as long as its thread: the threads are few and stay (web/handler.py).
+    database |= {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
     if database["ENGINE"].endswith("sqlite3"):
         database["OPTIONS"] = {
             # A transaction takes the write lock at its start: two that read first and write later

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 from infra.demo.stack import PAGE_USER, Ports, Stack
 from infra.demo.study import ensure_stored
@@ -25,13 +26,13 @@ class Stopped(BaseException):
     """SIGTERM or Ctrl-C. Not an Exception, so that no handler on the way swallows it."""
 
 
-def main() -> int:
+def main(root: Path = VAR) -> int:
     """Start, print where the page is, keep running; 1 with a sentence when that cannot be."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     stack: Stack | None = None
     try:
-        stack = Stack(VAR, Ports.of(settings.load()))
+        stack = Stack(root, Ports.of(settings.load()))
         _start(stack)
         _keep(stack)
     except Stopped:
@@ -45,7 +46,7 @@ def main() -> int:
             signal.signal(number, signal.SIG_IGN)
         if stack is not None:
             stack.stop()
-    _say("stopped; the data is kept in var/")
+    _say("stopped; the data is kept")
     return 0
 
 
@@ -54,7 +55,7 @@ def _start(stack: Stack) -> None:
     stack.start(_say)
     study = ensure_stored(stack.orthanc, stack.root / "phantoms", DEMO_SEED, _say)
     stack.write_record(study)
-    _say(f"started in {time.monotonic() - began:.0f} s; processes and logs: var/demo.json")
+    _say(f"started in {time.monotonic() - began:.0f} s; processes and logs: {stack.root}/demo.json")
     print(
         f"Labrelay is ready: {stack.url}  user {PAGE_USER}  password {stack.page_password}",
         flush=True,
@@ -88,4 +89,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*map(Path, sys.argv[1:])))

@@ -258,7 +258,7 @@ async def test_everything_goes_on_after_a_restart_of_the_broker(
 ) -> None:
     with running_rabbit(tmp_path_factory.mktemp("restarted")) as broker:
         async with running_tasks(broker):
-            async with lab_side(broker) as lab:
+            async with lab_side(broker, shared=False) as lab:
                 before = await written_request()
                 await lab.take()
                 await in_state(before.pk, State.PUBLISHED)
@@ -267,7 +267,7 @@ async def test_everything_goes_on_after_a_restart_of_the_broker(
             await asyncio.to_thread(broker.node.start)
             await asyncio.to_thread(broker.node.wait_ready)
             await in_state(meanwhile.pk, State.PUBLISHED, 60)
-            async with lab_side(broker) as lab:
+            async with lab_side(broker, shared=False) as lab:
                 fault = InferenceFailed(
                     **place(before.pk, 1), code=FailureCode.TOO_LARGE, detail="x", stage_seconds={}
                 )

@@ -146,14 +146,19 @@ class LabSide:
         return declared.declaration_result.message_count or 0
 
 
-@asynccontextmanager
-async def lab_side(broker: TestBroker) -> AsyncIterator[LabSide]:
-    """Empty the queues, then connect as lab1."""
+async def _empty(broker: TestBroker) -> None:
     admin = await aio_pika.connect(broker.url("admin"))
     async with admin:
         channel = await admin.channel()
         for name in USED_QUEUES:
             await (await channel.get_queue(name, ensure=False)).purge()
+
+
+@asynccontextmanager
+async def lab_side(broker: TestBroker, *, shared: bool = True) -> AsyncIterator[LabSide]:
+    """Connect as lab1; on a shared broker only after the queues were emptied."""
+    if shared:
+        await _empty(broker)
     connection = await aio_pika.connect(broker.url("lab1"))
     async with connection:
         yield LabSide(await connection.channel())

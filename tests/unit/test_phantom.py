@@ -1,15 +1,20 @@
-"""The simulated studies: frozen, truthful, and valid DICOM."""
+"""The simulated studies: frozen, truthful, valid DICOM. The bundle: what it promises."""
 
+import gc
 import hashlib
+import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+from monai.data import MetaTensor
 
 from infra.phantom import splits
 from infra.phantom.dicom import write_study
+from infra.phantom.evaluate import BUNDLE, BundleRunner, dice
 from infra.phantom.grid import Grid
 from infra.phantom.lesions import draw_count
 from infra.phantom.presets import PresetName
@@ -193,3 +198,59 @@ def test_every_image_says_that_it_is_simulated(study: PhantomStudy, tmp_path: Pa
         assert "not a patient" in image.ImageComments
         assert str(image.PatientName) == "PHANTOM^SIMULATED"
         assert image.PatientID == "PHANTOM-000007"
+
+
+@pytest.fixture(scope="module")
+def runner() -> BundleRunner:
+    return BundleRunner(BUNDLE)
+
+
+def test_the_bundle_says_what_it_was_trained_on_and_which_phases_it_wants() -> None:
+    meta = json.loads((BUNDLE / "configs/metadata.json").read_text())
+    assert meta["intended_use"] == "Trained on simulated phantoms, not for clinical use."
+    image = meta["network_data_format"]["inputs"]["image"]
+    assert list(image["channel_def"].values()) == ["pre", "post1", "post2", "last"]
+    assert meta["network_data_format"]["outputs"]["pred"]["channel_def"] == {"0": "tumor"}
+    assert (BUNDLE / "models/model.pt").stat().st_size < 4 * 2**20
+
+
+def test_the_bundle_finds_a_tumour_and_gives_the_same_answer_for_the_same_study(
+    runner: BundleRunner,
+) -> None:
+    study = simulate(7, "plain", Grid(64, 128), tumours=2)
+    other = simulate(8, "hard", Grid(24, 96), tumours=0)
+    first = runner.probabilities(study)
+    assert runner.probabilities(other).shape == other.truth.shape
+    assert np.array_equal(first, runner.probabilities(study))
+    assert first.shape == study.truth.shape
+    assert 0 <= first.min() <= first.max() <= 1
+    assert dice(study.truth, first >= 0.5) > 0.7
+
+
+def test_the_bundle_keeps_no_image_between_two_studies(runner: BundleRunner) -> None:
+    runner.probabilities(simulate(8, "hard", Grid(24, 96), tumours=0))
+    gc.collect()
+    kept = [t for t in gc.get_objects() if type(t) is MetaTensor and t.numel() > 10_000]
+    assert kept == []
+
+
+def test_the_bundle_does_not_mind_how_the_slices_lie(runner: BundleRunner) -> None:
+    study = simulate(7, "plain", Grid(64, 128), tumours=2)
+    axial = runner.probabilities(study)
+    # The same volume stored as sagittal slices: columns first, and from head to foot.
+    order = [2, 0, 1]
+    phases = study.phases.transpose(0, 3, 1, 2)[:, :, ::-1]
+    affine = study.affine[:, [*order, 3]].copy()
+    affine[:3, 3] += affine[:3, 1] * (phases.shape[2] - 1)
+    affine[:3, 1] *= -1
+    sagittal = runner.probabilities(
+        replace(study, phases=np.ascontiguousarray(phases), affine=affine)
+    )
+    assert np.allclose(sagittal[:, ::-1].transpose(1, 2, 0), axial, atol=1e-3)
+
+
+def test_dice_is_one_for_equal_masks_and_nought_for_disjoint_ones() -> None:
+    mask = np.array([True, True, False])
+    assert dice(mask, mask) == 1.0
+    assert dice(mask, ~mask) == 0.0
+    assert dice(mask, np.array([True, False, False])) == pytest.approx(2 / 3)

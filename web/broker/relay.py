@@ -56,9 +56,9 @@ NEEDS = Needs(exchanges=(REQUESTS,))
 class Relay:
     """Publishes what the outbox holds. One per process; several processes share the outbox."""
 
-    def __init__(self, urls: Sequence[str]) -> None:
+    def __init__(self, urls: Sequence[str], database: DatabaseThread) -> None:
         self._urls = urls
-        self._database = DatabaseThread("relay")
+        self._database = database
         self._bell = asyncio.Event()
         #: Rows that this process has just committed: no need to look for them.
         self._fresh: list[Outbox] = []
@@ -71,7 +71,6 @@ class Relay:
             await supervise("relay", self._urls, NEEDS, self.attend)
         finally:
             written.disconnect(self._ring)
-            await self._database.close()
 
     async def attend(self, session: Session) -> None:
         """Work until the connection ends."""

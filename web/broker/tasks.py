@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from django.db import connection
+
 from messages.topology import DEAD_QUEUE, PROGRESS_QUEUE, REPLIES_QUEUE
 from web.broker import relay
 from web.broker.connection import Needs, Session, end, supervise
@@ -30,31 +32,42 @@ class BrokerTasks:
     def __init__(self, urls: Sequence[str]) -> None:
         self._urls = urls
         self._tasks: list[asyncio.Task[None]] = []
+        self._databases = _databases()
 
     def start(self) -> None:
         """Start; returns at once, whether or not a broker is there."""
+        relaying = Relay(self._urls, self._databases["relay"])
         self._tasks = [
-            asyncio.create_task(Relay(self._urls).run(), name="relay"),
-            asyncio.create_task(consume(self._urls), name="consume"),
+            asyncio.create_task(relaying.run(), name="relay"),
+            asyncio.create_task(self._consume(), name="consume"),
         ]
 
     async def stop(self) -> None:
         """End the tasks; what they held goes back to queue and outbox."""
         await end(self._tasks)
+        for database in set(self._databases.values()):
+            await database.close()
+
+    async def _consume(self) -> None:
+        listener = Listener(self._databases["listener"])
+        feed = ProgressFeed(self._databases["progress"])
+        letters = DeadLetters(self._databases["letters"])
+
+        async def work(session: Session) -> None:
+            await session.run(
+                listener.attend(session), feed.attend(session), letters.attend(session)
+            )
+
+        await supervise("consume", self._urls, CONSUMES, work)
 
 
-async def consume(urls: Sequence[str]) -> None:
-    """Listen to replies, hints and dead letters until cancelled."""
-    threads = [DatabaseThread(name) for name in ("listener", "progress", "letters")]
-    listener = Listener(threads[0])
-    feed = ProgressFeed(threads[1])
-    letters = DeadLetters(threads[2])
+def _databases() -> dict[str, DatabaseThread]:
+    """A thread for each task; on SQLite one for all.
 
-    async def work(session: Session) -> None:
-        await session.run(listener.attend(session), feed.attend(session), letters.attend(session))
-
-    try:
-        await supervise("consume", urls, CONSUMES, work)
-    finally:
-        for thread in threads:
-            await thread.close()
+    SQLite has one writer. Threads of one process that wait for each other there sleep in steps of
+    up to 100 ms; in the queue of one thread they do not.
+    """
+    names = ("relay", "listener", "progress", "letters")
+    if connection.vendor == "sqlite":
+        return dict.fromkeys(names, DatabaseThread("broker"))
+    return {name: DatabaseThread(name) for name in names}

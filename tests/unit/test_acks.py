@@ -1,0 +1,47 @@
+"""The ack table: only deliveries of the channel in use are settled, and each once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from consumer.amqp.acks import AckTable, LegalAck
+
+
+@dataclass
+class RecordingChannel:
+    settled: list[tuple[str, int]] = field(default_factory=list)
+
+    def basic_ack(self, delivery_tag: int) -> None:
+        self.settled.append(("ack", delivery_tag))
+
+    def basic_reject(self, delivery_tag: int, requeue: bool) -> None:
+        self.settled.append((f"reject requeue={requeue}", delivery_tag))
+
+
+def test_a_delivery_is_acknowledged_once() -> None:
+    table, channel = AckTable(), RecordingChannel()
+    table.begin(channel)
+    delivery = table.took(tag=7, count=0)
+    assert table.settle(delivery, LegalAck.STORED)
+    assert not table.settle(delivery, LegalAck.STORED)
+    assert channel.settled == [("ack", 7)]
+
+
+def test_a_delivery_of_an_earlier_channel_is_left_to_the_broker() -> None:
+    table, old, new = AckTable(), RecordingChannel(), RecordingChannel()
+    table.begin(old)
+    delivery = table.took(tag=1, count=0)
+    table.end()
+    assert not table.settle(delivery, LegalAck.FAILED)
+    table.begin(new)
+    table.took(tag=1, count=1)
+    # The same tag, but it is somebody else's now.
+    assert not table.settle(delivery, LegalAck.FAILED)
+    assert old.settled == new.settled == []
+
+
+def test_what_cannot_be_read_is_rejected_without_requeue() -> None:
+    table, channel = AckTable(), RecordingChannel()
+    table.begin(channel)
+    assert table.reject_undecodable(table.took(tag=3, count=0))
+    assert channel.settled == [("reject requeue=False", 3)]

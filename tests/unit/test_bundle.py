@@ -1,0 +1,65 @@
+"""Finding and describing the bundles of a lab."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from consumer.bundle import BundleInvalid, find_bundles, read_bundle
+from consumer.settings import LabSettings
+
+HELD = Path(__file__).parents[1] / "bundles" / "held"
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(HELD, tmp_path / "held"))
+
+
+def test_the_bundle_that_ships_tells_its_roles_and_says_what_it_is() -> None:
+    shipped = LabSettings.model_fields["model_path"].default
+    descriptor = find_bundles(shipped)["breast_dce_phantom"].descriptor
+    assert descriptor.roles == ("pre", "post1", "post2", "last")
+    assert descriptor.labels == ("tumor",)
+    assert descriptor.notice == "Trained on simulated phantoms, not for clinical use."
+
+
+def test_one_bundle_and_a_folder_of_bundles_are_both_found(bundle: Path) -> None:
+    shutil.copytree(bundle, bundle.parent / "second")
+    assert set(find_bundles(bundle)) == {"held"}
+    assert set(find_bundles(bundle.parent)) == {"held", "second"}
+
+
+def test_the_hash_follows_what_decides_a_result_and_nothing_else(bundle: Path) -> None:
+    before = read_bundle(bundle).descriptor.sha256
+    (bundle / "README.md").write_text("other words")
+    (bundle / "hold").touch()
+    assert read_bundle(bundle).descriptor.sha256 == before
+    (bundle / "models").mkdir(exist_ok=True)
+    (bundle / "models" / "model.pt").write_bytes(b"other weights")
+    assert read_bundle(bundle).descriptor.sha256 != before
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "not json",
+        "[]",
+        "{}",
+        json.dumps({"version": "1", "network_data_format": {"inputs": {"image": {}}}}),
+        json.dumps({"version": 1, "network_data_format": 2}),
+    ],
+)
+def test_metadata_that_cannot_be_used_is_one_sentence(bundle: Path, metadata: str) -> None:
+    (bundle / "configs" / "metadata.json").write_text(metadata)
+    with pytest.raises(BundleInvalid, match=r"metadata\.json") as refusal:
+        read_bundle(bundle)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_folder_without_a_bundle_names_the_setting(tmp_path: Path) -> None:
+    with pytest.raises(BundleInvalid, match="MODEL_PATH"):
+        find_bundles(tmp_path)
