@@ -14,6 +14,7 @@ from consumer.amqp.worker import Intake, Worker
 from consumer.announce import Announcer
 from consumer.bundle import find_bundles
 from consumer.children.workbench import Limits, Workbench
+from consumer.errors import ArchiveUnavailable
 from consumer.job import Lab
 from consumer.orthanc import Archive
 from consumer.settings import LabSettings
@@ -31,13 +32,19 @@ def run(settings: LabSettings) -> None:
     with _workbench(settings) as workbench, _publisher(settings) as publisher:
         log.info("loading bundles", action="lab.load", models=sorted(bundles))
         workbench.load(bundles.values(), settings.device)
+        archive = _archive(settings)
+        try:
+            archive.probe()
+        except ArchiveUnavailable as error:
+            # No reason to stop: it may come back. But an engineer should see it now.
+            log.warning("archive away", action="lab.archive_away", detail=error.detail)
         announcer = Announcer(publisher, user=settings.broker_user)
         lab = Lab(
             name=settings.lab_name,
             device=settings.device,
             threshold=settings.threshold,
             bundles=bundles,
-            archive=_archive(settings),
+            archive=archive,
             workbench=workbench,
             announcer=announcer,
         )

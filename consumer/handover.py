@@ -83,6 +83,16 @@ class PackagedPrimary:
 
 
 @dataclass(frozen=True)
+class StoredModel:
+    """Which model computed the stored primary; another lab's may be another version."""
+
+    name: str
+    version: str
+    #: Of its bundle: 64 hexadecimal digits.
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Figures:
     """The figures of ``completed``; their definitions are in `consumer.result.figures`."""
 
@@ -93,3 +103,13 @@ class Figures:
     #: Slices of the first series.
     slices: int
     slices_with_tumor: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that is told of a request, taken from the primary as the archive holds it."""
+
+    figures: Figures
+    model: StoredModel
+    #: The measurement report of a SEG, a DICOM Part 10 file; None when nothing was found.
+    report: bytes | None

@@ -24,7 +24,7 @@ from consumer.errors import (
 )
 from consumer.handover import (
     DownloadIndex,
-    Figures,
+    Measured,
     PackagedPrimary,
     PhaseFiles,
     ResultSpec,
@@ -80,10 +80,8 @@ class WorkbenchPort(Protocol):
     ) -> PackagedPrimary:
         """Turn the mask into the primary object."""
 
-    def measure(
-        self, stored: bytes, source: DownloadIndex, spec: ResultSpec
-    ) -> tuple[Figures, bytes | None]:
-        """Figures and report of the primary as it is stored."""
+    def measure(self, stored: bytes, source: DownloadIndex, spec: ResultSpec) -> Measured:
+        """Figures, model and report of the primary as it is stored."""
 
 
 @dataclass(frozen=True)
@@ -178,12 +176,13 @@ class _Analysis:
                 self._tell_stage(Stage.UPLOADING, 0, 2)
             with self._run.timed("verify"):
                 stored = self._lab.archive.fetch_instance(primary_id)
-                figures, report = self._lab.workbench.measure(stored, source, self._spec)
+                measured = self._lab.workbench.measure(stored, source, self._spec)
             self._tell_stage(Stage.UPLOADING, 1, 2)
             with self._run.timed("report"):
+                report = measured.report
                 report_id = self._store_report(report) if report else primary_id
             self._tell_stage(Stage.UPLOADING, 2, 2)
-        return self._completed(figures, primary_id, report_id)
+        return self._completed(measured, primary_id, report_id)
 
     def _chosen_bundle(self) -> Bundle:
         bundle = self._lab.bundles.get(self._request.model)
@@ -267,8 +266,8 @@ class _Analysis:
             raise UploadRejected(f"the report {self._spec.report_instance_uid} is stored empty")
         return report_id
 
-    def _completed(self, figures: Figures, primary_id: str, report_id: str) -> InferenceCompleted:
-        model = self._bundle.descriptor
+    def _completed(self, measured: Measured, primary_id: str, report_id: str) -> InferenceCompleted:
+        figures, model = measured.figures, measured.model
         return self._run.event(
             InferenceCompleted,
             seg_instance_id=primary_id if figures.tumor_detected else None,

@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from django.conf import settings
 
 from infra.local.orthanc import OrthancNode
 from tests.integration.nodes import TestBroker, running_orthanc, running_rabbit
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Put the test database where pytest cleans up: a file, as in service."""
+    name = tmp_path_factory.mktemp("database") / "web.sqlite3"
+    settings.DATABASES["default"]["TEST"]["NAME"] = str(name)
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -121,9 +119,7 @@ def _database(site: SiteSettings) -> dict[str, Any]:
             # FULL: an answer of 202 means that the request is on the disk.
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
         }
-        # A file, as in service: several threads share it, which an in-memory one does badly.
-        name = f"labrelay-test-{os.getpid()}.sqlite3"
-        database["TEST"] = {"NAME": str(Path(tempfile.gettempdir()) / name)}
+        database["TEST"] = {}
     return database
 
 

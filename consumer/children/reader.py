@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from consumer.errors import LabError, TooLarge, UnreadableDicom, UnsupportedImag
 from consumer.handover import (
     DownloadIndex,
     Figures,
+    Measured,
     PackagedPrimary,
     PhaseFiles,
     ResultSpec,
@@ -148,10 +150,8 @@ def package(
     )
 
 
-def measure_stored(
-    primary_bytes: bytes, source: DownloadIndex, spec: ResultSpec
-) -> tuple[Figures, bytes | None]:
-    """Figures of the primary as the archive holds it, and the measurement report of a SEG.
+def measure_stored(primary_bytes: bytes, source: DownloadIndex, spec: ResultSpec) -> Measured:
+    """Figures and model of the primary as the archive holds it, and the report of a SEG.
 
     Of two labs that raced, both read the same stored object here, and so all that is told of
     the request agrees. Only the number of slices, patient and evidence come from the source.
@@ -163,21 +163,22 @@ def measure_stored(
     start()
     from consumer.children.slices import read_slices
     from consumer.result.figures import figures
+    from consumer.result.origin import stored_model
     from consumer.result.report import measurement_report
     from consumer.result.segmentation import stored_mask
 
     primary = _stored_primary(primary_bytes, source, spec)
     first = read_slices(source.phases[0], source.study_uid, pixels=False)
     count, grid = len(first.datasets), first.grid
-    if primary.Modality == "SR":
-        return Figures(False, 0, 0.0, 0.0, count, 0), None
     try:
+        model = stored_model(primary)
+        if primary.Modality == "SR":
+            return Measured(Figures(False, 0, 0.0, 0.0, count, 0), model, None)
         stored = stored_mask(primary)
         fits = primary.FrameOfReferenceUID == grid.frame_of_reference_uid
     except Exception as exc:  # noqa: BLE001 - a foreign object can break the parser in any way
         raise UploadRejected(
-            f"the stored segmentation {spec.primary_instance_uid} cannot be read "
-            f"({type(exc).__name__})"
+            f"the stored object {spec.primary_instance_uid} cannot be read ({type(exc).__name__})"
         ) from None
     if not fits or stored.mask.shape[0] > count or not stored.mask.any():
         raise UploadRejected(
@@ -185,10 +186,14 @@ def measure_stored(
         )
     result = figures(stored.mask, stored.spacing, count)
     evidence = _evidence(source, first)
+    made_by = replace(
+        spec, model_name=model.name, model_version=model.version, model_sha256=model.sha256
+    )
     with _building(source):
-        return result, measurement_report(
-            primary, result, first.datasets[0], evidence, _inputs(source), spec
+        report = measurement_report(
+            primary, result, first.datasets[0], evidence, _inputs(source), made_by
         )
+    return Measured(result, model, report)
 
 
 @contextmanager

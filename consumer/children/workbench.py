@@ -10,7 +10,7 @@ from consumer.children import reader, segmenter
 from consumer.children.child import Child
 from consumer.children.segmenter import SegmentationJob
 from consumer.errors import InferenceTimeout, UnreadableDicom
-from consumer.handover import DownloadIndex, Figures, PackagedPrimary, ResultSpec, VolumeHeader
+from consumer.handover import DownloadIndex, Measured, PackagedPrimary, ResultSpec, VolumeHeader
 
 #: Seconds in which all bundles must have been loaded at the start.
 _LOAD_SECONDS = 600.0
@@ -66,9 +66,7 @@ class Workbench:
             self._limits.reading, reader.package, source, mask_path, shape, spec
         )
 
-    def measure(
-        self, stored: bytes, source: DownloadIndex, spec: ResultSpec
-    ) -> tuple[Figures, bytes | None]:
+    def measure(self, stored: bytes, source: DownloadIndex, spec: ResultSpec) -> Measured:
         """See `consumer.children.reader.measure_stored`."""
         return self._reader.call(self._limits.reading, reader.measure_stored, stored, source, spec)
 

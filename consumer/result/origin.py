@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydicom.valuerep import DA, TM
 
+from consumer.handover import StoredModel
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -90,12 +92,22 @@ def facts(spec: ResultSpec) -> dict[str, str]:
     }
 
 
+def stored_model(ds: Dataset) -> StoredModel:
+    """Which model made a stored SEG or report, as `equipment` wrote it.
+
+    Raises AttributeError, TypeError or ValueError where the object is not one of ours.
+    """
+    version, sha256 = ds.SoftwareVersions
+    return StoredModel(str(ds.ManufacturerModelName), str(version), str(sha256))
+
+
 def equipment(spec: ResultSpec) -> dict[str, Any]:
     """Arguments with which highdicom names the maker, and the character set of all text."""
     return {
         "manufacturer": MANUFACTURER,
         "manufacturer_model_name": lo(spec.model_name),
-        "software_versions": lo(spec.model_version),
+        # The version and, as a second value, the hash: `stored_model` reads both back.
+        "software_versions": (lo(spec.model_version), spec.model_sha256),
         "device_serial_number": lo(spec.lab),
         # UTF-8, whatever the source has: notice and names may be Korean.
         "specific_character_set": "ISO_IR 192",

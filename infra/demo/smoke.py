@@ -16,6 +16,7 @@ from infra.demo.reader import PageRefused, Reader, ended
 from infra.demo.stack import PAGE_USER, Ports, Stack
 from infra.demo.study import ensure_stored
 from infra.demo.truth import dice
+from infra.local import settings
 from infra.local.process import ServiceFailed
 from messages.phases import DCE_ROLES
 
@@ -37,7 +38,7 @@ def main() -> int:
     """Run once; 0, or 1 with a sentence."""
     signal.signal(signal.SIGTERM, _interrupt)
     root = Path(tempfile.mkdtemp(prefix="labrelay-smoke-"))
-    stack = Stack(root, Ports.free())
+    stack = Stack(root, Ports.free(), lab_settings={"DEVICE": settings.load().device})
     try:
         stack.start(_say)
         _click(stack)

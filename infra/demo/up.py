@@ -32,7 +32,8 @@ def main(root: Path = VAR) -> int:
         signal.signal(number, _stop)
     stack: Stack | None = None
     try:
-        stack = Stack(root, Ports.of(settings.load()))
+        local = settings.load()
+        stack = Stack(root, Ports.of(local), lab_settings={"DEVICE": local.device})
         _start(stack)
         _keep(stack)
     except Stopped:

@@ -39,6 +39,8 @@ class LocalSettings:
     epmd_port: int = 4370
     #: HTTP of the private Orthanc; not 8042, for the same reason.
     orthanc_port: int = 8043
+    #: Where the demo's lab computes: cpu, cuda or cuda:<n>.
+    device: str = "cpu"
     #: What pip is asked for to get torch.
     torch_requirement: str = "torch==2.13.0"
     #: A further package index for torch alone, e.g. one with CPU builds; empty: none.
@@ -55,6 +57,7 @@ def load(environment: Mapping[str, str] | None = None) -> LocalSettings:
         rabbit_dist_port=_port(source, "RABBIT_DIST_PORT", default.rabbit_dist_port),
         epmd_port=_port(source, "EPMD_PORT", default.epmd_port),
         orthanc_port=_port(source, "ORTHANC_PORT", default.orthanc_port),
+        device=source.get("DEVICE") or default.device,
         torch_requirement=source.get("TORCH_REQUIREMENT") or default.torch_requirement,
         torch_index=source.get("TORCH_INDEX", default.torch_index),
     )

@@ -10,7 +10,7 @@ from infra.phantom.grid import Grid
 from infra.phantom.presets import PresetName
 from infra.phantom.study import PhantomStudy, simulate
 
-TRAIN: Final = tuple(range(1000, 1032))
+TRAIN: Final = tuple(range(1000, 1040))
 VALIDATION: Final = tuple(range(2000, 2010))
 TEST_PLAIN: Final = tuple(range(3000, 3020))
 TEST_HARD: Final = tuple(range(4000, 4020))

@@ -30,6 +30,7 @@ from monai.transforms import (
 )
 from monai.utils import set_determinism
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from infra.phantom.splits import Case, train_cases
 
@@ -38,8 +39,12 @@ BUNDLE: Final = Path(__file__).parents[2] / "consumer/bundles/breast_dce_phantom
 PATCH: Final = (64, 64, 32)
 #: Patches for each step, and how many of each study that is read.
 BATCH: Final = (4, 1)
-#: Voxels outside any tumour are drawn above this normalised signal: not from air.
-TISSUE: Final = 0.25
+#: Patches without a tumour are centred where something else takes up this much contrast,
+#: relative to the mean tissue signal: what can be mistaken for a tumour.
+UPTAKE: Final = 0.4
+#: Patch centres from each connected part, and voxels of a part that is more than noise.
+CENTRES: Final = 60
+LEAST_PART: Final = 10
 #: Logit that the untrained network starts from: 2 % of the voxels of a patch.
 PRIOR_LOGIT: Final = -4.0
 SEED: Final = 20
@@ -80,12 +85,29 @@ def store(path: Path, image: NDArray[np.float16], label: NDArray[np.uint8]) -> N
     """Write the four files of a prepared study; the folder appears when it is complete."""
     partial = path.with_suffix(".part")
     partial.mkdir(exist_ok=True)
-    tissue = np.flatnonzero((image.max(axis=0) > TISSUE) & (label[0] == 0))
     np.save(partial / "image.npy", image)
     np.save(partial / "label.npy", label)
-    np.save(partial / "tumour.npy", np.flatnonzero(label[0]))
-    np.save(partial / "tissue.npy", tissue[::17])
+    np.save(partial / "tumour.npy", centres(label[0] > 0))
+    np.save(partial / "tissue.npy", centres((image[1] > UPTAKE) & (label[0] == 0)))
     partial.rename(path)
+
+
+def centres(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Flat indices of at most `CENTRES` voxels of each connected part of `mask` (x, y, z).
+
+    So a small tumour is seen as often as a large one, and a vessel as often as the heart.
+    """
+    parts, _ = ndimage.label(mask)
+    inside = np.flatnonzero(mask)
+    inside = inside[np.argsort(parts.ravel()[inside], kind="stable")]
+    sizes = np.bincount(parts.ravel())[1:]
+    starts = np.cumsum(sizes) - sizes
+    picked = [
+        inside[start + np.linspace(0, size - 1, min(size, CENTRES), dtype=np.int64)]
+        for start, size in zip(starts, sizes, strict=True)
+        if size >= LEAST_PART
+    ]
+    return np.concatenate([np.empty(0, dtype=np.int64), *picked])
 
 
 def load_prepared(path: Path) -> dict[str, torch.Tensor]:
@@ -104,7 +126,7 @@ def patches(paths: list[Path], steps: int) -> Iterator[dict[str, Any]]:
                 keys=["image", "label"],
                 label_key="label",
                 spatial_size=PATCH,
-                pos=2,
+                pos=1,
                 neg=1,
                 num_samples=crops,
                 fg_indices_key="tumour",
@@ -162,7 +184,7 @@ def main() -> None:
     """Simulate, train, and write models/model.pt."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--cache", type=Path, default=Path("var/phantom-training"))
-    options.add_argument("--steps", type=int, default=1000)
+    options.add_argument("--steps", type=int, default=1500)
     options.add_argument("--minutes", type=float, default=20.0)
     options.add_argument("--workers", type=int, default=2)
     options.add_argument("--out", type=Path, default=BUNDLE / "models/model.pt")

@@ -133,6 +133,18 @@ async def test_a_row_whose_relay_died_is_taken_over_when_its_lease_has_run_out(
     assert len(await sync_to_async(relay.take)(uuid4(), 10)) == 1
 
 
+async def test_a_row_that_a_look_has_taken_is_not_taken_again_when_its_bell_rings(
+    rabbit: TestBroker,
+) -> None:
+    row = await written_request()
+    outbox, lease = await Outbox.objects.aget(request=row), uuid4()
+    assert len(await sync_to_async(relay.take)(lease, 10)) == 1
+    assert await sync_to_async(relay.take_fresh)(lease, [outbox]) == []
+
+    await sync_to_async(relay.give_back)(lease)
+    assert await sync_to_async(relay.take_fresh)(lease, [outbox]) == [outbox]
+
+
 async def test_a_message_that_no_queue_takes_stays_in_the_outbox(rabbit: TestBroker) -> None:
     async with site_and_lab(rabbit):
         row = await written_request()
@@ -273,6 +285,15 @@ async def test_everything_goes_on_after_a_restart_of_the_broker(
                 )
                 await lab.tell(fault)
                 assert (await in_state(before.pk, State.FAILED, 60)).failure_code == "too_large"
+
+
+async def test_the_tasks_end_at_whatever_moment_they_are_stopped(rabbit: TestBroker) -> None:
+    for delay in (0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12):
+        site = BrokerTasks([rabbit.url("web")])
+        site.start()
+        await asyncio.sleep(delay)
+        async with asyncio.timeout(12):
+            await site.stop()
 
 
 async def test_what_is_missing_is_named_with_the_command_that_puts_it_there(

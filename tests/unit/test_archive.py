@@ -160,7 +160,7 @@ def test_two_objects_under_our_uid_are_not_guessed_between(archive):
         archive.find_instance(ds.SOPInstanceUID)
 
 
-def test_what_is_no_dicom_is_rejected_for_good(archive):
+def test_what_is_no_dicom_is_refused_and_not_taken_for_an_archive_that_is_away(archive):
     with pytest.raises(UploadRejected):
         archive.store(b"not DICOM")
 
@@ -307,6 +307,6 @@ def test_only_success_with_an_id_counts_as_stored(answer, kind):
 
 
 @pytest.mark.parametrize(("status", "kind"), [(413, UploadRejected), (500, ArchiveUnavailable)])
-def test_a_refusal_is_permanent_and_a_server_error_passes(status, kind):
+def test_a_refusal_and_a_server_error_have_their_own_codes(status, kind):
     with answering(status=status) as (archive, _), pytest.raises(kind):
         archive.store(b"data")

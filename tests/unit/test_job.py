@@ -14,7 +14,15 @@ from consumer.announce import Announcer
 from consumer.bundle import read_bundle
 from consumer.children.segmenter import SegmentationJob
 from consumer.errors import ArchiveUnavailable, GeometryMismatch, UploadRejected
-from consumer.handover import DownloadIndex, Figures, PackagedPrimary, ResultSpec, VolumeHeader
+from consumer.handover import (
+    DownloadIndex,
+    Figures,
+    Measured,
+    PackagedPrimary,
+    ResultSpec,
+    StoredModel,
+    VolumeHeader,
+)
 from consumer.job import Lab
 from consumer.memory import MemoryFile
 from messages import codec
@@ -88,11 +96,10 @@ class ScriptedWorkbench:
         self.calls.append("package")
         return PackagedPrimary("seg", spec.primary_instance_uid, spec.primary_series_uid, b"SEG")
 
-    def measure(
-        self, stored: bytes, source: DownloadIndex, spec: ResultSpec
-    ) -> tuple[Figures, bytes | None]:
+    def measure(self, stored: bytes, source: DownloadIndex, spec: ResultSpec) -> Measured:
         self.calls.append(f"measure {stored!r}")
-        return Figures(True, 5, 0.1, 4.0, 2, 1), b"SR"
+        made_by = StoredModel("held", "0.0.2 of another lab", "c" * 64)
+        return Measured(Figures(True, 5, 0.1, 4.0, 2, 1), made_by, b"SR")
 
 
 @dataclass
@@ -148,6 +155,7 @@ def test_completed_is_told_last_and_holds_what_was_measured_on_the_stored_bytes(
     assert bench.workbench.calls == ["read", "segment at 0.5", "package", "measure b'SEG'"]
     assert isinstance(bench.last, InferenceCompleted)
     assert bench.last.volume_voxels == 5
+    assert bench.last.model.version == "0.0.2 of another lab"
     assert bench.last.seg_instance_id != bench.last.sr_instance_id
 
 

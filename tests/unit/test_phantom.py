@@ -4,13 +4,13 @@ import gc
 import hashlib
 import json
 import subprocess
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
-from monai.data import MetaTensor
 
 from infra.phantom import splits
 from infra.phantom.dicom import write_study
@@ -56,7 +56,7 @@ def test_the_seeds_are_frozen_and_no_seed_is_in_two_splits() -> None:
     ]
     seeds = [seed for part in parts for seed in part]
     assert len(seeds) == len(set(seeds))
-    assert hashlib.sha256(repr(parts).encode()).hexdigest()[:16] == "9ede7e2d5d8faa10"
+    assert hashlib.sha256(repr(parts).encode()).hexdigest()[:16] == "bb8dfa625764f4a1"
 
 
 def test_the_same_arguments_give_the_same_study(study: PhantomStudy) -> None:
@@ -202,7 +202,10 @@ def test_every_image_says_that_it_is_simulated(study: PhantomStudy, tmp_path: Pa
 
 @pytest.fixture(scope="module")
 def runner() -> BundleRunner:
-    return BundleRunner(BUNDLE)
+    with warnings.catch_warnings():
+        # The libraries' own imports: ignite still uses torch.jit, which torch calls deprecated.
+        warnings.simplefilter("ignore")
+        return BundleRunner(BUNDLE)
 
 
 def test_the_bundle_says_what_it_was_trained_on_and_which_phases_it_wants() -> None:
@@ -214,39 +217,32 @@ def test_the_bundle_says_what_it_was_trained_on_and_which_phases_it_wants() -> N
     assert (BUNDLE / "models/model.pt").stat().st_size < 4 * 2**20
 
 
-def test_the_bundle_finds_a_tumour_and_gives_the_same_answer_for_the_same_study(
+def test_the_bundle_answers_the_same_for_the_same_study_however_its_slices_lie(
     runner: BundleRunner,
 ) -> None:
     study = simulate(7, "plain", Grid(64, 128), tumours=2)
     other = simulate(8, "hard", Grid(24, 96), tumours=0)
-    first = runner.probabilities(study)
-    assert runner.probabilities(other).shape == other.truth.shape
-    assert np.array_equal(first, runner.probabilities(study))
-    assert first.shape == study.truth.shape
-    assert 0 <= first.min() <= first.max() <= 1
-    assert dice(study.truth, first >= 0.5) > 0.7
-
-
-def test_the_bundle_keeps_no_image_between_two_studies(runner: BundleRunner) -> None:
-    runner.probabilities(simulate(8, "hard", Grid(24, 96), tumours=0))
-    gc.collect()
-    kept = [t for t in gc.get_objects() if type(t) is MetaTensor and t.numel() > 10_000]
-    assert kept == []
-
-
-def test_the_bundle_does_not_mind_how_the_slices_lie(runner: BundleRunner) -> None:
-    study = simulate(7, "plain", Grid(64, 128), tumours=2)
     axial = runner.probabilities(study)
-    # The same volume stored as sagittal slices: columns first, and from head to foot.
-    order = [2, 0, 1]
-    phases = study.phases.transpose(0, 3, 1, 2)[:, :, ::-1]
-    affine = study.affine[:, [*order, 3]].copy()
+    assert axial.shape == study.truth.shape
+    assert 0 <= axial.min() <= axial.max() <= 1
+    assert dice(study.truth, axial >= 0.5) > 0.7
+
+    # Another study in between, of another size, leaves no trace.
+    assert runner.probabilities(other).shape == other.truth.shape
+    assert np.array_equal(axial, runner.probabilities(study))
+
+    # The same volume with its columns as slices and its rows from the back to the front.
+    affine = study.affine[:, [2, 1, 0, 3]]
+    phases = study.phases.transpose(0, 3, 2, 1)[:, :, ::-1]
     affine[:3, 3] += affine[:3, 1] * (phases.shape[2] - 1)
     affine[:3, 1] *= -1
-    sagittal = runner.probabilities(
-        replace(study, phases=np.ascontiguousarray(phases), affine=affine)
-    )
-    assert np.allclose(sagittal[:, ::-1].transpose(1, 2, 0), axial, atol=1e-3)
+    turned = replace(study, phases=np.ascontiguousarray(phases), affine=affine)
+    sagittal = runner.probabilities(turned)
+    assert np.allclose(sagittal[:, ::-1].transpose(2, 1, 0), axial, atol=1e-3)
+
+    gc.collect()
+    kept = [t for t in gc.get_objects() if type(t).__name__ == "MetaTensor"]
+    assert [t.shape for t in kept if t.numel() > 10_000] == []
 
 
 def test_dice_is_one_for_equal_masks_and_nought_for_disjoint_ones() -> None:

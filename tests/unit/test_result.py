@@ -13,7 +13,14 @@ from pydicom.uid import generate_uid
 
 from consumer.children import reader
 from consumer.errors import ModelUnavailable, UnreadableDicom, UploadRejected
-from consumer.handover import DownloadIndex, Figures, PackagedPrimary, ResultSpec
+from consumer.handover import (
+    DownloadIndex,
+    Figures,
+    Measured,
+    PackagedPrimary,
+    ResultSpec,
+    StoredModel,
+)
 from consumer.memory import MemoryFile
 from consumer.result.figures import figures, longest_diameter_mm
 from consumer.result.origin import description
@@ -39,6 +46,10 @@ class Case:
             return reader.package(self.source, memory.path, mask.shape, self.spec)
 
     def measure(self, primary: bytes) -> tuple[Figures, bytes | None]:
+        measured = self.measured(primary)
+        return measured.figures, measured.report
+
+    def measured(self, primary: bytes) -> Measured:
         return reader.measure_stored(primary, self.source, self.spec)
 
 
@@ -430,6 +441,21 @@ def test_nothing_has_no_diameter():
     assert longest_diameter_mm(np.zeros((2, 2, 2), bool), (1.0, 1.0, 1.0)) == 0.0
 
 
+@pytest.mark.parametrize("mask", [blob(), np.zeros((6, 8, 10), np.uint8)], ids=["SEG", "SR"])
+def test_a_lab_with_another_version_tells_the_model_that_made_the_stored_object(memory, mask):
+    case = Case(memory, **four_phases())
+    stored = case.package(mask).dicom_bytes
+    made_by = case.spec
+    case.spec = replace(made_by, model_name="newer", model_version="9", model_sha256="f" * 64)
+    measured = case.measured(stored)
+    assert measured.model == StoredModel(
+        made_by.model_name, made_by.model_version, made_by.model_sha256
+    )
+    if measured.report:
+        report = dcmread(BytesIO(measured.report))
+        assert list(report.SoftwareVersions) == [made_by.model_version, made_by.model_sha256]
+
+
 def test_a_simulated_study_is_read_marked_and_measured_where_its_truth_says(memory, tmp_path):
     study = simulate(seed=5, grid=Grid(slices=40, matrix=96), tumours=1)
     written = write_study(study, tmp_path)
@@ -447,7 +473,8 @@ def test_a_simulated_study_is_read_marked_and_measured_where_its_truth_says(memo
         read = volume.open_array(header.shape, np.float32).copy()
         mask.write(study.truth.astype(np.uint8).tobytes())
         primary = reader.package(source, mask.path, study.truth.shape, about)
-    result, report = reader.measure_stored(primary.dicom_bytes, source, about)
+    measured = reader.measure_stored(primary.dicom_bytes, source, about)
+    result, report = measured.figures, measured.report
 
     np.testing.assert_allclose(read, study.phases, atol=0.51)
     # The phantom's affine is RAS+: x and y turn their sign.

@@ -17,6 +17,7 @@ from typing import Any
 import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.connection import make_url
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelClosed
 from aiormq.exceptions import ChannelAccessRefused
 from yarl import URL
@@ -105,13 +106,15 @@ class Session:
 
 async def open_session(url: str, name: str, needs: Needs) -> Session:
     """Connect and check. Raises `BrokerLost` or `TopologyMissing`."""
-    try:
-        connection = await aio_pika.connect(
-            url, name=f"labrelay-web {name}", heartbeat=HEARTBEAT_SECONDS, timeout=ANSWER_SECONDS
-        )
-    except (*CONNECTION_EXCEPTIONS, TimeoutError) as exc:
-        raise BrokerLost(f"{_address(url)} does not answer: {type(exc).__name__}") from exc
+    named = make_url(url, name=f"labrelay-web {name}", heartbeat=HEARTBEAT_SECONDS)
+    connection = aio_pika.Connection(named)
     session = Session(connection, URL(url).user or "")
+    try:
+        await connection.connect(timeout=ANSWER_SECONDS)
+    except (*CONNECTION_EXCEPTIONS, TimeoutError) as exc:
+        # `aio_pika.connect` would leave this to the garbage collector, which cannot await.
+        await close_session(session)
+        raise BrokerLost(f"{_address(url)} does not answer: {type(exc).__name__}") from exc
     session.watch()
     try:
         for exchange in needs.exchanges:

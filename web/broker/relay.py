@@ -160,14 +160,14 @@ class Relay:
 
 
 def take_fresh(lease: UUID, rows: Sequence[Outbox]) -> list[Outbox]:
-    """Lease rows that were just written; the short way, as a reader waits for them."""
+    """Lease rows that were just written; the short way, as a reader waits for them.
+
+    Row by row: a look at the outbox may have taken one already, under the very same lease.
+    """
     now = timezone.now()
     until = now + timedelta(seconds=LEASE_SECONDS)
-    ids = [row.pk for row in rows]
-    free = _free(now).filter(id__in=ids)
-    if free.update(lease=lease, leased_until=until) == len(rows):
-        return list(rows)
-    return list(Outbox.objects.filter(id__in=ids, lease=lease, sent_at=None).order_by("id"))
+    free = _free(now)
+    return [r for r in rows if free.filter(pk=r.pk).update(lease=lease, leased_until=until)]
 
 
 def take(lease: UUID, limit: int) -> list[Outbox]:

@@ -38,7 +38,7 @@ export async function latestRequest(studyId) {
     const answer = await fetch(`${page.requests}?study_id=${encodeURIComponent(studyId)}`, {
       signal: AbortSignal.timeout(PATIENCE),
     });
-    return answer.ok ? ((await answer.json())[0] ?? null) : null;
+    return answer.ok ? ((await answer.json()).requests[0] ?? null) : null;
   } catch {
     return null;
   }
