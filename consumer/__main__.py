@@ -7,7 +7,7 @@ import sys
 import typer
 
 from consumer import bootstrap, logs, settings
-from consumer.amqp.errors import TopologyMissing
+from consumer.amqp.errors import LabBroken, TopologyMissing
 from consumer.bundle import BundleInvalid
 from consumer.errors import LabError
 from consumer.settings import SettingsInvalid
@@ -26,7 +26,7 @@ def run() -> None:
     logs.configure()
     try:
         bootstrap.run(settings.load())
-    except (SettingsInvalid, BundleInvalid, TopologyMissing, LabError) as exc:
+    except (SettingsInvalid, BundleInvalid, TopologyMissing, LabBroken, LabError) as exc:
         sys.stderr.write(f"mri-consumer: {exc}\n")
         raise typer.Exit(1) from None
 

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 import structlog
 
 from consumer import heartbeat
+from consumer.amqp.intake import Intake
 from consumer.amqp.publisher import Publisher
-from consumer.amqp.worker import Intake, Worker
+from consumer.amqp.worker import Worker
 from consumer.announce import Announcer
 from consumer.bundle import find_bundles
 from consumer.children.workbench import Limits, Workbench
@@ -51,6 +52,7 @@ def run(settings: LabSettings) -> None:
         worker = Worker(
             Intake(
                 urls=settings.broker_urls,
+                pool=settings.lab_pool,
                 queue=requests_queue(settings.lab_pool),
                 exchanges=(EVENTS, *(retry_exchange(tier) for tier in RETRY_TIERS)),
                 prefetch=settings.prefetch,

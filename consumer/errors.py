@@ -19,6 +19,8 @@ LabError
     ├── ModelUnavailable
     └── DeadlineExceeded
 
+`LabStopping` stands beside the tree: nothing went wrong, and nothing may be settled.
+
 Every error holds one sentence and nothing else, so that it survives the way from a child process.
 ``expired`` has no class: the web alone decides it.
 """
@@ -43,6 +45,10 @@ class LabError(Exception):
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
+
+
+class LabStopping(Exception):
+    """The lab is stopping. Leave the delivery unsettled: the broker gives it to the next."""
 
 
 class Retry(LabError):

@@ -19,6 +19,7 @@ from consumer.errors import (
     ModelUnavailable,
     Reject,
     Retry,
+    SeriesNotFound,
     UploadRejected,
     WrongPhaseCount,
 )
@@ -31,7 +32,7 @@ from consumer.handover import (
     VolumeHeader,
 )
 from consumer.memory import MemoryFile
-from consumer.run import Run
+from consumer.run import Held, Run
 from messages import identity
 from messages.events import (
     InferenceAccepted,
@@ -44,6 +45,9 @@ from messages.events import (
 )
 from messages.request import InferenceRequested
 from messages.topology import RETRY_TIERS
+
+#: The name of the one archive that this lab's settings hold the URL of.
+ARCHIVE = "default"
 
 log = structlog.get_logger(__name__)
 
@@ -97,15 +101,15 @@ class Lab:
     workbench: WorkbenchPort
     announcer: Announcer
 
-    def handle(self, request: InferenceRequested, delivery_count: int) -> LegalAck:
+    def handle(self, request: InferenceRequested, held: Held) -> LegalAck:
         """Carry the request to one of its ends and return the reason to acknowledge it.
 
         Every return happens after the broker has confirmed what the reason promises. Raises
-        `PublisherStopped` when the lab stops first; the delivery then stays the broker's.
+        `LabStopping` when the lab stops first; the delivery then stays the broker's.
         """
-        run = Run(request, delivery=delivery_count, lab=self.name)
+        run = Run(request, held=held, lab=self.name)
         with structlog.contextvars.bound_contextvars(
-            request_id=str(request.request_id), attempt=request.attempt, delivery=delivery_count
+            request_id=str(request.request_id), attempt=request.attempt, delivery=held.count
         ):
             log.info("accepted", action="job.accepted", model=request.model)
             self.announcer.tell(run.event(InferenceAccepted))
@@ -185,6 +189,8 @@ class _Analysis:
         return self._completed(measured, primary_id, report_id)
 
     def _chosen_bundle(self) -> Bundle:
+        if self._request.archive != ARCHIVE:
+            raise SeriesNotFound(f"this lab knows no archive {self._request.archive}")
         bundle = self._lab.bundles.get(self._request.model)
         if bundle is None:
             raise ModelUnavailable(f"this lab serves no model {self._request.model}")

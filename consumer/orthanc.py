@@ -11,7 +11,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry as TransportRetry
 
-from consumer.errors import ArchiveUnavailable, SeriesNotFound, TooLarge, UploadRejected
+from consumer.errors import ArchiveUnavailable, LabError, SeriesNotFound, TooLarge, UploadRejected
 from consumer.multipart import boundary_of, parts_of
 from messages.envelope import ORTHANC_ID_PATTERN, UID_PATTERN
 
@@ -94,7 +94,7 @@ class Archive:
         start = into.size
         with self._send("GET", path, headers={"Accept": accept}) as response:
             if response.status_code == 404:
-                raise SeriesNotFound(f"the archive has no series {series_uid} in study {study_uid}")
+                raise self._not_found(study_uid, series_uid)
             self._expect_ok(response)
             boundary = boundary_of(response.headers.get("Content-Type", ""))
             for piece in self._pieces(response):
@@ -110,22 +110,36 @@ class Archive:
         with into.map() as body:
             return parts_of(body, start, boundary)
 
+    def _not_found(self, study_uid: str, series_uid: str) -> LabError:
+        # A missing plugin or a wrong path answers 404 too; only the core's index knows.
+        for series_id in self._lookup(series_uid, "Series"):
+            with self._send("GET", f"/series/{_orthanc_id(series_id)}/study") as response:
+                self._expect_ok(response)
+                study = self._json(response)
+            tags = study.get("MainDicomTags", {}) if isinstance(study, dict) else {}
+            if tags.get("StudyInstanceUID") == study_uid:
+                return ArchiveUnavailable("the archive has the series, but not by DICOMweb")
+        return SeriesNotFound(f"the archive has no series {series_uid} in study {study_uid}")
+
     def find_instance(self, sop_instance_uid: str) -> str | None:
         """Orthanc's id of the stored object with this UID, or None.
 
         Raises UploadRejected when several objects carry it (one of them was copied to another
         patient or study), and ArchiveUnavailable.
         """
-        _check(UID_PATTERN, sop_instance_uid)
-        with self._send("POST", "/tools/lookup", data=sop_instance_uid.encode()) as response:
+        ids = self._lookup(sop_instance_uid, "Instance")
+        if len(ids) > 1:
+            raise UploadRejected(f"the archive holds {len(ids)} objects {sop_instance_uid}")
+        return _orthanc_id(ids[0]) if ids else None
+
+    def _lookup(self, uid: str, level: str) -> list[object]:
+        _check(UID_PATTERN, uid)
+        with self._send("POST", "/tools/lookup", data=uid.encode()) as response:
             self._expect_ok(response)
             found = self._json(response)
         if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
             raise ArchiveUnavailable("the archive answered a lookup with something else")
-        ids = [item.get("ID") for item in found if item.get("Type") == "Instance"]
-        if len(ids) > 1:
-            raise UploadRejected(f"the archive holds {len(ids)} objects {sop_instance_uid}")
-        return _orthanc_id(ids[0]) if ids else None
+        return [item.get("ID") for item in found if item.get("Type") == level]
 
     def fetch_instance(self, instance_id: str) -> bytes:
         """Return the stored Part 10 file. Raises ArchiveUnavailable or TooLarge."""

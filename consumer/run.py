@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from messages.events import RunEvent
 from messages.request import InferenceRequested
@@ -15,12 +15,20 @@ from messages.request import InferenceRequested
 E = TypeVar("E", bound=RunEvent)
 
 
+class Held(Protocol):
+    """The deliveries under which the run is in hand."""
+
+    @property
+    def count(self) -> int:
+        """The broker's newest ``x-delivery-count`` of them."""
+
+
 class Run:
     """Numbers the events of one run and measures it. Used by one job thread."""
 
-    def __init__(self, request: InferenceRequested, *, delivery: int, lab: str) -> None:
+    def __init__(self, request: InferenceRequested, *, held: Held, lab: str) -> None:
         self.request = request
-        self.delivery = delivery
+        self._held = held
         self.lab = lab
         #: Seconds by part of the run, in the order in which they ran.
         self.stage_seconds: dict[str, float] = {}
@@ -31,7 +39,9 @@ class Run:
         return kind(
             request_id=self.request.request_id,
             attempt=self.request.attempt,
-            delivery=self.delivery,
+            # Asked anew each time: after a reconnect the work is in hand under another delivery,
+            # and an end that is told under the old one would be taken for out of date.
+            delivery=self._held.count,
             sequence=next(self._sequence),
             lab=self.lab,
             at=datetime.now(UTC),

@@ -58,10 +58,13 @@ class LabSettings(BaseSettings):
     @field_validator("rabbitmq_url")
     @classmethod
     def _broker_urls(cls, urls: SecretStr) -> SecretStr:
-        for url in _split(urls):
-            parts = urlsplit(url)
-            if parts.scheme not in {"amqp", "amqps"} or not parts.hostname or not parts.username:
-                raise ValueError(f"must look like amqp://user:password@host:5672/{VHOST}")
+        parts = [urlsplit(url) for url in _split(urls)]
+        whole = all(p.scheme in {"amqp", "amqps"} and p.hostname and p.username for p in parts)
+        # `port` raises ValueError of its own where it is no number.
+        if not parts or not whole or any(p.port == 0 for p in parts):
+            raise ValueError(f"must look like amqp://user:password@host:5672/{VHOST}")
+        if len({p.username for p in parts}) > 1:
+            raise ValueError("must name the same user for every broker")
         return urls
 
     @model_validator(mode="before")

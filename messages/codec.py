@@ -11,7 +11,14 @@ from uuid import UUID, uuid4
 from pydantic import ValidationError
 
 from messages.control import CancelRequested
-from messages.envelope import ATTEMPT_HEADER, CONTENT_TYPE, MAX_BODY_BYTES, Message, Wire
+from messages.envelope import (
+    ATTEMPT_HEADER,
+    CONTENT_TYPE,
+    MAX_BODY_BYTES,
+    TRACEPARENT_HEADER,
+    Message,
+    Wire,
+)
 from messages.errors import ContractError, UndecodableMessage, UnknownVersion
 from messages.events import RUN_EVENTS, RunEvent
 from messages.lab import LabHeartbeat
@@ -35,7 +42,6 @@ def encode(
     *,
     app_id: str,
     user_id: str | None = None,
-    traceparent: str | None = None,
 ) -> Wire:
     """Give the message its body and properties.
 
@@ -49,12 +55,14 @@ def encode(
     headers: dict[str, str | int] = {}
     if attempt is not None:
         headers[ATTEMPT_HEADER] = attempt
-    if traceparent is not None:
-        headers["traceparent"] = traceparent
+    message_id = message.event_id if isinstance(message, RunEvent) else uuid4()
+    if request_id is not None:
+        # W3C Trace Context: the request is the trace, the message the span.
+        headers[TRACEPARENT_HEADER] = f"00-{request_id.hex}-{message_id.hex[:16]}-01"
     return Wire(
         body=body,
         type=message.wire_type(),
-        message_id=str(message.event_id if isinstance(message, RunEvent) else uuid4()),
+        message_id=str(message_id),
         correlation_id=None if request_id is None else str(request_id),
         timestamp=int(time.time()),
         app_id=app_id,
@@ -66,8 +74,8 @@ def encode(
 def decode(body: bytes, *, type_: str | None, content_type: str | None = CONTENT_TYPE) -> Message:
     """Read a message back.
 
-    Raises `UnknownVersion` for a known type in an unknown version and `UndecodableMessage` for
-    everything else that is not a valid message. Neither quotes the body.
+    Raises `UnknownVersion` for a known type in an unknown version or with an unknown word, and
+    `UndecodableMessage` for everything else that is not a valid message. Neither quotes the body.
     """
     if content_type not in (None, CONTENT_TYPE):
         raise UndecodableMessage("the content type is not application/json")
@@ -82,6 +90,9 @@ def decode(body: bytes, *, type_: str | None, content_type: str | None = CONTENT
     try:
         return model.model_validate_json(body)
     except ValidationError as exc:
+        if all(error["type"] == "enum" for error in exc.errors()):
+            # Everything is well but for a word that we do not know: a newer sender has it.
+            raise UnknownVersion(f"{model.wire_type()} holds a newer word") from None
         where = sorted({".".join(str(part) for part in e["loc"]) for e in exc.errors()})
         fields = ", ".join(where[:5]) or "body"
         # `from None`: pydantic's own text quotes the values that it refuses.

@@ -13,7 +13,7 @@ MAX_BODY_BYTES = 64 * 1024
 #: Header that carries our own attempt (1, 2, ...), raised by every retry and replay.
 ATTEMPT_HEADER = "x-labrelay-attempt"
 
-#: Header that carries the W3C trace context.
+#: Header that carries the W3C trace context: all messages of a request are one trace.
 TRACEPARENT_HEADER = "traceparent"
 
 #: Header in which a quorum queue counts earlier deliveries; absent on the first.

@@ -2,7 +2,10 @@
 
 BrokerError
 ├── BrokerUnavailable   connect again, with backoff
-└── TopologyMissing     stop the start with its sentence: an operator must act
+│   └── LabFault        the same, after a job of ours broke; too many in a row end the lab
+├── MessageRefused      this one message can never be sent as it is
+├── TopologyMissing     stop the start with its sentence: an operator must act
+└── LabBroken           end with its sentence: nothing succeeds here any more
 """
 
 from __future__ import annotations
@@ -20,5 +23,13 @@ class TopologyMissing(BrokerError):
     """A queue or exchange that must exist does not, or this user may not use it."""
 
 
-class PublisherStopped(BrokerError):
-    """The lab is stopping. Leave the delivery unacknowledged: the broker gives it out again."""
+class LabFault(BrokerUnavailable):
+    """A job ended in a fault of the lab: without a connection the broker counts and redelivers."""
+
+
+class MessageRefused(BrokerError):
+    """The broker refuses this message: no right to that exchange or key, or a false user."""
+
+
+class LabBroken(BrokerError):
+    """One fault of ours after the other. Stop, before the whole queue is worn out on them."""

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import random
-import socket
 from collections.abc import Sequence
 
 import pika
 import structlog
-from pika.exceptions import (
-    AMQPError,
-    ProbableAccessDeniedError,
-    ProbableAuthenticationError,
-)
+from pika.exceptions import ProbableAccessDeniedError, ProbableAuthenticationError
 
 from consumer.amqp.errors import BrokerUnavailable
 
@@ -50,7 +45,7 @@ def connect(urls: Sequence[str], *, heartbeat: int, name: str) -> pika.BlockingC
     """
     reason = "no broker URL"
     for url in urls:
-        parameters = pika.URLParameters(url)
+        parameters = pika.URLParameters(url)  # its form was checked by the settings
         parameters.heartbeat = heartbeat
         parameters.socket_timeout = _CONNECT_SECONDS
         parameters.stack_timeout = 2 * _CONNECT_SECONDS
@@ -62,7 +57,9 @@ def connect(urls: Sequence[str], *, heartbeat: int, name: str) -> pika.BlockingC
             return pika.BlockingConnection(parameters)
         except (ProbableAuthenticationError, ProbableAccessDeniedError):
             reason = f"{where} refuses this user, its password or the virtual host"
-        except (AMQPError, socket.gaierror, OSError) as exc:
+        except Exception as exc:  # noqa: BLE001
+            # Not only AMQPError and OSError: a broker that accepts and then says nothing ends in
+            # an exception of pika's connector that belongs to neither.
             reason = f"{where} does not answer ({type(exc).__name__})"
         log.warning("broker not reached", action="broker.connect", reason=reason)
     raise BrokerUnavailable(reason)

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass
-from queue import Empty, Full, Queue
+from queue import Empty, Queue
 
 import pika
 import structlog
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import AMQPError, NackError, UnroutableError
+from pika.exceptions import AMQPError, ChannelClosedByBroker, NackError, UnroutableError
 
 from consumer.amqp import link
-from consumer.amqp.errors import BrokerUnavailable, PublisherStopped
+from consumer.amqp.errors import BrokerUnavailable, MessageRefused
+from consumer.errors import LabStopping
 from messages.envelope import Wire
 
 log = structlog.get_logger(__name__)
@@ -26,17 +28,38 @@ log = structlog.get_logger(__name__)
 #: Seconds between two looks at an idle connection, so that its heartbeats flow.
 _IDLE_SECONDS = 0.5
 
+#: Seconds before the next message after one that was not taken.
+_REFUSED_SECONDS = 1.0
+
+#: AMQP 0-9-1 reply codes that concern one message: access refused, precondition failed.
+_REFUSALS = (403, 406)
+
 #: Hints waiting to be sent beyond this number are dropped.
 _MAX_WAITING = 1000
 
 
-@dataclass(frozen=True)
+#: Seconds that `stop` waits for the thread; a broker in alarm can hold it longer, and then it
+#: ends with the process.
+_STOP_SECONDS = 5.0
+
+
+@dataclass(frozen=True, eq=False)
 class _Item:
     wire: Wire
     exchange: str
     routing_key: str
-    #: Set once the broker has confirmed; None for a hint, which nobody waits for.
+    #: Done once the broker has confirmed; None for a hint, which nobody waits for.
     confirmed: Future[None] | None
+
+    def end(self, error: Exception | None = None) -> None:
+        """Tell the waiter. A second word is ignored: `stop` and a late confirm can cross."""
+        if self.confirmed is None:
+            return
+        with suppress(InvalidStateError):
+            if error is None:
+                self.confirmed.set_result(None)
+            else:
+                self.confirmed.set_exception(error)
 
 
 class Publisher:
@@ -46,10 +69,12 @@ class Publisher:
         self._urls = urls
         self._heartbeat = heartbeat
         self._name = name
-        self._items: Queue[_Item] = Queue(_MAX_WAITING)
+        self._items: Queue[_Item] = Queue()
         self._stopping = threading.Event()
+        #: Guards `_waiting` and the decision to stop: nobody may begin to wait after it.
+        self._lock = threading.Lock()
+        self._waiting: set[_Item] = set()
         self._connection: pika.BlockingConnection | None = None
-        self._channel: BlockingChannel | None = None
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     def start(self) -> None:
@@ -57,46 +82,53 @@ class Publisher:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread. Whoever still waits for a confirmation gets `PublisherStopped`."""
-        self._stopping.set()
-        self._thread.join(timeout=10)
+        """End the thread. Whoever still waits for a confirmation gets `LabStopping`."""
+        with self._lock:
+            self._stopping.set()
+            waiting = list(self._waiting)
+        for item in waiting:
+            item.end(LabStopping("the lab is stopping"))
+        self._thread.join(timeout=_STOP_SECONDS)
 
     def publish(self, wire: Wire, *, exchange: str, routing_key: str) -> None:
         """Send and wait until the broker has confirmed, however long it is away.
 
-        Raises `PublisherStopped` when the lab stops first.
+        Raises `MessageRefused` when it never will, and `LabStopping` when the lab stops first.
         """
         confirmed: Future[None] = Future()
-        self._items.put(_Item(wire, exchange, routing_key, confirmed))
-        if self._stopping.is_set() and not self._thread.is_alive():
-            raise PublisherStopped("the publisher has ended")
-        confirmed.result()
+        item = _Item(wire, exchange, routing_key, confirmed)
+        with self._lock:
+            if self._stopping.is_set():
+                raise LabStopping("the lab is stopping")
+            self._waiting.add(item)
+        self._items.put(item)
+        try:
+            confirmed.result()
+        finally:
+            with self._lock:
+                self._waiting.discard(item)
 
     def hint(self, wire: Wire, *, exchange: str, routing_key: str) -> None:
         """Send if the broker is there; a hint that cannot be sent now is dropped."""
-        if self._channel is not None:
-            try:
-                self._items.put_nowait(_Item(wire, exchange, routing_key, None))
-            except Full:
-                log.warning("hint dropped", action="publish.drop", type=wire.type)
+        if self._connection is not None and self._items.qsize() < _MAX_WAITING:
+            self._items.put(_Item(wire, exchange, routing_key, None))
 
     def _run(self) -> None:
-        pending: _Item | None = None
         pause = link.Backoff()
+        pending: _Item | None = None
         while not self._stopping.is_set():
             try:
                 channel = self._open_channel()
                 while not self._stopping.is_set():
                     pending = pending or self._next()
-                    if pending is None:
-                        continue
-                    self._send(channel, pending)
-                    pending = None
-                    pause.reset()
-            except (AMQPError, OSError, BrokerUnavailable) as exc:
-                self._drop_connection()
-                if pending is not None and pending.confirmed is None:
-                    pending = None
+                    if pending is not None:
+                        self._send(channel, pending)
+                        pending = None
+                        pause.reset()
+            except Exception as exc:  # noqa: BLE001
+                # Whatever it is, this thread must go on: jobs wait for what it confirms.
+                pending = _after(exc, pending)
+                self._close()
                 wait = pause.next()
                 log.warning(
                     "publishing connection lost",
@@ -105,26 +137,25 @@ class Publisher:
                     retry_in_s=round(wait, 1),
                 )
                 self._stopping.wait(wait)
-        self._refuse(pending)
-        self._drop_connection()
+        self._close()
 
     def _open_channel(self) -> BlockingChannel:
-        self._connection = link.connect(self._urls, heartbeat=self._heartbeat, name=self._name)
-        channel = self._connection.channel()
+        connection = link.connect(self._urls, heartbeat=self._heartbeat, name=self._name)
+        channel = connection.channel()
         channel.confirm_delivery()
-        self._channel = channel
+        self._connection = connection
         return channel
 
     def _next(self) -> _Item | None:
         try:
             return self._items.get(timeout=_IDLE_SECONDS)
         except Empty:
-            assert self._connection is not None  # noqa: S101 - set by _open_channel
-            self._connection.process_data_events(time_limit=0)
+            if self._connection is not None:
+                self._connection.process_data_events(time_limit=0)
             return None
 
     def _send(self, channel: BlockingChannel, item: _Item) -> None:
-        """Publish and wait for the confirmation. Any refusal counts as the broker being away."""
+        """Publish and wait for the confirmation."""
         wire = item.wire
         properties = pika.BasicProperties(
             content_type=wire.content_type,
@@ -142,33 +173,44 @@ class Publisher:
                 item.exchange, item.routing_key, wire.body, properties, mandatory=True
             )
         except (UnroutableError, NackError) as exc:
-            # A missing binding or a full queue: an operator can mend both while we wait.
-            log.exception(
+            # A missing binding or a full queue: an operator can mend both while it waits. It goes
+            # behind the others, which may have another way.
+            log.error(  # noqa: TRY400 - the type says it all
                 "message not taken",
                 action="publish.refused",
                 exchange=item.exchange,
                 routing_key=item.routing_key,
                 type=wire.type,
+                error=type(exc).__name__,
             )
-            raise BrokerUnavailable(f"{item.exchange} did not take {wire.type}") from exc
-        if item.confirmed is not None:
-            item.confirmed.set_result(None)
-
-    def _refuse(self, pending: _Item | None) -> None:
-        items = [] if pending is None else [pending]
-        while True:
-            try:
-                items.append(self._items.get_nowait())
-            except Empty:
-                break
-        for item in items:
             if item.confirmed is not None:
-                item.confirmed.set_exception(PublisherStopped("the lab is stopping"))
+                self._items.put(item)
+            self._stopping.wait(_REFUSED_SECONDS)
+            return
+        item.end()
 
-    def _drop_connection(self) -> None:
-        connection, self._connection, self._channel = self._connection, None, None
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
         if connection is not None and connection.is_open:
             try:
                 connection.close()
-            except (AMQPError, OSError):
-                log.info("connection closed by the other side", action="publish.close")
+            except Exception as exc:  # noqa: BLE001 - it is gone either way
+                log.info(
+                    "connection closed by the other side",
+                    action="publish.close",
+                    error=type(exc).__name__,
+                )
+
+
+def _after(error: Exception, pending: _Item | None) -> _Item | None:
+    """What is still to be sent on the next connection: not a hint, nor what was refused."""
+    if pending is None or pending.confirmed is None:
+        return None
+    if isinstance(error, ChannelClosedByBroker) and error.reply_code in _REFUSALS:
+        pending.end(MessageRefused(f"{pending.exchange} refuses {pending.wire.type}"))
+        return None
+    if not isinstance(error, AMQPError | OSError | BrokerUnavailable):
+        # A fault of ours with this message: it must not stand before all others for ever.
+        pending.end(error)
+        return None
+    return pending

@@ -7,7 +7,8 @@ outcome back through `add_callback_threadsafe`, the one call of pika that other 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -22,8 +23,9 @@ from pika.spec import Basic, BasicProperties
 
 from consumer.amqp import link
 from consumer.amqp.acks import AckTable, Delivery, LegalAck
-from consumer.amqp.errors import BrokerUnavailable, PublisherStopped, TopologyMissing
-from messages import codec
+from consumer.amqp.errors import BrokerUnavailable, LabBroken, LabFault, TopologyMissing
+from consumer.amqp.intake import Intake, as_received
+from consumer.errors import LabStopping
 from messages.envelope import DELIVERY_COUNT_HEADER, Wire
 from messages.errors import UndecodableMessage, UnknownVersion
 from messages.request import InferenceRequested
@@ -33,33 +35,49 @@ log = structlog.get_logger(__name__)
 #: Seconds that the main loop waits for the broker before it looks at the clock again.
 _TURN_SECONDS = 0.5
 
-#: What a job does: given the request and the delivery count, end in a legal ack.
-Job = Callable[[InferenceRequested, int], LegalAck]
+#: Seconds after which a connection that ends was no failure in a row.
+_LASTING_SECONDS = 30.0
+
+#: Faults of the lab without a success between them, after which it stops: a supervisor starts it
+#: anew, and an engineer sees it. The queue's delivery limit is 20.
+_MAX_FAULTS = 5
+
+#: AMQP 0-9-1 reply code ACCESS_REFUSED.
+_ACCESS_REFUSED = 403
+
+#: What a job does: given the request and the deliveries under which it is in hand, end in a
+#: legal ack.
+Job = Callable[[InferenceRequested, "InHand"], LegalAck]
 
 #: What is done with a message of a newer version, given its routing key.
 Defer = Callable[[Wire, str], LegalAck]
 
 
-@dataclass(frozen=True)
-class Intake:
-    """Where the work comes from and how much of it is held at a time."""
+class InHand:
+    """The deliveries of one piece of work: usually one.
 
-    urls: Sequence[str]
-    queue: str
-    #: Exchanges that must exist before work is taken.
-    exchanges: tuple[str, ...]
-    prefetch: int
-    heartbeat: int
-    name: str
+    More after a reconnect, when the broker gives our own work again, and when a request was
+    published twice. All are settled with the outcome of the one job. A job thread reads `count`
+    while the main thread adds.
+    """
+
+    def __init__(self, delivery: Delivery) -> None:
+        self.deliveries = [delivery]
+
+    @property
+    def count(self) -> int:
+        """The broker's newest delivery count: under this one events must be told."""
+        return max(delivery.count for delivery in self.deliveries)
 
 
 @dataclass(frozen=True)
 class _Outcome:
     """What a job thread hands back; `reason` is None when it may not be settled."""
 
-    delivery: Delivery
+    held: InHand
     key: tuple[UUID, int] | None
     reason: LegalAck | None
+    fault: bool = False
 
 
 class Worker:
@@ -74,8 +92,9 @@ class Worker:
         self._connection: pika.BlockingConnection | None = None
         self._jobs = ThreadPoolExecutor(intake.prefetch, thread_name_prefix="job")
         self._outcomes: SimpleQueue[_Outcome] = SimpleQueue()
-        #: (request, attempt) -> the delivery under which it is in hand now. Main thread only.
-        self._in_hand: dict[tuple[UUID, int], Delivery] = {}
+        self._faults = 0
+        #: (request, attempt) -> the work under way. Main thread only.
+        self._in_hand: dict[tuple[UUID, int], InHand] = {}
 
     @property
     def current(self) -> tuple[UUID, ...]:
@@ -87,46 +106,46 @@ class Worker:
         self._stopping.set()
 
     def run(self, *, on_turn: Callable[[], None], grace_seconds: float) -> None:
-        """Consume until `stop`. Raises `TopologyMissing` when the broker lacks what is needed.
+        """Consume until `stop`, calling `on_turn` about twice a second, also without a broker.
 
-        `on_turn` is called about twice a second, with or without a broker. At the stop, running
-        jobs get `grace_seconds`; what is not finished by then goes back, unacknowledged.
+        At the stop, running jobs get `grace_seconds`; what is not finished by then goes back,
+        unacknowledged. Raises `TopologyMissing` when the broker lacks what is needed at the
+        start, and `LabBroken` after too many faults of our own in a row.
         """
         pause = link.Backoff()
         while not self._stopping.is_set():
+            began = time.monotonic()
             try:
-                self._consume(on_turn, grace_seconds, pause)
+                self._consume(on_turn, grace_seconds)
             except BrokerUnavailable as exc:
+                if time.monotonic() - began > _LASTING_SECONDS and not isinstance(exc, LabFault):
+                    pause.reset()
                 wait = pause.next()
                 log.warning(
                     "broker away", action="broker.away", reason=str(exc), retry_in_s=round(wait, 1)
                 )
-                # The lab's heartbeats go on: the publisher may be connected.
-                on_turn()
-                self._stopping.wait(wait)
+                again = time.monotonic() + wait
+                while time.monotonic() < again and not self._stopping.wait(_TURN_SECONDS):
+                    on_turn()
         self._jobs.shutdown(wait=False, cancel_futures=True)
 
-    def _consume(
-        self, on_turn: Callable[[], None], grace_seconds: float, pause: link.Backoff
-    ) -> None:
+    def _consume(self, on_turn: Callable[[], None], grace_seconds: float) -> None:
         """One generation: from a fresh connection to its end."""
         intake = self._intake
         connection = link.connect(intake.urls, heartbeat=intake.heartbeat, name=intake.name)
         try:
-            self._check_topology(connection)
+            intake.check_topology(connection, first=not self._acks.began)
             channel = connection.channel()
             channel.basic_qos(prefetch_count=intake.prefetch)
             self._settle_outcomes()
-            generation = self._acks.begin(channel)
+            generation = self._begin(channel)
             self._connection = connection
-            channel.basic_consume(intake.queue, self._on_message, auto_ack=False)
             log.info(
                 "consuming", action="broker.consuming", queue=intake.queue, generation=generation
             )
             while not self._stopping.is_set():
                 self._turn(connection, channel)
                 on_turn()
-                pause.reset()
             self._finish(connection, channel, grace_seconds)
         except (AMQPError, OSError) as exc:
             raise BrokerUnavailable(type(exc).__name__) from exc
@@ -134,6 +153,21 @@ class Worker:
             self._connection = None
             self._acks.end()
             _close(connection)
+
+    def _begin(self, channel: BlockingChannel) -> int:
+        first = not self._acks.began
+        generation = self._acks.begin(channel)
+        try:
+            channel.basic_consume(self._intake.queue, self._on_message, auto_ack=False)
+        except ChannelClosedByBroker as exc:
+            sentence = (
+                f"This lab's broker user may not read {self._intake.queue}: compare LAB_POOL with "
+                "the permissions (infra/rabbitmq/README.md)"
+            )
+            if first and exc.reply_code == _ACCESS_REFUSED:
+                raise TopologyMissing(sentence) from exc
+            raise
+        return generation
 
     def _turn(self, connection: pika.BlockingConnection, channel: BlockingChannel) -> None:
         connection.process_data_events(time_limit=_TURN_SECONDS)
@@ -149,36 +183,11 @@ class Worker:
         """Take no more, and let what runs end within the grace."""
         for tag in list(channel.consumer_tags):
             channel.basic_cancel(tag)
-        turns = int(grace_seconds / _TURN_SECONDS)
-        while self._in_hand and turns > 0 and channel.is_open:
+        latest = time.monotonic() + grace_seconds
+        while self._in_hand and time.monotonic() < latest and channel.is_open:
             connection.process_data_events(time_limit=_TURN_SECONDS)
             self._settle_outcomes()
-            turns -= 1
         log.info("stopped consuming", action="broker.stop", handed_back=len(self._in_hand))
-
-    def _check_topology(self, connection: pika.BlockingConnection) -> None:
-        """Passive declares only: what is missing is an operator's to put there.
-
-        Before the first work that ends the start with a sentence. Later it is waited for: a
-        restarted broker may know a quorum queue before it can use it.
-        """
-        for name, declare in [
-            (f"queue {self._intake.queue}", partial(_passive_queue, self._intake.queue)),
-            *((f"exchange {e}", partial(_passive_exchange, e)) for e in self._intake.exchanges),
-        ]:
-            channel = connection.channel()
-            try:
-                declare(channel)
-            except ChannelClosedByBroker as exc:
-                sentence = (
-                    f"The {name} cannot be used ({exc.reply_text.split(' - ')[0]}). Put the "
-                    "topology there: rabbitmqctl import_definitions "
-                    "infra/rabbitmq/definitions.json"
-                )
-                if self._acks.began:
-                    raise BrokerUnavailable(sentence) from exc
-                raise TopologyMissing(sentence) from exc
-            channel.close()
 
     def _on_message(
         self,
@@ -190,38 +199,40 @@ class Worker:
         count = (properties.headers or {}).get(DELIVERY_COUNT_HEADER, 0)
         delivery = self._acks.took(method.delivery_tag, count if isinstance(count, int) else 0)
         try:
-            request = _read_request(properties, body)
+            request = self._intake.read(properties, body)
         except UndecodableMessage as exc:
             log.warning("rejected", action="delivery.reject", reason=str(exc), bytes=len(body))
             self._acks.reject_undecodable(delivery)
             return
         except UnknownVersion as exc:
             log.warning("deferred", action="delivery.defer", reason=str(exc))
-            wire = _as_received(properties, body)
-            self._start(partial(self._defer, wire, method.routing_key), delivery, None)
+            wire = as_received(properties, body)
+            self._start(partial(self._defer, wire, method.routing_key), InHand(delivery), None)
             return
         key = (request.request_id, request.attempt)
-        adopted = key in self._in_hand
-        self._in_hand[key] = delivery
-        if adopted:
-            # The connection was lost and the broker gave us our own work again. The job that
-            # runs on takes over the new delivery; a second run would only repeat it.
+        held = self._in_hand.get(key)
+        if held is not None:
+            # Our own work given again, or published twice: a second run would only repeat it.
             log.info("taken over", action="delivery.adopt", request_id=str(request.request_id))
+            held.deliveries.append(delivery)
             return
-        self._start(partial(self._job, request, delivery.count), delivery, key)
+        held = self._in_hand[key] = InHand(delivery)
+        self._start(partial(self._job, request, held), held, key)
 
     def _start(
-        self, work: Callable[[], LegalAck], delivery: Delivery, key: tuple[UUID, int] | None
+        self, work: Callable[[], LegalAck], held: InHand, key: tuple[UUID, int] | None
     ) -> None:
         def run() -> None:
             reason: LegalAck | None = None
+            fault = False
             try:
                 reason = work()
-            except PublisherStopped:
+            except LabStopping:
                 log.info("job left to the broker", action="job.stopped")
             except Exception:
+                fault = True
                 log.exception("job ended in a fault of the lab", action="job.fault")
-            self._outcomes.put(_Outcome(delivery, key, reason))
+            self._outcomes.put(_Outcome(held, key, reason, fault))
             self._wake()
 
         self._jobs.submit(run)
@@ -242,47 +253,25 @@ class Worker:
                 outcome = self._outcomes.get_nowait()
             except Empty:
                 return
-            delivery = outcome.delivery
             if outcome.key is not None:
-                delivery = self._in_hand.pop(outcome.key, delivery)
+                self._in_hand.pop(outcome.key, None)
             if outcome.reason is not None:
-                self._acks.settle(delivery, outcome.reason)
-            elif self._connection is not None and not self._stopping.is_set():
-                # A fault of ours: not settled. Without its connection the broker gives the
-                # delivery out again and counts; at the limit it becomes a dead letter.
-                raise BrokerUnavailable("a job ended in a fault of the lab")
+                self._faults = 0
+                for delivery in outcome.held.deliveries:
+                    self._acks.settle(delivery, outcome.reason)
+            elif outcome.fault:
+                self._after_fault()
 
-
-def _read_request(properties: BasicProperties, body: bytes) -> InferenceRequested:
-    message = codec.decode(body, type_=properties.type, content_type=properties.content_type)
-    if not isinstance(message, InferenceRequested):
-        raise UndecodableMessage("not a request")
-    return message
-
-
-def _as_received(properties: BasicProperties, body: bytes) -> Wire:
-    """Body and properties unchanged, less what the broker wrote into the headers."""
-    return Wire(
-        body=body,
-        type=properties.type or "",
-        message_id=properties.message_id or "",
-        correlation_id=properties.correlation_id,
-        timestamp=properties.timestamp or 0,
-        app_id=properties.app_id or "",
-        headers={
-            key: value
-            for key, value in (properties.headers or {}).items()
-            if isinstance(value, str | int) and not key.startswith(("x-death", "x-first-death"))
-        },
-    )
-
-
-def _passive_queue(name: str, channel: BlockingChannel) -> None:
-    channel.queue_declare(name, passive=True)
-
-
-def _passive_exchange(name: str, channel: BlockingChannel) -> None:
-    channel.exchange_declare(name, passive=True)
+    def _after_fault(self) -> None:
+        self._faults += 1
+        if self._faults >= _MAX_FAULTS:
+            raise LabBroken(
+                f"{self._faults} jobs in a row ended in a fault of this lab; its log has them "
+                "under the action job.fault"
+            )
+        # Without its connection the broker gives the delivery out again and counts; at its limit
+        # the request becomes a dead letter.
+        raise LabFault("a job ended in a fault of the lab")
 
 
 def _close(connection: pika.BlockingConnection) -> None:

@@ -6,21 +6,28 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable
-from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from threading import Lock
 from typing import ParamSpec, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
-from consumer.errors import LabError, WorkerCrashed
+from consumer.errors import LabError, LabStopping, OutOfMemory, WorkerCrashed
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 #: prctl(2): the signal that a process gets when its parent dies.
 _PR_SET_PDEATHSIG = 1
+
+#: Seconds between two looks whether the lab is stopping; pebble never ends what it was stopped in.
+_LOOK_SECONDS = 0.5
+
+#: Seconds that a fresh child may take before it begins a call: it loads its libraries first.
+_BEGIN_SECONDS = 180.0
 
 
 def _begin(parent_pid: int, prepare: Callable[[], None] | None) -> None:
@@ -31,8 +38,8 @@ def _begin(parent_pid: int, prepare: Callable[[], None] | None) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         os._exit(1)
-    # A service manager and a terminal signal the whole group; a job that is to end within the
-    # lab's grace must not lose its children first.
+    # A terminal and a supervisor signal the whole group; a job that is to end within the lab's
+    # grace must not lose its children first. (systemd signals the cgroup: KillMode=mixed there.)
     os.setpgid(0, 0)
     if prepare is not None:
         prepare()
@@ -51,11 +58,47 @@ class Child:
         self.name = name
         self._prepare = prepare
         self._on_timeout = on_timeout
-        self._lock = Lock()
+        self._stopped = False
+        self._turn = Lock()
+        self._pool_lock = Lock()
         self._pool: ProcessPool | None = None
 
+    def call(
+        self, timeout: float, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run `function` in the child and return what it returns; callers take turns.
+
+        Raises what the function raises; the error of `on_timeout` after `timeout` seconds, with
+        the child killed; `WorkerCrashed` when the child died; `OutOfMemory` when it found none;
+        `LabStopping` after `stop`.
+        """
+        with self._turn:
+            try:
+                future = self._running_pool().submit(function, timeout, *args, **kwargs)
+            except RuntimeError as exc:
+                raise WorkerCrashed(f"the {self.name} process could not be started") from exc
+            try:
+                result: T = self._result(future, timeout)
+            except ProcessExpired as exc:
+                raise WorkerCrashed(
+                    f"the {self.name} process ended with code {exc.exitcode}"
+                ) from None
+            except BrokenProcessPool:
+                raise WorkerCrashed(f"the {self.name} process ended while it was idle") from None
+            except MemoryError:
+                raise OutOfMemory(f"the {self.name} process found no more memory") from None
+            return result
+
+    def stop(self) -> None:
+        """Kill the child, for good: a call that waits for it, and any later one, is refused."""
+        self._stopped = True
+        with self._pool_lock:
+            self._end_pool()
+
     def _running_pool(self) -> ProcessPool:
-        with self._lock:
+        with self._pool_lock:
+            if self._stopped:
+                raise LabStopping("the lab is stopping")
             # A child that dies while idle breaks the pool for good: begin a new one.
             if self._pool is None or not self._pool.active:
                 self._pool = ProcessPool(
@@ -66,28 +109,24 @@ class Child:
                 )
             return self._pool
 
-    def call(
-        self, timeout: float, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Run `function` in the child and return what it returns.
-
-        Raises what the function raises; the error of `on_timeout` after `timeout` seconds, with
-        the child killed; `WorkerCrashed` when the child died.
-        """
+    def _result(self, future: Future[T], timeout: float) -> T:
+        # pebble counts its timeout from the moment at which the child takes the call: a child
+        # that hangs before that has this one.
+        latest = time.monotonic() + _BEGIN_SECONDS + timeout
+        while not wait([future], timeout=_LOOK_SECONDS).done:
+            if self._stopped:
+                raise LabStopping("the lab is stopping")
+            if time.monotonic() > latest:
+                with self._pool_lock:
+                    self._end_pool()
+                raise self._on_timeout(timeout)
         try:
-            result: T = self._running_pool().submit(function, timeout, *args, **kwargs).result()
-        except FutureTimeout:
+            return future.result()
+        except TimeoutError:
             raise self._on_timeout(timeout) from None
-        except ProcessExpired as exc:
-            raise WorkerCrashed(f"the {self.name} process ended with code {exc.exitcode}") from None
-        except (BrokenProcessPool, RuntimeError) as exc:
-            raise WorkerCrashed(f"the {self.name} process could not be used") from exc
-        return result
 
-    def stop(self) -> None:
-        """Kill the child and wait until it is gone."""
-        with self._lock:
-            if self._pool is not None:
-                self._pool.stop()
-                self._pool.join()
-                self._pool = None
+    def _end_pool(self) -> None:
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool.join()
+            self._pool = None

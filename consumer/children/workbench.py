@@ -9,15 +9,16 @@ from consumer.bundle import Bundle
 from consumer.children import reader, segmenter
 from consumer.children.child import Child
 from consumer.children.segmenter import SegmentationJob
-from consumer.errors import InferenceTimeout, UnreadableDicom
+from consumer.errors import InferenceTimeout, WorkerCrashed
 from consumer.handover import DownloadIndex, Measured, PackagedPrimary, ResultSpec, VolumeHeader
 
 #: Seconds in which all bundles must have been loaded at the start.
 _LOAD_SECONDS = 600.0
 
 
-def _reader_too_slow(seconds: float) -> UnreadableDicom:
-    return UnreadableDicom(f"reading took longer than {seconds:.0f} s")
+def _reader_too_slow(seconds: float) -> WorkerCrashed:
+    # Passing: a busy machine reads slowly too, and the next try shows which it was.
+    return WorkerCrashed(f"reading took longer than {seconds:.0f} s and was stopped")
 
 
 def _inference_too_slow(seconds: float) -> InferenceTimeout:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
+from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 
@@ -73,7 +75,7 @@ class Reader:
         """Yield each newer version of the request that the socket tells."""
         version = 0
         deadline = time.monotonic() + timeout
-        with self.socket() as socket:
+        with _refusals_said(), self.socket() as socket:
             socket.send(json.dumps({"type": "follow", "request_ids": [request_id]}))
             while (left := deadline - time.monotonic()) > 0:
                 try:
@@ -105,6 +107,14 @@ class Reader:
             additional_headers={"Cookie": cookies, "Origin": self._url},
             proxy=None,
         )
+
+
+@contextmanager
+def _refusals_said() -> Iterator[None]:
+    try:
+        yield
+    except WebSocketException as exc:
+        raise PageRefused(f"the live socket was closed ({type(exc).__name__})") from exc
 
 
 #: States after which nothing more happens by itself.

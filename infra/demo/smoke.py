@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from infra.demo.study import ensure_stored
 from infra.demo.truth import dice
 from infra.local import settings
 from infra.local.process import ServiceFailed
+from infra.local.settings import SettingsError
 from messages.phases import DCE_ROLES
 
 #: Seed of the study; a plain phantom that was not used in training.
@@ -34,22 +34,26 @@ class SmokeFailed(Exception):
     """Something did not happen as it should; the text is the sentence for the user."""
 
 
+#: What ends the run with a sentence. OSError includes TimeoutError.
+EXPECTED = (SmokeFailed, ServiceFailed, PageRefused, SettingsError, httpx.HTTPError, OSError)
+
+
 def main() -> int:
     """Run once; 0, or 1 with a sentence."""
     signal.signal(signal.SIGTERM, _interrupt)
-    root = Path(tempfile.mkdtemp(prefix="labrelay-smoke-"))
-    stack = Stack(root, Ports.free(), lab_settings={"DEVICE": settings.load().device})
     try:
-        stack.start(_say)
-        _click(stack)
-    except (SmokeFailed, ServiceFailed, PageRefused, TimeoutError, httpx.HTTPError) as error:
+        with tempfile.TemporaryDirectory(prefix="labrelay-smoke-") as root:
+            stack = Stack(Path(root), Ports.free(), lab_settings={"DEVICE": settings.load().device})
+            try:
+                stack.start(_say)
+                _click(stack)
+            finally:
+                stack.stop()
+    except EXPECTED as error:
         sys.stderr.write(f"make smoke: {error}\n")
         return 1
     except KeyboardInterrupt:
         return 130
-    finally:
-        stack.stop()
-        shutil.rmtree(root)
     _say("smoke passed; everything is stopped")
     return 0
 

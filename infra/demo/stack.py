@@ -228,6 +228,10 @@ class Stack:
         record = json.loads((self.root / "demo.json").read_text("utf-8"))
         self.write_record(record["study"])
 
+    def remove_record(self) -> None:
+        """Remove ``demo.json``: its process ids would name somebody else's processes one day."""
+        (self.root / "demo.json").unlink(missing_ok=True)
+
     def write_record(self, study: dict[str, object]) -> None:
         """Write ``demo.json`` (0600): where everything is, for scripts."""
         record = {

@@ -8,6 +8,8 @@ import threading
 import time
 from pathlib import Path
 
+import httpx
+
 from infra.demo.stack import PAGE_USER, Ports, Stack
 from infra.demo.study import ensure_stored
 from infra.local import settings
@@ -38,7 +40,7 @@ def main(root: Path = VAR) -> int:
         _keep(stack)
     except Stopped:
         _say("stopping")
-    except (PortTaken, SettingsError, ServiceFailed, OSError) as error:
+    except (PortTaken, SettingsError, ServiceFailed, httpx.HTTPError, OSError) as error:
         sys.stderr.write(f"make demo: {error}\n")
         return 1
     finally:
@@ -47,6 +49,7 @@ def main(root: Path = VAR) -> int:
             signal.signal(number, signal.SIG_IGN)
         if stack is not None:
             stack.stop()
+            stack.remove_record()
     _say("stopped; the data is kept")
     return 0
 

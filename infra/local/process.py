@@ -94,6 +94,10 @@ class Service:
                 time.sleep(POLL_SECONDS)
         self.kill()
 
+    def terminate(self) -> None:
+        """Ask the group to end (SIGTERM) and return; `stop` also waits."""
+        self._signal(signal.SIGTERM)
+
     def kill(self) -> None:
         """SIGKILL the whole group at once; harmless when nothing runs."""
         self._signal(signal.SIGKILL)

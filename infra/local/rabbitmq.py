@@ -112,8 +112,11 @@ class RabbitNode:
                 )
 
     def ctl(self, *arguments: str) -> str:
-        """Run rabbitmqctl against this node and return what it printed."""
-        done = run_ctl(self.root, arguments, capture=True)
+        """Run rabbitmqctl against this node and return what it printed; or `ServiceFailed`."""
+        try:
+            done = run_ctl(self.root, arguments, capture=True)
+        except (NodeNotRunning, subprocess.TimeoutExpired) as error:
+            raise ServiceFailed(f"rabbitmqctl {' '.join(arguments)} got no answer") from error
         if done.returncode:
             raise ServiceFailed(f"rabbitmqctl {' '.join(arguments)} failed:\n{done.stderr}")
         return done.stdout

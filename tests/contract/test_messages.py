@@ -157,6 +157,31 @@ def test_a_known_type_in_an_unknown_version_is_kept_for_a_newer_reader() -> None
 
 
 @pytest.mark.parametrize(
+    ("type_", "field", "word"),
+    [
+        ("inference.failed.v1", "code", "a_code_of_tomorrow"),
+        ("inference.retry_scheduled.v1", "code", "a_code_of_tomorrow"),
+        ("inference.progressed.v1", "stage", "a_stage_of_tomorrow"),
+    ],
+)
+def test_a_word_of_a_newer_sender_is_kept_for_a_newer_reader(
+    type_: str, field: str, word: str
+) -> None:
+    body = json.loads((RELEASED / f"{type_}.json").read_bytes()) | {field: word}
+    with pytest.raises(UnknownVersion):
+        codec.decode(json.dumps(body).encode(), type_=type_)
+    with pytest.raises(UndecodableMessage):
+        codec.decode(json.dumps(body | {"attempt": 0}).encode(), type_=type_)
+
+
+def test_all_messages_of_a_request_are_one_trace() -> None:
+    wires = [codec.encode(m, app_id="test") for m in EXAMPLES if not isinstance(m, LabHeartbeat)]
+    for wire in wires:
+        version, trace, span, flags = str(wire.headers["traceparent"]).split("-")
+        assert (version, trace, len(span), flags) == ("00", REQUEST.hex, 16, "01")
+
+
+@pytest.mark.parametrize(
     ("body", "type_", "content_type"),
     [
         (b"{}", None, None),

@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class HeldBundle:
         (self.path / "hold").touch()
 
     def release(self) -> None:
-        (self.path / "hold").unlink()
+        (self.path / "hold").unlink(missing_ok=True)
 
     @property
     def inferences(self) -> int:
@@ -64,16 +64,20 @@ class LabProcess:
         archive: OrthancNode,
         bundle: Path,
         name: str = "lab1",
+        broker_port: int | None = None,
         **settings: str | int,
     ) -> None:
+        port = broker_port or broker.node.amqp_port
+        self._mark = f"LABRELAY_TEST_PROCESS={uuid4().hex}"
         environment = {
-            "RABBITMQ_URL": broker.url(name),
+            "RABBITMQ_URL": broker.url(name).replace(f":{broker.node.amqp_port}/", f":{port}/"),
             "ORTHANC_URL": archive_url,
             "ORTHANC_USER": archive.user,
             "ORTHANC_PASSWORD": archive.password,
             "LAB_POOL": LABS[name],
             "MODEL_PATH": str(bundle),
             **{key.upper(): str(value) for key, value in settings.items()},
+            **dict([self._mark.split("=")]),
         }
         self.log = directory / f"{name}-{uuid4().hex[:6]}.log"
         self.service = Service(
@@ -92,6 +96,17 @@ class LabProcess:
 
     def wait_for(self, action: str, timeout: float = 60.0) -> None:
         self.service.wait_until(lambda: self.count(action) > 0, f"log {action}", timeout)
+
+    def processes(self) -> list[int]:
+        """Every living process of this lab: all inherit the mark in its environment."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                if entry.name.isdecimal() and self._mark.encode() in (
+                    entry / "environ"
+                ).read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+        return found
 
     def count(self, action: str) -> int:
         """How often the log names the action."""
@@ -215,7 +230,11 @@ class Clinic:
 
     def send_raw(self, body: bytes, routing_key: str, *, type_: str) -> None:
         properties = pika.BasicProperties(
-            content_type="application/json", delivery_mode=2, type=type_, user_id="web"
+            content_type="application/json",
+            delivery_mode=2,
+            type=type_,
+            user_id="web",
+            timestamp=int(time.time()),
         )
         with self._channel() as channel:
             channel.basic_publish(topology.REQUESTS, routing_key, body, properties, mandatory=True)
@@ -252,8 +271,17 @@ class Clinic:
             wait_until(look, "find a dead letter", timeout)
         return found[0]
 
+    def ready(self, name: str) -> int:
+        """Messages that wait in a queue, asked of the queue itself: true at once.
+
+        With its consumers gone, this counts what they had not acknowledged.
+        """
+        with self._channel() as channel:
+            count: int = channel.queue_declare(name, passive=True).method.message_count
+            return count
+
     def queue(self, name: str) -> tuple[int, int]:
-        """(messages, of them unacknowledged) as rabbitmqctl sees them."""
+        """(messages, of them unacknowledged) as rabbitmqctl sees them, up to 5 s late."""
         return self._queues()[name]
 
     def total(self) -> int:

@@ -7,8 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pika
+
 from infra.demo.reader import Reader
 from infra.demo.stack import PAGE_USER, Ports, Stack
+from messages import topology
 from tests.integration.lab import HeldBundle, StoredStudy, store_small_study
 
 
@@ -24,6 +27,30 @@ class System:
 
     def new_study(self) -> StoredStudy:
         return store_small_study(self.stack.orthanc)
+
+    def messages_ready(self) -> int:
+        """Requests that wait for a lab, asked of the queue itself."""
+        url = self.stack.rabbitmq.url("web", self.stack.passwords["web"])
+        connection = pika.BlockingConnection(pika.URLParameters(url))
+        try:
+            queue = topology.requests_queue("lab")
+            declared = connection.channel().queue_declare(queue, passive=True)
+            count: int = declared.method.message_count
+            return count
+        finally:
+            connection.close()
+
+    def heal(self) -> None:
+        """Let go what is held and start what is down."""
+        self.bundle.release()
+        stack = self.stack
+        if not stack.rabbitmq.broker.alive:
+            stack.rabbitmq.start()
+            stack.rabbitmq.wait_ready()
+        if not stack.web.alive:
+            stack.start_web()
+        if not stack.consumer.alive:
+            stack.consumer.start()
 
     def lab_log(self) -> str:
         return self.stack.consumer.log.read_text(encoding="utf-8")

@@ -79,6 +79,21 @@ def ports() -> dict[str, str]:
     return dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
 
 
+def processes_of(ports: dict[str, str]) -> list[int]:
+    """Every process with one of the demo's ports in its environment, whatever its session."""
+    marks = {f"{name}={value}".encode() for name, value in ports.items()}
+    marks |= {f"RABBITMQ_NODE_PORT={ports['AMQP_PORT']}".encode()}
+    marks |= {f"ERL_EPMD_PORT={ports['EPMD_PORT']}".encode()}
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            environ = (entry / "environ").read_bytes() if entry.name.isdecimal() else b""
+            urls = f":{ports['AMQP_PORT']}/mri".encode()
+            if marks & set(environ.split(b"\0")) or urls in environ:
+                found.append(int(entry.name))
+    return found
+
+
 def is_running(pid: int) -> bool:
     with suppress(ProcessLookupError):
         os.kill(pid, 0)
@@ -113,6 +128,8 @@ def test_the_demo_starts_keeps_its_data_heals_a_killed_process_and_stops_all_it_
         pids = json.loads(record_file.read_text("utf-8"))["pids"]
         assert demo.interrupt() == 0
         wait_until(lambda: not any(map(is_running, pids.values())), "leave no process", 10)
+        wait_until(lambda: not processes_of(ports), "leave no child process", 10)
+        assert not record_file.exists()
 
     with running_demo(root, ports) as demo:
         assert demo.wait_ready()[3] == password, "the second start made another password"

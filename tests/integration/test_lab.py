@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from tests.integration.lab import (
     stored_objects,
 )
 from tests.integration.nodes import TestBroker, running_rabbit
+from tests.integration.wire import AckHold
 
 #: What one finished analysis leaves in the archive.
 ONE_RESULT = {"SEG": 1, "SR": 1}
@@ -65,8 +68,9 @@ def completed(replies: list[Message]) -> list[InferenceCompleted]:
     return [m for m in replies if isinstance(m, InferenceCompleted)]
 
 
-def nothing_left(clinic: Clinic) -> bool:
-    return clinic.queue(QUEUE) == (0, 0)
+def assert_acknowledged(clinic: Clinic) -> None:
+    """The lab has stopped; what it had not acknowledged would be back in the queue."""
+    wait_until(lambda: clinic.ready(QUEUE) == 0, "hold no delivery that was not settled", 30)
 
 
 def test_a_request_becomes_one_segmentation_one_report_and_one_completed(
@@ -76,8 +80,8 @@ def test_a_request_becomes_one_segmentation_one_report_and_one_completed(
     with running_lab(**arguments) as lab:
         clinic.ask(study.request())
         replies = clinic.replies(lambda r: bool(completed(r)))
-        wait_until(lambda: nothing_left(clinic), "acknowledge", 10)
         assert lab.count("job.accepted") == 1
+    assert_acknowledged(clinic)
     assert isinstance(replies[0], InferenceAccepted)
     (event,) = completed(replies)
     # The block of 2 x 4 x 4 voxels of 2.5 x 0.8 x 0.6 mm.
@@ -99,35 +103,123 @@ def test_a_lab_killed_in_the_inference_is_followed_by_another_and_one_result_is_
         one.service.kill()
         bundle.release()
         replies = clinic.replies(lambda r: bool(completed(r)))
-        wait_until(lambda: nothing_left(clinic), "acknowledge", 10)
         assert other.count("job.completed") == 1
+    assert_acknowledged(clinic)
     assert [m.delivery for m in replies if isinstance(m, InferenceAccepted)] == [0, 1]
     assert stored_objects(orthanc, study) == ONE_RESULT
 
 
-def test_a_lab_killed_between_upload_and_ack_costs_no_second_inference(
+def test_a_lab_killed_between_primary_and_report_costs_no_second_inference(
     arguments: dict[str, Any], clinic: Clinic, orthanc: OrthancNode, bundle: HeldBundle
 ) -> None:
     study = store_small_study(orthanc)
-    request = study.request()
     # The primary is stored; the report is held on its way.
     with (
         Gate(orthanc.http_port, closes_after_stores=1) as gate,
         running_lab(**{**arguments, "archive_url": gate.url}) as first,
     ):
-        clinic.ask(request)
+        clinic.ask(study.request())
         gate.wait_held()
         assert stored_objects(orthanc, study) == {"SEG": 1}
         first.service.kill()
     with running_lab(**arguments) as second:
         replies = clinic.replies(lambda r: bool(completed(r)))
-        wait_until(lambda: nothing_left(clinic), "acknowledge", 10)
         assert second.count("job.skip_inference") == 1
+    assert_acknowledged(clinic)
     (event,) = completed(replies)
     assert bundle.inferences == 1
     assert event.volume_voxels == 32
     assert "infer" not in event.stage_seconds
     assert stored_objects(orthanc, study) == ONE_RESULT
+
+
+def test_a_lab_killed_between_completed_and_ack_costs_nothing_and_the_figures_are_the_same(
+    arguments: dict[str, Any], clinic: Clinic, orthanc: OrthancNode, bundle: HeldBundle
+) -> None:
+    study = store_small_study(orthanc)
+    broker: TestBroker = arguments["broker"]
+    with (
+        AckHold(broker.node.amqp_port) as hold,
+        running_lab(**arguments, broker_port=hold.port) as first,
+    ):
+        clinic.ask(study.request())
+        (before,) = completed(clinic.replies(lambda r: bool(completed(r))))
+        assert hold.acks_held.wait(30), "the lab did not acknowledge"
+        first.service.kill()
+    wait_until(lambda: clinic.ready(QUEUE) == 1, "give the delivery back", 30)
+    with running_lab(**arguments) as second:
+        (after,) = completed(clinic.replies(lambda r: bool(completed(r))))
+        assert second.count("job.skip_inference") == 1
+    assert_acknowledged(clinic)
+    assert bundle.inferences == 1
+    figures = {"attempt", "delivery", "sequence", "at", "stage_seconds"}
+    assert after.model_dump(exclude=figures) == before.model_dump(exclude=figures)
+    assert after.event_id == before.event_id
+    assert after.delivery > before.delivery
+    assert stored_objects(orthanc, study) == ONE_RESULT
+
+
+def test_a_request_that_was_published_twice_is_worked_on_once_and_both_are_settled(
+    arguments: dict[str, Any], clinic: Clinic, orthanc: OrthancNode, bundle: HeldBundle
+) -> None:
+    study = store_small_study(orthanc)
+    bundle.hold()
+    with running_lab(**arguments, prefetch=2) as lab:
+        request = study.request()
+        clinic.ask(request)
+        clinic.ask(request)
+        lab.wait_for("delivery.adopt")
+        bundle.release()
+        replies = clinic.replies(lambda r: bool(completed(r)))
+        assert lab.count("job.accepted") == 1
+    assert_acknowledged(clinic)
+    assert len(completed(replies)) == bundle.inferences == 1
+
+
+def test_a_lab_that_is_stopped_hands_back_what_it_cannot_finish_and_leaves_no_process(
+    arguments: dict[str, Any], clinic: Clinic, orthanc: OrthancNode, bundle: HeldBundle
+) -> None:
+    study = store_small_study(orthanc)
+    bundle.hold()
+    with running_lab(**arguments, stop_grace_seconds=1) as lab:
+        clinic.ask(study.request())
+        wait_until(lambda: bundle.inferences == 1, "begin the inference", 30)
+        children = lab.processes()
+        assert len(children) >= 3, "the lab, its reader and its segmenter"
+        lab.service.terminate()
+        wait_until(lambda: not lab.service.alive, "end within its grace", 20)
+        wait_until(lambda: not lab.processes(), "leave no process", 5)
+        assert lab.count("lab.stopped") == 1
+    assert clinic.ready(QUEUE) == 1
+    bundle.release()
+    with running_lab(**arguments):
+        assert completed(clinic.replies(lambda r: bool(completed(r))))
+    assert_acknowledged(clinic)
+    assert stored_objects(orthanc, study) == ONE_RESULT
+
+
+def test_a_segmenter_that_is_killed_ends_in_a_retry_and_not_in_the_end_of_the_lab(
+    arguments: dict[str, Any], clinic: Clinic, orthanc: OrthancNode, bundle: HeldBundle
+) -> None:
+    study = store_small_study(orthanc)
+    bundle.hold()
+    with running_lab(**arguments) as lab:
+        clinic.ask(study.request())
+        wait_until(lambda: bundle.inferences == 1, "begin the inference", 30)
+        os.kill(int((bundle.path / "pid").read_text()), signal.SIGKILL)
+        replies = clinic.replies(
+            lambda r: isinstance(r[-1], InferenceRetryScheduled) if r else False
+        )
+        assert isinstance(replies[-1], InferenceRetryScheduled)
+        assert replies[-1].code is FailureCode.WORKER_CRASHED
+        bundle.release()
+        again = study.request()
+        clinic.ask(again)
+        assert (
+            completed(clinic.replies(lambda r: bool(completed(r))))[0].request_id
+            == again.request_id
+        )
+        assert lab.service.alive
 
 
 def test_an_archive_that_refuses_uploads_keeps_the_request_until_it_accepts_again(
@@ -156,7 +248,7 @@ def test_an_archive_that_refuses_uploads_keeps_the_request_until_it_accepts_agai
             gate.accept_stores()
             replies = clinic.replies(lambda r: bool(completed(r)))
             assert completed(replies)[0].attempt > 1
-            wait_until(lambda: clinic.total() == 0, "leave nothing with the broker", 10)
+            wait_until(lambda: clinic.total() == 0, "leave nothing with the broker", 30)
         assert stored_objects(orthanc, study) == ONE_RESULT
 
 
@@ -192,7 +284,7 @@ def test_a_broker_restarted_under_a_running_request_changes_nothing_in_the_outco
             wait_until(lambda: lab.count("broker.consuming") == 2, "consume again", 60)
             bundle.release()
             replies = clinic.replies(lambda r: bool(completed(r)))
-            wait_until(lambda: nothing_left(clinic), "acknowledge", 30)
+        assert_acknowledged(clinic)
         assert len(completed(replies)) == 1
         assert bundle.inferences == 1, "the running inference was thrown away"
         assert stored_objects(orthanc, study) == ONE_RESULT
@@ -212,14 +304,17 @@ def test_garbage_becomes_a_dead_letter_and_the_next_request_is_processed(
         assert lab.count("delivery.reject") == 1
 
 
-def test_a_request_of_a_newer_version_waits_in_a_retry_tier(
+def test_a_request_of_a_newer_version_waits_in_a_retry_tier_and_nothing_else_does(
     arguments: dict[str, Any], clinic: Clinic
 ) -> None:
     with running_lab(**arguments):
         clinic.send_raw(b'{"new": true}', "lab.held", type_="inference.requested.v2")
+        # No request: nobody will ever read it here.
+        clinic.send_raw(b"{}", "lab.held", type_="lab.heartbeat.v2")
         tier = topology.retry_queue("2m", "lab")
-        wait_until(lambda: clinic.queue(tier)[0] == 1, "put it into the tier", 30)
-        wait_until(lambda: nothing_left(clinic), "acknowledge", 10)
+        wait_until(lambda: clinic.ready(tier) == 1, "put it into the tier", 30)
+        assert clinic.dead()[0] == b"{}"
+    assert_acknowledged(clinic)
 
 
 @pytest.mark.parametrize(
@@ -240,19 +335,18 @@ def test_a_request_that_cannot_succeed_fails_at_once_with_its_code(
     study = store_small_study(orthanc)
     if "inputs" in change:
         change = {"inputs": study.inputs[: change["inputs"]]}
-    clinic.ask(study.request(**change))
+    clinic.ask(study.request(pool="server", **change))
     replies = clinic.replies(lambda r: isinstance(r[-1], InferenceFailed) if r else False)
     assert shared_lab.service.alive
     assert isinstance(replies[-1], InferenceFailed)
     assert replies[-1].code is code
-    wait_until(lambda: nothing_left(clinic), "acknowledge", 10)
 
 
 @pytest.fixture(scope="module")
 def shared_lab(
     tmp_path_factory: pytest.TempPathFactory, rabbit: TestBroker, orthanc: OrthancNode
 ) -> Iterator[LabProcess]:
-    """One lab for tests that do not disturb it."""
+    """One lab for tests that do not disturb it, in a pool that no other test asks."""
     directory = tmp_path_factory.mktemp("shared-lab")
     with running_lab(
         directory,
@@ -260,5 +354,6 @@ def shared_lab(
         archive=orthanc,
         archive_url=orthanc.url,
         bundle=HeldBundle(directory).path,
+        name="server1",
     ) as lab:
         yield lab

@@ -27,7 +27,12 @@ from consumer.job import Lab
 from consumer.memory import MemoryFile
 from messages import codec
 from messages.envelope import Message, Wire
-from messages.events import InferenceCompleted, InferenceFailed, InferenceRetryScheduled
+from messages.events import (
+    InferenceCompleted,
+    InferenceFailed,
+    InferenceRetryScheduled,
+    RunEvent,
+)
 from messages.failures import FailureCode
 from messages.request import InferenceRequested, InputSeries
 
@@ -103,6 +108,13 @@ class ScriptedWorkbench:
 
 
 @dataclass
+class Once:
+    """In hand under the first delivery, until a test says otherwise."""
+
+    count: int = 0
+
+
+@dataclass
 class Bench:
     sender: RecordingSender = field(default_factory=RecordingSender)
     archive: MemoryArchive = field(default_factory=MemoryArchive)
@@ -151,7 +163,7 @@ def request(**changes: object) -> InferenceRequested:
 def test_completed_is_told_last_and_holds_what_was_measured_on_the_stored_bytes(
     bench: Bench,
 ) -> None:
-    assert bench.lab().handle(request(), 0) is LegalAck.STORED
+    assert bench.lab().handle(request(), Once()) is LegalAck.STORED
     assert bench.workbench.calls == ["read", "segment at 0.5", "package", "measure b'SEG'"]
     assert isinstance(bench.last, InferenceCompleted)
     assert bench.last.volume_voxels == 5
@@ -160,13 +172,26 @@ def test_completed_is_told_last_and_holds_what_was_measured_on_the_stored_bytes(
 
 
 def test_the_threshold_of_the_request_beats_that_of_the_lab(bench: Bench) -> None:
-    bench.lab().handle(request(threshold=0.9), 0)
+    bench.lab().handle(request(threshold=0.9), Once())
     assert "segment at 0.9" in bench.workbench.calls
+
+
+def test_the_end_is_told_under_the_delivery_that_is_in_hand_then(bench: Bench) -> None:
+    held = Once()
+
+    def reconnect(job: SegmentationJob) -> None:
+        held.count = 2
+
+    bench.workbench.segment = reconnect  # type: ignore[method-assign]
+    bench.lab().handle(request(), held)
+    told = [m for _, _, m in bench.sender.sent if isinstance(m, RunEvent)]
+    assert [m.delivery for m in told] == [0, 2]
+    assert told[0].sequence < told[-1].sequence
 
 
 def test_a_stored_primary_is_measured_and_not_computed_again(bench: Bench) -> None:
     bench.archive.primary_id = bench.archive.store(b"theirs")
-    bench.lab().handle(request(), 1)
+    bench.lab().handle(request(), Once())
     assert bench.workbench.calls == ["measure b'theirs'"]
 
 
@@ -178,7 +203,7 @@ def test_a_passing_fault_puts_a_copy_into_the_next_tier_before_it_is_told(
 ) -> None:
     bench.archive.refuses = ArchiveUnavailable("down")
     asked = request(attempt=attempt)
-    assert bench.lab().handle(asked, 0) is LegalAck.RETRY
+    assert bench.lab().handle(asked, Once()) is LegalAck.RETRY
     exchange, key, copy = bench.sender.sent[-2]
     assert (exchange, key) == (tier, "lab.held")
     assert copy == asked.model_copy(update={"attempt": attempt + 1})
@@ -188,7 +213,7 @@ def test_a_passing_fault_puts_a_copy_into_the_next_tier_before_it_is_told(
 
 def test_after_the_last_tier_the_request_fails_with_the_last_code(bench: Bench) -> None:
     bench.archive.refuses = UploadRejected("full")
-    assert bench.lab().handle(request(attempt=4), 0) is LegalAck.FAILED
+    assert bench.lab().handle(request(attempt=4), Once()) is LegalAck.FAILED
     assert isinstance(bench.last, InferenceFailed)
     assert bench.last.code is FailureCode.UPLOAD_REJECTED
 
@@ -196,6 +221,7 @@ def test_after_the_last_tier_the_request_fails_with_the_last_code(bench: Bench) 
 @pytest.mark.parametrize(
     ("prepare", "changes", "code"),
     [
+        (lambda b: None, {"archive": "elsewhere"}, FailureCode.SERIES_NOT_FOUND),
         (lambda b: None, {"model": "other"}, FailureCode.MODEL_UNAVAILABLE),
         (lambda b: None, {"inputs": request().inputs[:3]}, FailureCode.WRONG_PHASE_COUNT),
         (
@@ -209,7 +235,7 @@ def test_a_lasting_fault_fails_at_once(
     bench: Bench, prepare: Callable[[Bench], None], changes: dict[str, object], code: FailureCode
 ) -> None:
     prepare(bench)
-    assert bench.lab().handle(request(**changes), 0) is LegalAck.FAILED
+    assert bench.lab().handle(request(**changes), Once()) is LegalAck.FAILED
     assert isinstance(bench.last, InferenceFailed)
     assert bench.last.code is code
     assert len(bench.sender.sent) == 2, "accepted and failed, nothing else"

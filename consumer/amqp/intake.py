@@ -1,0 +1,109 @@
+"""What a lab takes from the broker: which queue, which messages of it, and what must exist."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import ChannelClosedByBroker
+from pika.spec import BasicProperties
+
+from consumer.amqp.errors import BrokerUnavailable, TopologyMissing
+from messages import codec
+from messages.envelope import TRACEPARENT_HEADER, Wire
+from messages.errors import UndecodableMessage, UnknownVersion
+from messages.request import InferenceRequested
+
+#: Seconds that a message of a newer version is kept going round: as long as a request is valid.
+_DEFER_SECONDS = 7 * 24 * 3600
+
+#: Headers that are the contract's.
+_OUR_HEADERS = ("x-labrelay-", TRACEPARENT_HEADER)
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Where the work comes from and how much of it is held at a time."""
+
+    urls: Sequence[str]
+    pool: str
+    queue: str
+    #: Exchanges that must exist before work is taken.
+    exchanges: tuple[str, ...]
+    prefetch: int
+    heartbeat: int
+    name: str
+
+    def check_topology(self, connection: pika.BlockingConnection, *, first: bool) -> None:
+        """Declare passively only: what is missing is an operator's to put there.
+
+        At the `first` connection that is a `TopologyMissing` with a sentence. Later it is
+        `BrokerUnavailable` and waited for: a restarted broker may know a queue before it can
+        use it.
+        """
+        for name, declare in [
+            (f"queue {self.queue}", partial(_passive_queue, self.queue)),
+            *((f"exchange {e}", partial(_passive_exchange, e)) for e in self.exchanges),
+        ]:
+            channel = connection.channel()
+            try:
+                declare(channel)
+            except ChannelClosedByBroker as exc:
+                sentence = (
+                    f"The {name} cannot be used ({exc.reply_text.split(' - ')[0]}). Put the "
+                    "topology there: rabbitmqctl import_definitions "
+                    "infra/rabbitmq/definitions.json"
+                )
+                raise (TopologyMissing if first else BrokerUnavailable)(sentence) from exc
+            channel.close()
+
+    def read(self, properties: BasicProperties, body: bytes) -> InferenceRequested:
+        """The request. Raises `UnknownVersion` only for one that a newer lab may yet take."""
+        try:
+            message = codec.decode(
+                body, type_=properties.type, content_type=properties.content_type
+            )
+        except UnknownVersion:
+            age = time.time() - (properties.timestamp or 0)
+            named = (properties.type or "").startswith(f"{InferenceRequested.TYPE}.")
+            if named and age < _DEFER_SECONDS:
+                raise
+            raise UndecodableMessage("a newer version, too old to wait or not a request") from None
+        if not isinstance(message, InferenceRequested):
+            raise UndecodableMessage("not a request")
+        if message.pool != self.pool:
+            # Its retries would go to the other pool, where this lab may not write.
+            raise UndecodableMessage("a request for another pool")
+        return message
+
+
+def as_received(properties: BasicProperties, body: bytes) -> Wire:
+    """Body and properties unchanged; of the headers only ours, as the broker adds its own.
+
+    Its delivery count above all must not travel with the copy: the copy has none yet.
+    """
+    return Wire(
+        body=body,
+        type=properties.type or "",
+        message_id=properties.message_id or "",
+        correlation_id=properties.correlation_id,
+        timestamp=properties.timestamp or 0,
+        app_id=properties.app_id or "",
+        headers={
+            key: value
+            for key, value in (properties.headers or {}).items()
+            if isinstance(value, str | int) and key.startswith(_OUR_HEADERS)
+        },
+    )
+
+
+def _passive_queue(name: str, channel: BlockingChannel) -> None:
+    channel.queue_declare(name, passive=True)
+
+
+def _passive_exchange(name: str, channel: BlockingChannel) -> None:
+    channel.exchange_declare(name, passive=True)

@@ -1,0 +1,119 @@
+"""A child process may crash, hang, die idle or be stopped; the lab goes on or ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from consumer.children.child import Child
+from consumer.errors import InferenceTimeout, LabStopping, OutOfMemory, WorkerCrashed
+from infra.local.process import wait_until
+from infra.local.settings import REPOSITORY
+from tests import child_work
+
+#: Seconds for a call that does nothing, on a busy machine.
+PATIENCE = 60.0
+
+
+@pytest.fixture
+def child() -> Iterator[Child]:
+    child = Child("test", on_timeout=lambda s: InferenceTimeout(f"{s:.1f} s"))
+    yield child
+    child.stop()
+
+
+def is_gone(pid: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return False
+    return True
+
+
+def test_a_call_returns_what_the_function_returns_and_the_process_stays(child: Child) -> None:
+    assert child.call(PATIENCE, child_work.double, 21) == 42
+    assert child.call(PATIENCE, child_work.pid) == child.call(PATIENCE, child_work.pid)
+
+
+def test_a_crash_is_told_and_the_next_call_gets_a_fresh_process(child: Child) -> None:
+    first = child.call(PATIENCE, child_work.pid)
+    with pytest.raises(WorkerCrashed):
+        child.call(PATIENCE, child_work.die)
+    assert child.call(PATIENCE, child_work.pid) != first
+
+
+def test_a_hang_is_ended_after_the_timeout_and_the_process_with_it(child: Child) -> None:
+    first = child.call(PATIENCE, child_work.pid)
+    with pytest.raises(InferenceTimeout):
+        child.call(0.5, child_work.sleep, 600.0)
+    wait_until(lambda: is_gone(first), "kill the child", 10)
+    assert child.call(PATIENCE, child_work.double, 1) == 2
+
+
+def test_a_child_that_dies_while_idle_is_replaced(child: Child) -> None:
+    first = child.call(PATIENCE, child_work.pid)
+    os.kill(first, signal.SIGKILL)
+
+    def answers() -> bool:
+        with suppress(WorkerCrashed):
+            return child.call(PATIENCE, child_work.pid) != first
+        return False
+
+    wait_until(answers, "answer again", 30)
+
+
+def test_what_the_function_raises_arrives(child: Child) -> None:
+    with pytest.raises(RuntimeError, match="of the function itself"):
+        child.call(PATIENCE, child_work.fail)
+    with pytest.raises(OutOfMemory):
+        child.call(PATIENCE, child_work.exhaust)
+
+
+def test_a_stop_ends_a_call_under_way_and_refuses_every_later_one(child: Child) -> None:
+    pid = child.call(PATIENCE, child_work.pid)
+    ended: list[LabStopping] = []
+
+    def call() -> None:
+        try:
+            child.call(PATIENCE, child_work.sleep, 600.0)
+        except LabStopping as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    wait_until(child._turn.locked, "begin the call", 10)
+    child.stop()
+    thread.join(timeout=10)
+    assert not thread.is_alive(), "the call outlived the stop"
+    assert len(ended) == 1
+    with pytest.raises(LabStopping):
+        child.call(PATIENCE, child_work.double, 1)
+    wait_until(lambda: is_gone(pid), "kill the child", 10)
+
+
+def test_a_child_dies_with_its_parent() -> None:
+    script = (
+        "from consumer.children.child import Child\n"
+        "from consumer.errors import InferenceTimeout\n"
+        "from tests import child_work\n"
+        "if __name__ == '__main__':\n"
+        "    child = Child('test', on_timeout=InferenceTimeout)\n"
+        "    print(child.call(60, child_work.pid), flush=True)\n"
+        "    child.call(600, child_work.sleep, 600.0)\n"
+    )
+    with subprocess.Popen(
+        (sys.executable, "-c", script), cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        parent.kill()
+    began = time.monotonic()
+    wait_until(lambda: is_gone(pid), "die with its parent", 10)
+    assert time.monotonic() - began < 10
