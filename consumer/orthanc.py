@@ -16,8 +16,6 @@ from consumer.multipart import boundary_of, parts_of
 from messages.envelope import ORTHANC_ID_PATTERN, UID_PATTERN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from consumer.memory import MemoryFile
 
 #: Seconds to connect, and seconds of silence before an answer or between two parts of it.
@@ -57,14 +55,11 @@ class Archive:
         *,
         timeout: tuple[float, float] = DEFAULT_TIMEOUT,
         max_series_bytes: int = DEFAULT_SERIES_BYTES,
-        verify: bool | str = True,
     ) -> None:
         self.url = url.rstrip("/")
         self._credentials = (user, password)
         self._timeout = timeout
         self._max_series_bytes = max_series_bytes
-        #: False, True, or a file of trusted certificates, as in requests.
-        self._verify = verify
         self._local = threading.local()
 
     def probe(self) -> None:
@@ -77,12 +72,10 @@ class Archive:
         study_uid: str,
         series_uid: str,
         into: MemoryFile,
-        on_bytes: Callable[[int], None] | None = None,
     ) -> list[tuple[int, int]]:
         """Append a whole series to `into`; returns (offset, length) of each Part 10 file there.
 
-        WADO-RS in one multipart answer (PS3.18 section 10.4), stored as it comes. `on_bytes`
-        hears after each piece how many bytes came so far; what it raises ends the download.
+        WADO-RS in one multipart answer (PS3.18 section 10.4), stored as it comes.
 
         Raises SeriesNotFound, TooLarge or ArchiveUnavailable; `into` then holds a torso.
         """
@@ -103,8 +96,6 @@ class Archive:
                         f"series {series_uid} has more than {self._max_series_bytes} bytes"
                     )
                 into.write(piece)
-                if on_bytes is not None:
-                    on_bytes(into.size - start)
         if into.size == start:
             raise ArchiveUnavailable(f"the archive sent nothing for series {series_uid}")
         with into.map() as body:
@@ -173,7 +164,6 @@ class Archive:
         if session is None:
             session = requests.Session()
             session.auth = self._credentials
-            session.verify = self._verify
             # No proxy or .netrc of the environment: images go to the configured place only.
             session.trust_env = False
             # With requests' default Orthanc compresses each file: 9 MB/s instead of 82.

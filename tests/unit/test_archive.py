@@ -104,18 +104,6 @@ def test_two_series_share_one_memory_file_and_progress_is_told(archive):
         assert max(heard) >= sum(map(len, files)) // 2
 
 
-def test_what_the_listener_raises_ends_the_download(archive):
-    series = Series()
-    stored(archive, series)
-
-    def cancelled(_: int) -> None:
-        raise InterruptedError
-
-    with MemoryFile() as memory, pytest.raises(InterruptedError):
-        archive.download_series(series.study_uid, series.series_uid, memory, cancelled)
-    archive.probe()
-
-
 def test_a_series_that_is_not_there_is_not_found(archive):
     series = Series()
     stored(archive, series)
