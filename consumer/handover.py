@@ -47,8 +47,6 @@ class VolumeHeader:
     spacing: tuple[float, float, float]
     #: Of the first role, in slice order.
     sop_instance_uids: tuple[str, ...]
-    #: DICOM TM text of each role's earliest slice, or None where a phase has no such time.
-    acquisition_times: tuple[str | None, ...]
 
 
 @dataclass(frozen=True)

@@ -82,13 +82,13 @@ FAILURE_TEXTS: dict[FailureCode, FailureText] = {
     ),
     FailureCode.PHASES_OUT_OF_ORDER: FailureText(
         "The phases are not in the order in which they were acquired.",
-        "위상이 촬영된 시간 순서와 맞지 않습니다.",
+        "조영 시기가 촬영된 시간 순서와 맞지 않습니다.",
         "The acquisition times of the inputs contradict their roles.",
         "입력의 촬영 시각이 역할 순서와 어긋납니다.",
     ),
     FailureCode.GEOMETRY_MISMATCH: FailureText(
         "The slices do not form one regular volume, or the phases do not lie on the same grid.",
-        "단면이 하나의 규칙적인 볼륨을 이루지 않거나 위상들의 격자가 서로 다릅니다.",
+        "단면이 하나의 규칙적인 볼륨을 이루지 않거나 조영 시기마다 격자가 서로 다릅니다.",
         "Missing, doubled or unequally spaced slices, or another grid or frame of reference.",
         "단면이 빠졌거나 중복되거나 간격이 다르거나, 격자 또는 Frame of Reference가 다릅니다.",
     ),

@@ -35,6 +35,8 @@ class Problem(StrEnum):
     TOO_FEW = "too_few"
     #: Two candidates carry the same acquisition time.
     SAME_TIME = "same_time"
+    #: The candidates lie too far apart for one contrast agent: times of another day, or wrong ones.
+    IMPLAUSIBLE_TIME = "implausible_time"
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class SeriesFacts:
     series_id: str
     modality: str
     description: str
-    #: Seconds since midnight of the acquisition, or None.
+    #: Seconds from the midnight before the study to the acquisition, or None: an examination may
+    #: go on past the next midnight.
     acquired_at_s: float | None
     instance_count: int
     image_type: tuple[str, ...] = ()
@@ -69,6 +72,10 @@ class Proposal:
     left_out: dict[str, LeftOut] = field(default_factory=dict)
     problem: Problem | None = None
 
+
+#: Seconds that a dynamic study can take; they take about ten minutes. Without dates, phases on
+#: both sides of midnight are a day apart and in the wrong order: that is said, not proposed.
+_LONGEST_S = 2 * 3600.0
 
 #: Words in a description or image type that mark a series as no dynamic phase.
 _NOT_DYNAMIC = ("local", "scout", "survey", "sub", "mip", "t2", "stir", "dwi", "adc", "diff")
@@ -121,6 +128,8 @@ def propose(series: Sequence[SeriesFacts], roles: Sequence[str] = DCE_ROLES) -> 
         return Proposal(left_out=left_out, problem=Problem.TOO_FEW)
     if len(set(times)) != len(times):
         return Proposal(left_out=left_out, problem=Problem.SAME_TIME)
+    if times and times[-1] - times[0] > _LONGEST_S:
+        return Proposal(left_out=left_out, problem=Problem.IMPLAUSIBLE_TIME)
     places = [*range(len(roles) - 1), len(candidates) - 1]
     left_out |= {
         s.series_id: LeftOut.BETWEEN for i, (_, s) in enumerate(candidates) if i not in places

@@ -10,12 +10,21 @@ import logging
 import warnings
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from io import BytesIO
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from consumer.errors import LabError, TooLarge, UnreadableDicom, UnsupportedImage, UploadRejected
+from consumer.errors import (
+    LabError,
+    PhasesOutOfOrder,
+    TooLarge,
+    UnreadableDicom,
+    UnsupportedImage,
+    UploadRejected,
+)
 from consumer.handover import (
     DownloadIndex,
     Figures,
@@ -28,7 +37,7 @@ from consumer.handover import (
 from consumer.memory import create_array, open_array
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from pydicom import Dataset
@@ -65,7 +74,8 @@ def read_phases(
 
     Voxel values are stored value x RescaleSlope + RescaleIntercept (PS3.3 C.11.1.1.2).
 
-    Raises SeriesChanged, UnreadableDicom, UnsupportedImage, GeometryMismatch or TooLarge.
+    Raises SeriesChanged, UnreadableDicom, UnsupportedImage, GeometryMismatch, PhasesOutOfOrder
+    or TooLarge.
     """
     start()
     from consumer.children.grid import check_same_grid
@@ -79,25 +89,39 @@ def read_phases(
     if size > limit_bytes:
         raise TooLarge(f"the volume takes {size} bytes, the limit is {limit_bytes}")
     volume = create_array(target_path, shape, np.float32)
-    times = []
+    began: list[datetime | None] = []
     for channel, phase in enumerate(source.phases):
         slices = read_slices(phase, source.study_uid, pixels=True) if channel else first
         check_same_grid(first.role, grid, slices.role, slices.grid)
         for place, ds in enumerate(slices.datasets):
             _decode(phase, place + 1, ds, volume[channel, place])
-        times.append(
-            min(
-                (str(t) for ds in slices.datasets if (t := ds.get("AcquisitionTime"))), default=None
-            )
-        )
+        began.append(min(filter(None, map(_acquired, slices.datasets)), default=None))
+    _check_order(source.phases, began)
     return VolumeHeader(
         roles=tuple(phase.role for phase in source.phases),
         shape=shape,
         affine_lps=grid.affine_lps(),
         spacing=grid.spacing,
         sop_instance_uids=tuple(str(ds.SOPInstanceUID) for ds in first.datasets),
-        acquisition_times=tuple(times),
     )
+
+
+def _acquired(ds: Dataset) -> datetime | None:
+    """When the acquisition of a slice began; None where date or time cannot be read."""
+    from pydicom.valuerep import DA, TM
+
+    try:
+        return datetime.combine(DA(ds.AcquisitionDate), TM(ds.AcquisitionTime))
+    except (AttributeError, TypeError, ValueError):
+        return None
+
+
+def _check_order(phases: Sequence[PhaseFiles], began: Sequence[datetime | None]) -> None:
+    """Raise PhasesOutOfOrder where a phase began before the one whose role comes first."""
+    known = [(phase.role, at) for phase, at in zip(phases, began, strict=True) if at is not None]
+    for (earlier, first), (later, second) in pairwise(known):
+        if second < first:
+            raise PhasesOutOfOrder(f"{later} was acquired before {earlier}")
 
 
 def _decode(phase: PhaseFiles, number: int, ds: Dataset, into: NDArray[np.float32]) -> None:

@@ -41,6 +41,7 @@ EVIDENCE_TAGS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesIns
 #: What a volume needs of a slice. Scanners write hundreds of elements, patient data among them.
 VOLUME_TAGS = (
     *EVIDENCE_TAGS,
+    "AcquisitionDate",
     "AcquisitionTime",
     "FrameOfReferenceUID",
     "ImageOrientationPatient",

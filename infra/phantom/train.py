@@ -3,7 +3,8 @@
     python -m infra.phantom.train
 
 Network and preprocessing come out of the bundle's own inference.json, so that what is trained
-is what runs. Only the seeds of `splits.TRAIN` are seen.
+is what runs. Only the seeds of `splits.TRAIN` are seen. After a first stage it learns, in rounds,
+from the mistakes that it makes on the same studies.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
@@ -47,6 +49,8 @@ CENTRES: Final = 60
 LEAST_PART: Final = 10
 #: Logit that the untrained network starts from: 2 % of the voxels of a patch.
 PRIOR_LOGIT: Final = -4.0
+#: Probability outside a tumour from which on it counts as a mistake worth learning from.
+MISTAKEN: Final = 0.3
 SEED: Final = 20
 
 
@@ -110,18 +114,38 @@ def centres(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.concatenate([np.empty(0, dtype=np.int64), *picked])
 
 
-def load_prepared(path: Path) -> dict[str, torch.Tensor]:
-    """Open what `prepare` wrote; the image is mapped, as a patch needs little of it."""
-    names = ("image", "label", "tumour", "tissue")
-    return {n: torch.from_numpy(np.load(path / f"{n}.npy", mmap_mode="c")) for n in names}
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared study, and where its patches without a tumour are centred (flat indices)."""
+
+    path: Path
+    tissue: NDArray[np.int64]
+
+    def load(self) -> dict[str, torch.Tensor]:
+        """Open it; the image is mapped, as a patch needs little of it."""
+        names = ("image", "label", "tumour")
+        arrays = {n: np.load(self.path / f"{n}.npy", mmap_mode="c") for n in names}
+        return {n: torch.from_numpy(a) for n, a in {**arrays, "tissue": self.tissue}.items()}
 
 
-def patches(paths: list[Path], steps: int) -> Iterator[dict[str, Any]]:
+def mine(network: torch.nn.Module, study: Prepared) -> Prepared:
+    """Centre the patches without a tumour where `network` sees one all the same."""
+    data = study.load()
+    image = data["image"].float()[None].to(memory_format=torch.channels_last_3d)
+    with torch.inference_mode():
+        found = torch.sigmoid(network(image))[0, 0].numpy()
+    wrong = centres((found >= MISTAKEN) & (data["label"][0].numpy() == 0))
+    # Some old centres stay, so that what was right remains so.
+    kept = study.tissue[:: max(1, 3 * len(study.tissue) // (len(wrong) + 1))]
+    return replace(study, tissue=np.concatenate([wrong, kept]))
+
+
+def patches(items: list[Prepared], steps: int) -> Iterator[dict[str, Any]]:
     """Yield `steps` batches of augmented patches."""
     studies, crops = BATCH
     transform = Compose(
         [
-            load_prepared,
+            Prepared.load,
             RandCropByPosNegLabeld(
                 keys=["image", "label"],
                 label_key="label",
@@ -139,7 +163,7 @@ def patches(paths: list[Path], steps: int) -> Iterator[dict[str, Any]]:
             RandScaleIntensityd(keys="image", factors=0.15, prob=0.5),
         ]
     )
-    dataset = Dataset(paths, transform=transform)
+    dataset = Dataset(items, transform=transform)
     loader = DataLoader(dataset, batch_size=studies, shuffle=True, drop_last=True)
     done = 0
     while True:
@@ -150,21 +174,16 @@ def patches(paths: list[Path], steps: int) -> Iterator[dict[str, Any]]:
             yield batch
 
 
-def fit(network: torch.nn.Module, paths: list[Path], minutes: float, steps: int) -> None:
-    """Train in place for `steps`, or until `minutes` are over."""
-    criterion = DiceCELoss(sigmoid=True, batch=True, lambda_ce=1.0)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3, weight_decay=1e-4)
+def fit(network: torch.nn.Module, items: list[Prepared], steps: int, rate: float) -> None:
+    """Train in place for `steps` with a learning rate that rises to `rate` and falls to 0."""
+    criterion = DiceCELoss(sigmoid=True, batch=True)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=5e-3, total_steps=steps, pct_start=0.1
+        optimizer, max_lr=rate, total_steps=steps, pct_start=0.1
     )
-    # Hardly any voxel is tumour: starting from that saves the first hundreds of steps.
-    *_, (last, bias) = network.named_parameters()
-    if not last.endswith("bias"):
-        raise ValueError(f"the network does not end with a bias but with {last}")
-    torch.nn.init.constant_(bias, PRIOR_LOGIT)
     network.train()
     started, mean = time.monotonic(), 1.0
-    for step, batch in enumerate(patches(paths, steps)):
+    for step, batch in enumerate(patches(items, steps)):
         image = batch["image"].to(memory_format=torch.channels_last_3d)
         loss = criterion(network(image), batch["label"])
         optimizer.zero_grad()
@@ -172,12 +191,18 @@ def fit(network: torch.nn.Module, paths: list[Path], minutes: float, steps: int)
         optimizer.step()
         schedule.step()
         mean = 0.98 * mean + 0.02 * loss.item()
-        elapsed = (time.monotonic() - started) / 60
         if step % 50 == 0:
+            elapsed = (time.monotonic() - started) / 60
             print(f"step {step} loss {mean:.3f} after {elapsed:.1f} min", flush=True)
-        if elapsed > minutes:
-            print(f"stopped at step {step}: time is over")
-            return
+    network.eval()
+
+
+def set_prior(network: torch.nn.Module) -> None:
+    """Start from "hardly any voxel is tumour": that saves the first hundreds of steps."""
+    *_, (last, bias) = network.named_parameters()
+    if not last.endswith("bias"):
+        raise ValueError(f"the network does not end with a bias but with {last}")
+    torch.nn.init.constant_(bias, PRIOR_LOGIT)
 
 
 def main() -> None:
@@ -185,7 +210,9 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--cache", type=Path, default=Path("var/phantom-training"))
     options.add_argument("--steps", type=int, default=1500)
-    options.add_argument("--minutes", type=float, default=20.0)
+    options.add_argument("--mined-steps", type=int, default=700)
+    options.add_argument("--rounds", type=int, default=2, help="of learning from mistakes")
+    options.add_argument("--resume", type=Path, help="weights after the first stage")
     options.add_argument("--workers", type=int, default=2)
     options.add_argument("--out", type=Path, default=BUNDLE / "models/model.pt")
     given = options.parse_args()
@@ -200,7 +227,17 @@ def main() -> None:
     set_determinism(SEED)
     network = parse_bundle().get_parsed_content("network")
     print(f"{sum(p.numel() for p in network.parameters())} parameters")
-    fit(network, paths, given.minutes, given.steps)
+    items = [Prepared(path, np.load(path / "tissue.npy")) for path in paths]
+    if given.resume:
+        network.load_state_dict(torch.load(given.resume, weights_only=True))
+        network.eval()
+    else:
+        set_prior(network)
+        fit(network, items, given.steps, 5e-3)
+    for _ in range(given.rounds):
+        items = [mine(network, item) for item in items]
+        print(f"{sum(len(item.tissue) for item in items)} centres after mining", flush=True)
+        fit(network, items, given.mined_steps, 2e-3)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     state = {name: value.contiguous() for name, value in network.state_dict().items()}
     torch.save(state, given.out)

@@ -66,8 +66,13 @@ class OpenPage:
         return self.page
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """A browser for one file of tests.
+
+    Not for the session: Playwright keeps an event loop running in this thread as long as it is
+    open, and no asyncio test of another file could run beside it.
+    """
     with pytest.MonkeyPatch.context() as patch:
         # Playwright's own event loop runs in this thread; the tests use the database beside it.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")

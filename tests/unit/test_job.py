@@ -90,7 +90,7 @@ class ScriptedWorkbench:
         self.calls.append("read")
         if self.read_fails is not None:
             raise self.read_fails
-        return VolumeHeader(ROLES, (4, 2, 3, 3), ((1.0,) * 4,) * 4, (1, 1, 1), (), (None,) * 4)
+        return VolumeHeader(ROLES, (4, 2, 3, 3), ((1.0,) * 4,) * 4, (1, 1, 1), ())
 
     def segment(self, job: SegmentationJob) -> None:
         self.calls.append(f"segment at {job.threshold}")

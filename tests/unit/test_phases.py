@@ -69,6 +69,18 @@ def test_two_phases_of_the_same_time_are_said_and_not_guessed() -> None:
     assert proposal.problem is Problem.SAME_TIME
 
 
+def test_phases_past_midnight_keep_their_order_and_without_their_dates_it_is_said() -> None:
+    day = 86_400.0
+    times = {"a": day - 90, "b": day, "c": day + 90, "d": day + 360}
+    assert roles(propose([series(n, t) for n, t in times.items()])) == dict(
+        zip(DCE_ROLES, "abcd", strict=True)
+    )
+    without_dates = [series(n, t % day) for n, t in times.items()]
+    proposal = propose(without_dates)
+    assert proposal.choices == ()
+    assert proposal.problem is Problem.IMPLAUSIBLE_TIME
+
+
 def test_a_one_phase_model_takes_the_only_series() -> None:
     assert roles(propose([series("a", 5.0)], roles=("image",))) == {"image": "a"}
 

@@ -37,6 +37,10 @@ _PROBLEMS = {
         "Two series have the same acquisition time, so their order is unknown. "
         "Please choose the series yourself."
     ),
+    Problem.IMPLAUSIBLE_TIME: gettext_lazy(
+        "The acquisition times lie too far apart for one examination, so the order is not "
+        "certain. Please choose the series yourself."
+    ),
 }
 
 #: Notices of the bundles that ship with the project, so that they can be translated here. The

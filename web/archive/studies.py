@@ -37,7 +37,11 @@ class StudySummary:
 
 @dataclass(frozen=True)
 class SeriesDetail:
-    """One series; `acquired_at_s` in seconds since midnight, only read for MR."""
+    """One series.
+
+    `acquired_at_s` is read for MR only: seconds from the midnight before the study, on the next
+    day if its date says so.
+    """
 
     series_id: str
     series_uid: str
@@ -137,15 +141,21 @@ def _series(source: Orthanc, item: dict[str, Any]) -> SeriesDetail:
         description=tags.get("SeriesDescription", ""),
         number=int(number) if _INTEGER.fullmatch(number) else None,
         instance_count=len(instances),
-        acquired_at_s=_acquired_at(first),
+        acquired_at_s=_acquired_at(first, _text(first, "StudyDate")),
         image_type=tuple(part for part in _text(first, "ImageType").split("\\") if part),
     )
 
 
-def _acquired_at(tags: dict[str, Any]) -> float | None:
+def _acquired_at(tags: dict[str, Any], study_date: str) -> float | None:
     # AcquisitionDateTime is YYYYMMDDHHMMSS.FFFFFF&ZZXX.
     whole = re.split(r"[+-]", _text(tags, "AcquisitionDateTime"))[0]
-    return seconds_of_day(_text(tags, "AcquisitionTime") or whole[8:])
+    seconds = seconds_of_day(_text(tags, "AcquisitionTime") or whole[8:])
+    on = _date(_text(tags, "AcquisitionDate") or whole[:8] or _text(tags, "ContentDate"))
+    begun = _date(study_date)
+    if seconds is None or on is None or begun is None:
+        # Without a date: on the day of the study, and what that makes implausible is said.
+        return seconds
+    return seconds + (on - begun).days * 86_400.0
 
 
 def _text(tags: dict[str, Any], keyword: str) -> str:
