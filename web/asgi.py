@@ -10,6 +10,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "web.settings")  # noqa: TID251 
 
 import django
 import structlog
+from asgiref.sync import sync_to_async
 from channels.auth import AuthMiddlewareStack  # type: ignore[import-untyped]
 from channels.routing import ProtocolTypeRouter, URLRouter  # type: ignore[import-untyped]
 from channels.security.websocket import AllowedHostsOriginValidator  # type: ignore[import-untyped]
@@ -19,6 +20,7 @@ from django.conf import settings
 django.setup(set_prefix=False)
 
 from web.broker.tasks import BrokerTasks  # noqa: E402
+from web.database import why_not_migrated  # noqa: E402
 from web.handler import OneThreadHandler  # noqa: E402
 from web.live.routing import websocket_urlpatterns  # noqa: E402
 from web.live.watch import watch  # noqa: E402
@@ -29,7 +31,8 @@ log = structlog.get_logger(__name__)
 async def lifespan(_scope: Any, receive: Any, send: Any) -> None:
     """Start the tasks with the server and end them with it."""
     await receive()
-    if problem := settings.SITE.why_not_serve():
+    # `mri-web serve` asks both too, for its one sentence; another server only here.
+    if problem := settings.SITE.why_not_serve() or await sync_to_async(why_not_migrated)():
         await send({"type": "lifespan.startup.failed", "message": problem})
         return
     watching = asyncio.create_task(watch(), name="watch")

@@ -13,7 +13,8 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 import structlog
-from django.db import InterfaceError, OperationalError, connections
+from django.db import InterfaceError, OperationalError, connection, connections
+from django.db.migrations.executor import MigrationExecutor
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +53,22 @@ def _guarded(call: Callable[[], T]) -> T:
         # The next call opens a new connection, also after a restart of the server.
         connections.close_all()
         raise DatabaseAway(type(exc).__name__) from exc
+
+
+def why_not_migrated() -> str | None:
+    """The sentence that says that migrations are missing, or None.
+
+    None as well when the database does not answer: the site starts without, and waits for it.
+    """
+    try:
+        executor = MigrationExecutor(connection)
+        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except (OperationalError, InterfaceError):
+        return None
+    finally:
+        # Of the thread that asked, which may never ask again.
+        connection.close()
+    return "migrations are missing: run mri-web migrate" if missing else None
 
 
 async def patiently(attempt: Callable[[], Awaitable[T]]) -> T:

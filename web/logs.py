@@ -12,6 +12,9 @@ from structlog.typing import EventDict, WrappedLogger
 #: Frames of a traceback that a log line keeps, the innermost.
 FRAMES = 8
 
+#: Members of an exception group that a log line keeps.
+MEMBERS = 4
+
 
 def where_it_failed(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Replace an exception by its type and the lines that it passed.
@@ -24,10 +27,20 @@ def where_it_failed(_logger: WrappedLogger, _method: str, event: EventDict) -> E
         info = sys.exc_info()
     error = info[1] if isinstance(info, tuple) else info
     if isinstance(error, BaseException):
-        frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
-        event["error"] = type(error).__name__
-        event["at"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        event.update(_told(error))
     return event
+
+
+def _told(error: BaseException) -> dict[str, Any]:
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
+    told: dict[str, Any] = {
+        "error": type(error).__name__,
+        "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+    }
+    if isinstance(error, BaseExceptionGroup):
+        # The group's own lines say only who waited; the fault lies in its members.
+        told["errors"] = [_told(one) for one in error.exceptions[:MEMBERS]]
+    return told
 
 
 def _the_action(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -12,18 +12,18 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from infra.phantom.bundle import BUNDLE, BundleRunner
 from infra.phantom.grid import Grid
 from infra.phantom.splits import Case, empty_cases, hard_cases, plain_cases, validation_cases
 from infra.phantom.study import PhantomStudy
 
-BUNDLE: Final = Path(__file__).parents[2] / "consumer/bundles/breast_dce_phantom"
 #: Edges of the size bands, mm.
 BANDS: Final = ((5.0, 10.0), (10.0, 20.0), (20.0, 41.0))
 
@@ -41,36 +41,6 @@ class Score:
     false_regions: int
     false_ml: float
     seconds: float
-
-
-class BundleRunner:
-    """Runs a bundle as the lab does: initialised once, one study after the other."""
-
-    def __init__(self, bundle: Path, device: str = "cpu") -> None:
-        from monai.bundle import ConfigWorkflow
-
-        self._workflow: Any = ConfigWorkflow(
-            config_file=str(bundle / "configs/inference.json"),
-            meta_file=str(bundle / "configs/metadata.json"),
-            logging_file=False,
-            workflow_type="infer",
-            bundle_root=str(bundle),
-            device=device,
-        )
-        self._workflow.add_property("dataflow", required=True, config_id="dataflow")
-        self._workflow.initialize()
-
-    def probabilities(self, study: PhantomStudy) -> NDArray[np.float32]:
-        """Return (slices, rows, cols) on the study's own grid."""
-        from monai.data import MetaTensor
-
-        image = MetaTensor(torch.from_numpy(study.phases), affine=torch.from_numpy(study.affine))
-        self._workflow.dataflow.clear()
-        self._workflow.dataflow.update({"image": image})
-        self._workflow.run()
-        found: NDArray[np.float32] = self._workflow.dataflow["pred"][0].numpy()
-        self._workflow.dataflow.clear()
-        return found
 
 
 def dice(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:

@@ -3,8 +3,8 @@
     python -m infra.phantom.train
 
 Network and preprocessing come out of the bundle's own inference.json, so that what is trained
-is what runs. Only the seeds of `splits.TRAIN` are seen. After a first stage it learns, in rounds,
-from the mistakes that it makes on the same studies.
+is what runs. Only the seeds of `splits.TRAIN` are seen. After a first stage it learns from
+the mistakes that it makes on the same studies.
 """
 
 import argparse
@@ -12,15 +12,13 @@ import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
-from monai.data import DataLoader, Dataset, MetaTensor
+from monai.data import DataLoader, Dataset
 from monai.losses import DiceCELoss
 from monai.transforms import (
     Compose,
@@ -31,113 +29,18 @@ from monai.transforms import (
     SelectItemsd,
 )
 from monai.utils import set_determinism
-from numpy.typing import NDArray
-from scipy import ndimage
 
-from infra.phantom.splits import Case, train_cases
+from infra.phantom.bundle import BUNDLE, parse_bundle
+from infra.phantom.prepared import Prepared, mine, prepare
+from infra.phantom.splits import train_cases
 
-BUNDLE: Final = Path(__file__).parents[2] / "consumer/bundles/breast_dce_phantom"
 #: Training patches in voxels of the network's grid, 1.25 x 1.25 x 2 mm: 80 x 80 x 64 mm.
 PATCH: Final = (64, 64, 32)
 #: Patches for each step, and how many of each study that is read.
 BATCH: Final = (4, 1)
-#: Patches without a tumour are centred where something else takes up this much contrast,
-#: relative to the mean tissue signal: what can be mistaken for a tumour.
-UPTAKE: Final = 0.4
-#: Patch centres from each connected part, and voxels of a part that is more than noise.
-CENTRES: Final = 60
-LEAST_PART: Final = 10
 #: Logit that the untrained network starts from: 2 % of the voxels of a patch.
 PRIOR_LOGIT: Final = -4.0
-#: Probability outside a tumour from which on it counts as a mistake worth learning from.
-MISTAKEN: Final = 0.3
 SEED: Final = 20
-
-
-def parse_bundle() -> ConfigParser:
-    """Read the bundle's inference.json, ready to instantiate its parts."""
-    parser = ConfigParser()
-    parser.read_config(str(BUNDLE / "configs/inference.json"))
-    parser["bundle_root"] = str(BUNDLE)
-    parser.parse()
-    return parser
-
-
-def prepare(case: Case, folder: Path) -> Path:
-    """Simulate a study and keep it on the network's grid in a folder of its own.
-
-    image.npy is float16 (4, x, y, z), label.npy uint8 (1, x, y, z); tumour.npy and tissue.npy
-    are the flat indices of voxels that a patch may be centred on.
-    """
-    path = folder / f"{case.seed}-{case.preset}-{case.tumours}-{case.grid.slices}"
-    if path.exists():
-        return path
-    torch.set_num_threads(1)
-    study = case.simulate()
-    preprocessing = parse_bundle().get_parsed_content("preprocessing")
-    image = preprocessing({"image": MetaTensor(study.phases, affine=study.affine)})["image"]
-    # The same resampling brings the truth along; its last steps are for intensities only.
-    spatial = Compose(preprocessing.transforms[:3])
-    label = spatial(
-        {"image": MetaTensor(study.truth[None].astype(np.float32), affine=study.affine)}
-    )["image"]
-    store(path, image.numpy().astype(np.float16), (label.numpy() >= 0.5).astype(np.uint8))
-    return path
-
-
-def store(path: Path, image: NDArray[np.float16], label: NDArray[np.uint8]) -> None:
-    """Write the four files of a prepared study; the folder appears when it is complete."""
-    partial = path.with_suffix(".part")
-    partial.mkdir(exist_ok=True)
-    np.save(partial / "image.npy", image)
-    np.save(partial / "label.npy", label)
-    np.save(partial / "tumour.npy", centres(label[0] > 0))
-    np.save(partial / "tissue.npy", centres((image[1] > UPTAKE) & (label[0] == 0)))
-    partial.rename(path)
-
-
-def centres(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Flat indices of at most `CENTRES` voxels of each connected part of `mask` (x, y, z).
-
-    So a small tumour is seen as often as a large one, and a vessel as often as the heart.
-    """
-    parts, _ = ndimage.label(mask)
-    inside = np.flatnonzero(mask)
-    inside = inside[np.argsort(parts.ravel()[inside], kind="stable")]
-    sizes = np.bincount(parts.ravel())[1:]
-    starts = np.cumsum(sizes) - sizes
-    picked = [
-        inside[start + np.linspace(0, size - 1, min(size, CENTRES), dtype=np.int64)]
-        for start, size in zip(starts, sizes, strict=True)
-        if size >= LEAST_PART
-    ]
-    return np.concatenate([np.empty(0, dtype=np.int64), *picked])
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A prepared study, and where its patches without a tumour are centred (flat indices)."""
-
-    path: Path
-    tissue: NDArray[np.int64]
-
-    def load(self) -> dict[str, torch.Tensor]:
-        """Open it; the image is mapped, as a patch needs little of it."""
-        names = ("image", "label", "tumour")
-        arrays = {n: np.load(self.path / f"{n}.npy", mmap_mode="c") for n in names}
-        return {n: torch.from_numpy(a) for n, a in {**arrays, "tissue": self.tissue}.items()}
-
-
-def mine(network: torch.nn.Module, study: Prepared) -> Prepared:
-    """Centre the patches without a tumour where `network` sees one all the same."""
-    data = study.load()
-    image = data["image"].float()[None].to(memory_format=torch.channels_last_3d)
-    with torch.inference_mode():
-        found = torch.sigmoid(network(image))[0, 0].numpy()
-    wrong = centres((found >= MISTAKEN) & (data["label"][0].numpy() == 0))
-    # Some old centres stay, so that what was right remains so.
-    kept = study.tissue[:: max(1, 3 * len(study.tissue) // (len(wrong) + 1))]
-    return replace(study, tissue=np.concatenate([wrong, kept]))
 
 
 def patches(items: list[Prepared], steps: int) -> Iterator[dict[str, Any]]:
@@ -211,7 +114,7 @@ def main() -> None:
     options.add_argument("--cache", type=Path, default=Path("var/phantom-training"))
     options.add_argument("--steps", type=int, default=1500)
     options.add_argument("--mined-steps", type=int, default=700)
-    options.add_argument("--rounds", type=int, default=2, help="of learning from mistakes")
+    options.add_argument("--rounds", type=int, default=1, help="of learning from mistakes")
     options.add_argument("--resume", type=Path, help="weights after the first stage")
     options.add_argument("--workers", type=int, default=2)
     options.add_argument("--out", type=Path, default=BUNDLE / "models/model.pt")

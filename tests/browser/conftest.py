@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 from django.contrib.auth import get_user_model
-from playwright.sync_api import Browser, Page, WebSocketRoute, sync_playwright
+from playwright.sync_api import Browser, Page, WebSocketRoute, expect, sync_playwright
 from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
@@ -30,6 +30,9 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+#: Milliseconds that a page may take to show something, on a machine that is busy.
+expect.set_options(timeout=20_000)
 
 ROLES = ("pre", "post1", "post2", "last")
 SLICES, ROWS, COLUMNS = 9, 32, 40
@@ -55,6 +58,14 @@ class OpenPage:
     address: str
     sockets: list[WebSocketRoute] = field(default_factory=list)
     sent: list[dict[str, Any]] = field(default_factory=list)
+    #: A socket over which nothing is answered any more; the site answers what a page says.
+    dead: WebSocketRoute | None = None
+
+    def hear(self, socket: WebSocketRoute, text: str) -> None:
+        """Take what the page says over a socket."""
+        self.sent.append(json.loads(text))
+        if socket is not self.dead:
+            socket.send(json.dumps({"type": "snapshot", "requests": []}))
 
     def push(self, message: dict[str, Any]) -> None:
         """Tell the page something over its newest socket."""
@@ -128,7 +139,7 @@ def open_page(
 
         def connected(socket: WebSocketRoute) -> None:
             made.sockets.append(socket)
-            socket.on_message(lambda text: made.sent.append(json.loads(text)))
+            socket.on_message(lambda text: made.hear(socket, str(text)))
 
         made.page.route_web_socket("**/ws/live/", connected)
         return made

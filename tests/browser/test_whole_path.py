@@ -85,35 +85,40 @@ def test_a_click_ends_in_an_outline_on_the_tumour_without_a_reload(
     shown = int(page.locator("#slice-image").get_attribute("data-index") or -1)
     assert abs(shown - index) <= 3, "the page did not open on the tumour"
 
-    page.locator("#slice-slider").fill(str(index))
-    page.wait_for_function(
-        "i => document.querySelector('#slice-image').dataset.index === i", arg=str(index)
-    )
+    go_to(page, index)
     inside = filled_outline(page)
     expected = scaled(truth[index], inside.shape)
     overlap = 2 * (inside & expected).sum() / (inside.sum() + expected.sum())
     assert overlap > 0.7, f"the outline overlaps the truth by {overlap:.2f}"
 
     empty = int(np.flatnonzero(~truth.any(axis=(1, 2)))[0])
-    page.locator("#slice-slider").fill(str(empty))
-    page.wait_for_function(
-        "i => document.querySelector('#slice-image').dataset.index === i", arg=str(empty)
-    )
+    go_to(page, empty)
     assert filled_outline(page).sum() == 0, "there is an outline on a slice without tumour"
+
+
+def go_to(page: Page, index: int) -> None:
+    """Move the slider and wait until picture and outline are of that slice."""
+    page.locator("#slice-slider").fill(str(index))
+    page.wait_for_function(
+        """i => ["#slice-image", "#outline"].every(
+            (place) => document.querySelector(place).dataset.index === i)""",
+        arg=str(index),
+    )
 
 
 def filled_outline(page: Page) -> NDArray[np.bool_]:
     """Pixels of the shown slice that the outline encloses: what differs with it on and off."""
-    with_it = picture(page)
-    page.keyboard.press("o")
-    without = picture(page)
-    page.keyboard.press("o")
+    with_it = picture(page, outline=True)
+    without = picture(page, outline=False)
     line = np.abs(with_it.astype(int) - without.astype(int)).max(axis=-1) > 40
     return ndimage.binary_fill_holes(line)
 
 
-def picture(page: Page) -> NDArray[np.uint8]:
-    """The slice as the browser paints it, with what lies on it."""
+def picture(page: Page, *, outline: bool) -> NDArray[np.uint8]:
+    """The slice as the browser paints it, with or without the outline, by the page's switch."""
+    page.locator("#outline-toggle").set_checked(outline, force=True)
+    # Two frames: the second begins once the first is on the screen.
+    page.evaluate("() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
     box = page.locator("#slice-image").bounding_box()
     assert box is not None
     return np.asarray(Image.open(io.BytesIO(page.screenshot(clip=box))).convert("RGB"))

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -19,15 +19,17 @@ from tests.integration.web_requests import (
     LabSide,
     a_run,
     eventually,
+    in_state,
     lab_side,
     place,
+    running_tasks,
     stored,
     written_request,
 )
-from web.broker import relay, tasks
+from web.broker import leases, tasks
 from web.broker.connection import Needs, why_not
 from web.broker.tasks import BrokerTasks
-from web.inference.models import DeadLetter, InferenceRequest, Outbox, SeenEvent
+from web.inference.models import DeadLetter, Outbox, SeenEvent
 from web.inference.states import State
 from web.labs.models import Lab
 
@@ -35,28 +37,9 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
 
 
 @asynccontextmanager
-async def running_tasks(broker: TestBroker) -> AsyncIterator[BrokerTasks]:
-    site = BrokerTasks([broker.url("web")])
-    site.start()
-    try:
-        yield site
-    finally:
-        await site.stop()
-
-
-@asynccontextmanager
 async def site_and_lab(broker: TestBroker) -> AsyncIterator[LabSide]:
     async with lab_side(broker) as lab, running_tasks(broker):
         yield lab
-
-
-async def in_state(request_id: UUID, state: State, seconds: float = 10.0) -> InferenceRequest:
-    async def reached() -> InferenceRequest | None:
-        row = await stored(request_id)
-        return row if row.state == state else None
-
-    row: InferenceRequest = await eventually(reached, f"state {state}", seconds)
-    return row
 
 
 async def test_a_committed_request_reaches_its_queue_once_and_is_then_published(
@@ -126,11 +109,11 @@ async def test_a_row_whose_relay_died_is_taken_over_when_its_lease_has_run_out(
     rabbit: TestBroker,
 ) -> None:
     row = await written_request()
-    assert len(await sync_to_async(relay.take)(uuid4(), 10)) == 1
-    assert await sync_to_async(relay.take)(uuid4(), 10) == []
+    assert len(await sync_to_async(leases.take)(uuid4(), 10)) == 1
+    assert await sync_to_async(leases.take)(uuid4(), 10) == []
 
     await Outbox.objects.filter(request=row).aupdate(leased_until=row.created_at)
-    assert len(await sync_to_async(relay.take)(uuid4(), 10)) == 1
+    assert len(await sync_to_async(leases.take)(uuid4(), 10)) == 1
 
 
 async def test_a_row_that_a_look_has_taken_is_not_taken_again_when_its_bell_rings(
@@ -138,11 +121,11 @@ async def test_a_row_that_a_look_has_taken_is_not_taken_again_when_its_bell_ring
 ) -> None:
     row = await written_request()
     outbox, lease = await Outbox.objects.aget(request=row), uuid4()
-    assert len(await sync_to_async(relay.take)(lease, 10)) == 1
-    assert await sync_to_async(relay.take_fresh)(lease, [outbox]) == []
+    assert len(await sync_to_async(leases.take)(lease, 10)) == 1
+    assert await sync_to_async(leases.take_fresh)(lease, [outbox]) == []
 
-    await sync_to_async(relay.give_back)(lease)
-    assert await sync_to_async(relay.take_fresh)(lease, [outbox]) == [outbox]
+    await sync_to_async(leases.give_back)(lease)
+    assert await sync_to_async(leases.take_fresh)(lease, [outbox]) == [outbox]
 
 
 async def test_a_message_that_no_queue_takes_stays_in_the_outbox(rabbit: TestBroker) -> None:

@@ -15,7 +15,10 @@ from asgiref.testing import ApplicationCommunicator
 from channels.layers import get_channel_layer
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
-from django.db import transaction
+from django.db import OperationalError, transaction
+from django.test import Client
+from django.utils.functional import SimpleLazyObject
+from uvicorn.protocols.utils import ClientDisconnected
 
 from messages.events import InferenceFailed, RunEvent
 from messages.failures import FAILURE_TEXTS, FailureCode
@@ -23,9 +26,9 @@ from messages.lab import LabHeartbeat
 from tests.integration.web_requests import a_run, place, written_request
 from web.inference.record import record_event
 from web.labs.heartbeats import record_heartbeat
-from web.live import notify
-from web.live.socket import MAX_FOLLOWED, NOT_LOGGED_IN, LiveSocket
-from web.live.watch import watch
+from web.live import notify, reading
+from web.live.socket import MAX_FOLLOWED, NOT_LOGGED_IN, TRY_AGAIN_LATER, LiveSocket
+from web.live.watch import check_sessions, sockets, watch
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
 
@@ -33,14 +36,24 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
 class Browser(ApplicationCommunicator):
     """A browser's end of the socket. Channels' own one needs daphne, which the site does not."""
 
-    def __init__(self, user: Any, language: str = "en") -> None:
+    def __init__(self, user: Any, language: str = "en", session: Any = None) -> None:
         scope = {
             "type": "websocket",
             "path": "/ws/live/",
             "headers": [(b"accept-language", language.encode())],
             "user": user,
+            "session": session,
         }
-        super().__init__(LiveSocket.as_asgi(), scope)
+        self.broken = False
+        super().__init__(self._served, scope)
+
+    async def _served(self, scope: Any, receive: Any, send: Any) -> None:
+        async def sent(message: Any) -> None:
+            if self.broken:
+                raise ClientDisconnected
+            await send(message)
+
+        await LiveSocket.as_asgi()(scope, receive, sent)
 
     async def connect(self) -> None:
         await self.send_input({"type": "websocket.connect"})
@@ -69,10 +82,19 @@ class Browser(ApplicationCommunicator):
         return await self.receive_nothing(timeout=0.3)
 
 
+@sync_to_async
+def logged_in() -> tuple[Any, Any]:
+    user = get_user_model().objects.create(username=f"reader-{uuid4().hex[:8]}")
+    client = Client()
+    client.force_login(user)
+    # Lazy, as `SessionMiddleware` of Channels hands it over.
+    return user, SimpleLazyObject(lambda: client.session)
+
+
 @asynccontextmanager
 async def page(language: str = "en") -> AsyncIterator[Browser]:
-    user = await get_user_model().objects.acreate(username=f"reader-{uuid4().hex[:8]}")
-    socket = Browser(user, language)
+    user, session = await logged_in()
+    socket = Browser(user, language, session)
     await socket.connect()
     try:
         yield socket
@@ -226,3 +248,75 @@ async def test_a_page_is_told_which_labs_are_there_and_only_when_that_changes() 
         await sync_to_async(record_heartbeat)(beat)
         await notify.labs_changed()
         assert await socket.hears_nothing()
+
+
+def nothing_is_left() -> bool:
+    return not sockets and not get_channel_layer().groups
+
+
+async def test_a_page_that_went_away_unnoticed_leaves_nothing_behind() -> None:
+    row = await written_request()
+    user, session = await logged_in()
+    socket = Browser(user, session=session)
+    await socket.connect()
+    await socket.say({"type": "follow", "request_ids": [str(row.pk)], "worklist": True})
+    await socket.hear("snapshot")
+    await socket.hear("lab")
+    socket.broken = True
+    await applied(a_run(row.pk)[0])
+    await notify.requests_changed([row.pk])
+    # Returns, and raises nothing: the server would log a traceback.
+    await socket.wait(timeout=3)
+    assert nothing_is_left()
+
+
+async def test_a_database_that_fails_sends_the_page_away_to_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away(*_: object) -> None:
+        raise OperationalError("server closed the connection")
+
+    user, session = await logged_in()
+    socket = Browser(user, session=session)
+    await socket.connect()
+    monkeypatch.setattr(reading, "worklist", away)
+    await socket.say({"type": "follow", "worklist": True})
+    assert (await socket.receive_output(timeout=3))["code"] == TRY_AGAIN_LATER
+    await socket.wait(timeout=3)
+    assert nothing_is_left()
+
+
+async def test_a_fault_of_ours_in_a_handler_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def faulty(*_: object) -> None:
+        raise ZeroDivisionError
+
+    user, session = await logged_in()
+    socket = Browser(user, session=session)
+    await socket.connect()
+    monkeypatch.setattr(reading, "worklist", faulty)
+    await socket.say({"type": "follow", "worklist": True})
+    with pytest.raises(ZeroDivisionError):
+        await socket.wait(timeout=3)
+    assert nothing_is_left()
+
+
+@pytest.mark.parametrize("how", ["logged out", "disabled"])
+async def test_a_reader_who_may_not_read_any_more_is_sent_away(how: str) -> None:
+    user, session = await logged_in()
+    async with page() as other:
+        socket = Browser(user, session=session)
+        await socket.connect()
+        await check_sessions()
+        assert await socket.hears_nothing()
+        if how == "logged out":
+            await sync_to_async(session.delete)()
+        else:
+            await get_user_model().objects.filter(pk=user.pk).aupdate(is_active=False)
+        await check_sessions()
+        assert (await socket.receive_output(timeout=3))["code"] == NOT_LOGGED_IN
+        await socket.wait(timeout=3)
+        await other.say({"type": "follow", "worklist": True})
+        await other.hear("snapshot")
+    assert nothing_is_left()

@@ -27,8 +27,10 @@ from messages.events import (
 from messages.lab import LabHeartbeat
 from messages.request import InferenceRequested, InputSeries
 from tests.integration.nodes import TestBroker
+from web.broker.tasks import BrokerTasks
 from web.inference.models import InferenceRequest
 from web.inference.outbox import enqueue_on_commit
+from web.inference.states import State
 
 ORTHANC_ID = "-".join(["0123abcd"] * 5)
 
@@ -120,6 +122,7 @@ class LabSide:
                 type=wire.type,
                 message_id=wire.message_id,
                 correlation_id=wire.correlation_id,
+                timestamp=wire.timestamp,
                 delivery_mode=2,
                 user_id="lab1",
             )
@@ -172,3 +175,22 @@ async def eventually(condition: Callable[[], Any], what: str, seconds: float = 1
             return value
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def running_tasks(broker: TestBroker) -> AsyncIterator[BrokerTasks]:
+    site = BrokerTasks([broker.url("web")])
+    site.start()
+    try:
+        yield site
+    finally:
+        await site.stop()
+
+
+async def in_state(request_id: UUID, state: State, seconds: float = 10.0) -> InferenceRequest:
+    async def reached() -> InferenceRequest | None:
+        row = await stored(request_id)
+        return row if row.state == state else None
+
+    row: InferenceRequest = await eventually(reached, f"state {state}", seconds)
+    return row

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from uuid import uuid4
 
+import httpx
+import numpy as np
 import pytest
 from django.contrib.auth import get_user_model
 
+from web.archive import slices, stack, views
+from web.archive.orthanc import Orthanc
 from web.inference.models import InferenceRequest
 
 ID = "-".join(["0123abcd"] * 5)
+OTHER = "-".join(["89abcdef"] * 5)
 
 pytestmark = pytest.mark.django_db
 
@@ -57,9 +63,82 @@ def test_a_malformed_id_is_a_404_page(reader, study_id):
 
 
 def test_a_malformed_series_id_is_404_and_json(reader):
-    answer = reader.get(f"/studies/{ID}/series/..%2f/slices/0.png")
+    answer = reader.get(f"/studies/{ID}/series/{ID.upper()}/slices/0.png")
 
     assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "not_found"
+
+
+@pytest.fixture
+def growing(reader, monkeypatch):
+    """The ids of the instances of the one series of an archive; a test may add some."""
+    instances = [OTHER]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        match request.url.path.rsplit("/", 1)[-1]:
+            case "instances":
+                tags = [
+                    {"SOPInstanceUID": f"1.{i}", "InstanceNumber": str(len(instances) - i)}
+                    for i in range(len(instances))
+                ]
+                items = zip(instances, tags, strict=True)
+                return httpx.Response(200, json=[{"ID": i, "MainDicomTags": t} for i, t in items])
+            case "rendered":
+                return httpx.Response(200, content=request.url.path.split("/")[-2].encode())
+            case "numpy":
+                buffer = io.BytesIO()
+                np.save(buffer, np.arange(16.0))
+                return httpx.Response(200, content=buffer.getvalue())
+        return httpx.Response(200, json={"ParentStudy": ID})
+
+    source = Orthanc("http://a.invalid", "u", "p", transport=httpx.MockTransport(answer))
+    for module in (stack, slices):
+        monkeypatch.setattr(module, "archive", lambda: source)
+    # No period ends during a test.
+    monkeypatch.setattr(stack.time, "monotonic", lambda: 1000.0)
+    return instances
+
+
+def test_a_slice_is_kept_by_the_browser_only_under_the_number_of_slices(reader, growing):
+    address = f"/studies/{ID}/series/{ID}/slices/0.png"
+
+    assert "max-age" in reader.get(f"{address}?of={len(growing)}").headers["Cache-Control"]
+    assert reader.get(address).headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("known", ["2", "0", "x", "", "-1", "99999999999"])
+def test_a_page_that_counts_other_slices_is_told_so_as_json(reader, growing, known):
+    answer = reader.get(f"/studies/{ID}/series/{ID}/slices/0.png?of={known}")
+
+    assert growing == [OTHER]
+    assert answer.status_code == 409
+    assert answer.json()["error"]["code"] == "conflict"
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_a_page_that_saw_a_late_instance_does_not_wait_for_the_kept_order(reader, growing):
+    address = f"/studies/{ID}/series/{ID}/slices/0.png"
+    assert reader.get(f"{address}?of=1").content.decode() == OTHER
+
+    growing.append(ID)
+
+    assert reader.get(f"{address}?of=2").content.decode() == ID
+    assert reader.get(f"{address}?of=3").status_code == 409
+
+
+def test_the_newest_request_of_each_study_takes_one_query(reader, django_assert_num_queries):
+    assert reader
+    rows = [
+        InferenceRequest.objects.create(
+            pool="lab", model="m", study_id=study, study_uid="1.2", inputs=[], deadline_s=60
+        )
+        for study in (ID, ID, OTHER, "third")
+    ]
+
+    with django_assert_num_queries(1):
+        latest = views._latest([ID, OTHER])
+
+    assert latest == {ID: rows[1], OTHER: rows[2]}
 
 
 def test_a_request_without_a_result_has_no_overlay(reader):

@@ -43,7 +43,7 @@ def test_a_korean_reader_gets_korean_reasons():
         made = proposal_for(FOUR, DCE_ROLES)
 
     assert made.roles[1].label == "조영 후 1차"
-    assert made.roles[1].reason == "촬영 시각순 4개 중 2번째, 첫 시리즈 92초 후"
+    assert made.roles[1].reason == "촬영 시각순 4개 중 2번째, 첫 시리즈로부터 92초 후"
 
 
 def test_too_few_series_leave_the_choice_to_the_reader():

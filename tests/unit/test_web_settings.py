@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,18 @@ def test_a_wrong_value_is_one_sentence_with_the_name_and_without_the_value(
     assert name in str(raised.value)
     assert "secret" not in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_a_database_without_migrations_stops_the_start_with_a_sentence(tmp_path: Path) -> None:
+    environment = {**os.environ, "VAR_DIR": str(tmp_path)}  # noqa: TID251 - the child needs PATH
+    environment |= {"DATABASE_URL": "", "SECRET_KEY": "s" * 50, "DEBUG": "true"}
+    command = (sys.executable, "-m", "web.cli", "serve")
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode != 0
+    assert "the site cannot start: migrations are missing: run mri-web migrate" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_start_stops_with_that_sentence_and_no_traceback() -> None:

@@ -16,6 +16,7 @@ from web.archive.errors import (
     ArchiveUnavailable,
     InstanceNotFound,
     NotAnOrthancId,
+    SeriesChanged,
     SeriesNotFound,
     SliceNotFound,
     StudyNotFound,
@@ -69,6 +70,9 @@ def _told(error: ArchiveError) -> tuple[int, str]:
         case ArchiveUnavailable():
             status = 503
             sentence = _("The image archive does not answer. Please try again shortly.")
+        case SeriesChanged():
+            status = 409
+            sentence = _("The series has changed since the page was loaded. Please load it again.")
         case StudyNotFound():
             status, sentence = 404, _("This study is not in the archive.")
         case SeriesNotFound():

@@ -3,6 +3,7 @@
 ArchiveError
 ├── ArchiveUnavailable          nothing is known; try again later (503)
 ├── UnreadableResult            a stored result cannot be drawn (502)
+├── SeriesChanged               the page counts the slices of an earlier moment (409)
 └── NotInArchive                asking again will not help (404)
     ├── NotAnOrthancId
     ├── StudyNotFound
@@ -22,6 +23,10 @@ class ArchiveUnavailable(ArchiveError):
 
 class UnreadableResult(ArchiveError):
     """A segmentation is there, but its frames cannot be laid on the slices."""
+
+
+class SeriesChanged(ArchiveError):
+    """The series has another number of slices than the page that asks knows of."""
 
 
 class NotInArchive(ArchiveError):

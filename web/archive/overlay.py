@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from web.archive.errors import UnreadableResult
 from web.archive.orthanc import Orthanc, archive
@@ -35,6 +34,8 @@ class Overlay:
     areas: dict[int, int]
     #: By series id: the slice index in that series for each slice index of the first series.
     orders: dict[str, tuple[int, ...]]
+    #: By series id: its number of slices, which the page names when it asks for one of them.
+    counts: dict[str, int]
 
     def as_json(self) -> dict[str, object]:
         """The body of ``overlay.json``."""
@@ -48,19 +49,8 @@ class Overlay:
             "areas": {str(index): area for index, area in self.areas.items()},
             "slices_with_tumor": sorted(self.outlines),
             "orders": {series: list(order) for series, order in self.orders.items()},
+            "counts": self.counts,
         }
-
-
-def masks_of(
-    study_id: str, series_id: str, seg_instance_id: str, *, orthanc: Orthanc | None = None
-) -> NDArray[np.bool_]:
-    """Return a stored segmentation as (slices, rows, columns) in InstanceNumber order.
-
-    Raises the errors of `web.archive.errors`.
-    """
-    source = orthanc or archive()
-    stack = stack_of(study_id, series_id, orthanc=orthanc)
-    return masks(source.content("instances", seg_instance_id, "/file"), stack)
 
 
 def overlay_of(
@@ -76,7 +66,8 @@ def overlay_of(
     `web.archive.errors`.
     """
     source = orthanc or archive()
-    stacks = [stack_of(study_id, series_id, orthanc=orthanc) for series_id in series_ids]
+    # Not as they are kept: the page asks for the slices by what is told here.
+    stacks = [stack_of(study_id, series_id, orthanc=source) for series_id in series_ids]
     first = stacks[0]
     rows, columns, spacing = _grid(source, first)
     outlines: dict[int, str] = {}
@@ -92,6 +83,7 @@ def overlay_of(
         outlines=outlines,
         areas=areas,
         orders={stack.series_id: corresponding(first, stack) for stack in stacks},
+        counts={stack.series_id: len(stack.slices) for stack in stacks},
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from web.archive.errors import SeriesNotFound, SliceNotFound, UnreadableResult
+from web.archive.errors import SeriesChanged, SeriesNotFound, SliceNotFound, UnreadableResult
 from web.archive.orthanc import Orthanc, archive, checked_id
 
 #: Seconds for which a process keeps the order of a series. Scrolling asks for it with every slice;
@@ -62,20 +62,29 @@ class Stack:
         return np.asarray(positions, dtype=np.float64) @ normal
 
 
-def stack_of(study_id: str, series_id: str, *, orthanc: Orthanc | None = None) -> Stack:
-    """Return the slices of a series of that study.
+def stack_of(
+    study_id: str, series_id: str, slices: int | None = None, *, orthanc: Orthanc | None = None
+) -> Stack:
+    """Return the slices of a series of that study, from `orthanc` itself or as they are kept.
 
-    Raises `NotAnOrthancId`, `SeriesNotFound` (also for a series of another study) or
-    `ArchiveUnavailable`.
+    With `slices`, the number that the page knows of: an instance that arrives late moves the
+    indices of those behind it. Raises `SeriesChanged` then, and `NotAnOrthancId`,
+    `SeriesNotFound` (also for a series of another study) or `ArchiveUnavailable`.
     """
     checked_id(study_id)
     checked_id(series_id)
     if orthanc is not None:
         stack = read_stack(orthanc, series_id)
     else:
-        stack = _kept(archive(), series_id, int(time.monotonic() // KEPT_SECONDS))
+        period = int(time.monotonic() // KEPT_SECONDS)
+        stack = _kept(archive(), series_id, period)
+        if slices is not None and len(stack.slices) != slices:
+            # The page may know of more than what is kept: read again, once for that number.
+            stack = _kept(archive(), series_id, period, slices)
     if stack.study_id != study_id:
         raise SeriesNotFound("the series belongs to another study")
+    if slices is not None and len(stack.slices) != slices:
+        raise SeriesChanged(f"the series has {len(stack.slices)} slices, the page knows {slices}")
     return stack
 
 
@@ -113,7 +122,7 @@ def nearest(wanted: NDArray[np.float64], offered: NDArray[np.float64]) -> NDArra
 
 
 @lru_cache(maxsize=_KEPT_SERIES)
-def _kept(orthanc: Orthanc, series_id: str, _period: int) -> Stack:
+def _kept(orthanc: Orthanc, series_id: str, _period: int, _slices: int | None = None) -> Stack:
     return read_stack(orthanc, series_id)
 
 

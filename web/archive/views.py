@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -18,7 +20,7 @@ from django.views.decorators.http import require_safe
 
 from messages.lab import ModelDescriptor
 from web.archive import answers
-from web.archive.errors import UnreadableResult
+from web.archive.errors import SeriesChanged, UnreadableResult
 from web.archive.orthanc import checked_id
 from web.archive.overlay import overlay_of
 from web.archive.proposal import StudyProposal, notice_text, proposal_for
@@ -33,11 +35,14 @@ from web.inference.states import State
 from web.labs.catalogue import models_on_offer
 from web.labs.heartbeats import lab_views
 
-#: Seconds for which a browser keeps a slice. Instances never change; a series may still grow.
+#: Seconds for which a browser keeps a slice whose address names the number of slices: instances
+#: never change, but a series may still grow, and then an index is another instance's.
 SLICE_SECONDS = 3600
 
 #: Where the pages follow their requests (web/live/routing.py).
 LIVE_PATH = "/ws/live/"
+
+_COUNT = re.compile("[0-9]{1,6}")
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class OfferedModel:
 def study_list(request: HttpRequest) -> HttpResponse:
     """The newest studies, each with the state of its latest analysis."""
     found = studies()
-    latest = _latest(study.study_id for study in found)
+    latest = _latest([study.study_id for study in found])
     lines = []
     for study in found:
         row = latest.get(study.study_id)
@@ -102,14 +107,17 @@ def study_page(request: HttpRequest, study_id: str) -> HttpResponse:
 def slice_png(request: HttpRequest, study_id: str, series_id: str, index: int) -> HttpResponse:
     """One slice as PNG.
 
+    ``?of=`` is the number of slices that the page knows of; 409 when the series has another.
     ``?window=`` names the series whose window is used, so that the phases of a study differ by the
     contrast medium alone.
     """
-    stack = stack_of(study_id, series_id)
+    slices = _slices(request.GET.get("of"))
+    stack = stack_of(study_id, series_id, slices)
     pattern = request.GET.get("window")
     window = window_of(stack_of(study_id, checked_id(pattern)) if pattern else stack)
     response = HttpResponse(rendered(stack, index, window), content_type="image/png")
-    response.headers["Cache-Control"] = f"private, max-age={SLICE_SECONDS}"
+    kept = f"private, max-age={SLICE_SECONDS}"
+    response.headers["Cache-Control"] = "no-store" if slices is None else kept
     return response
 
 
@@ -131,9 +139,19 @@ def overlay_json(_request: HttpRequest, request_id: UUID) -> HttpResponse:
     return response
 
 
-def _latest(study_ids: Iterable[str]) -> dict[str, InferenceRequest]:
-    """The newest request of each study."""
-    rows = InferenceRequest.objects.filter(study_id__in=list(study_ids)).order_by("created_at")
+def _slices(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if _COUNT.fullmatch(text) is None:
+        raise SeriesChanged("the address names no number of slices")
+    return int(text)
+
+
+def _latest(study_ids: Collection[str]) -> dict[str, InferenceRequest]:
+    """The newest request of each study: one query, and no more rows than studies."""
+    of_study = InferenceRequest.objects.filter(study_id=OuterRef("study_id"))
+    newest = of_study.order_by("-created_at", "-pk").values("pk")[:1]
+    rows = InferenceRequest.objects.filter(study_id__in=study_ids, pk=Subquery(newest))
     return {row.study_id: row for row in rows}
 
 
@@ -190,5 +208,5 @@ def _series_lines(study: StudyDetail, proposal: StudyProposal) -> list[dict[str,
 def _clock(seconds: float | None) -> str:
     if seconds is None:
         return ""
-    whole = int(seconds)
+    whole = int(seconds) % 86_400
     return f"{whole // 3600:02d}:{whole % 3600 // 60:02d}:{whole % 60:02d}"

@@ -54,7 +54,13 @@ _OTHERS = {
     "no_lab": _(
         "No lab is online. The request is stored safely and will run as soon as a lab is online."
     ),
+    "no_lab_now": _(
+        "No lab is connected at the moment. The request is kept and goes on when one comes."
+    ),
+    "no_lab_cancelling": _("No lab is connected at the moment."),
     "sending": _("The request is being sent."),
+    "looking": _("The answer did not arrive. Looking whether the request was stored …"),
+    "refused": _("The request failed."),
     "unclear": _(
         "The answer to the request did not arrive. Please load the page again to see whether it "
         "was stored."
@@ -73,7 +79,9 @@ _OTHERS = {
     "slice": _("Slice {number} of {total}"),
     "slice_with_tumour": _("Slice {number} of {total}, tumour outlined"),
     "image_failed": _("This slice could not be loaded."),
+    "series_changed": _("The series has changed since the page was loaded. Please load it again."),
     "outline_failed": _("The outline could not be loaded."),
+    "not_clinical": _("Not for clinical use."),
     "found": _("The model marked a possible tumour."),
     "not_found": _("The model found no lesion."),
     "of_slices": _("of {total}"),

@@ -23,6 +23,7 @@ from aiormq.exceptions import ChannelAccessRefused
 from yarl import URL
 
 from web.broker.errors import BrokerLost, BrokerProblem, TopologyMissing
+from web.broker.loss import is_loss, library, named
 
 log = structlog.get_logger(__name__)
 
@@ -59,16 +60,18 @@ class Session:
     #: The AMQP user; the broker checks that messages name it.
     user: str
     _lost: asyncio.Event = field(default_factory=asyncio.Event)
+    _why: str = ""
 
     async def channel(self, *, prefetch: int | None = None) -> AbstractChannel:
         """Open a channel with publisher confirms; its end is the end of the session."""
-        channel = await self.connection.channel(publisher_confirms=True, on_return_raises=True)
-        channel.close_callbacks.add(self._ended)
-        underlay = await channel.get_underlay_channel()
-        # The broker ends a consumer when its queue is deleted or has no leader.
-        underlay.on_consumer_cancel_callbacks.add(self._ended)
-        if prefetch is not None:
-            await channel.set_qos(prefetch_count=prefetch, timeout=ANSWER_SECONDS)
+        with library():
+            channel = await self.connection.channel(publisher_confirms=True, on_return_raises=True)
+            channel.close_callbacks.add(self._ended)
+            underlay = await channel.get_underlay_channel()
+            # The broker ends a consumer when its queue is deleted or has no leader.
+            underlay.on_consumer_cancel_callbacks.add(self._ended)
+            if prefetch is not None:
+                await channel.set_qos(prefetch_count=prefetch, timeout=ANSWER_SECONDS)
         return channel
 
     async def consume(
@@ -78,11 +81,13 @@ class Session:
         *,
         prefetch: int,
         no_ack: bool = False,
-    ) -> None:
-        """Consume on a channel of its own."""
+    ) -> int:
+        """Consume on a channel of its own; returns how many messages lay there already."""
         channel = await self.channel(prefetch=prefetch)
-        source = await channel.get_queue(queue, ensure=False)
-        await source.consume(callback, no_ack=no_ack, timeout=ANSWER_SECONDS)
+        with library():
+            source = await channel.declare_queue(queue, passive=True, timeout=ANSWER_SECONDS)
+            await source.consume(callback, no_ack=no_ack, timeout=ANSWER_SECONDS)
+        return source.declaration_result.message_count or 0
 
     async def run(self, *work: Coroutine[Any, Any, None]) -> None:
         """Do the work until the connection ends; raises `BrokerLost` then."""
@@ -94,27 +99,30 @@ class Session:
                 task.result()
         finally:
             await end(tasks, patience=CHILD_SECONDS)
-        raise BrokerLost("the connection ended")
+        raise BrokerLost(f"the connection ended {self._why}".rstrip())
 
     def watch(self) -> None:
         """Notice the end of the connection itself."""
         self.connection.close_callbacks.add(self._ended)
 
-    def _ended(self, *_: object) -> None:
+    def _ended(self, *said: object) -> None:
+        # The first reason is the cause; what ends after it ends because of it.
+        if not self._lost.is_set():
+            self._why = next((named(one) for one in said if isinstance(one, BaseException)), "")
         self._lost.set()
 
 
 async def open_session(url: str, name: str, needs: Needs) -> Session:
     """Connect and check. Raises `BrokerLost` or `TopologyMissing`."""
-    named = make_url(url, name=f"labrelay-web {name}", heartbeat=HEARTBEAT_SECONDS)
-    connection = aio_pika.Connection(named)
+    address = make_url(url, name=f"labrelay-web {name}", heartbeat=HEARTBEAT_SECONDS)
+    connection = aio_pika.Connection(address)
     session = Session(connection, URL(url).user or "")
     try:
         await connection.connect(timeout=ANSWER_SECONDS)
     except (*CONNECTION_EXCEPTIONS, TimeoutError) as exc:
         # `aio_pika.connect` would leave this to the garbage collector, which cannot await.
         await close_session(session)
-        raise BrokerLost(f"{_address(url)} does not answer: {type(exc).__name__}") from exc
+        raise BrokerLost(f"{_address(url)} does not answer: {named(exc)}") from exc
     session.watch()
     try:
         for exchange in needs.exchanges:
@@ -152,11 +160,12 @@ async def supervise(
                 await close_session(session)
         except BrokerProblem as exc:
             log.warning("broker_lost", task=name, broker=_address(url), detail=str(exc))
-        except (*CONNECTION_EXCEPTIONS, TimeoutError) as exc:
-            log.warning("broker_lost", task=name, broker=_address(url), error=type(exc).__name__)
-        except Exception:
-            # A fault of ours must not cut the site off for ever: said loudly, and tried again.
-            log.exception("broker_task_failed", task=name)
+        except Exception as exc:
+            if is_loss(exc):
+                log.warning("broker_lost", task=name, broker=_address(url), detail=named(exc))
+            else:
+                # A fault of ours must not cut the site off for ever: said loudly, tried again.
+                log.exception("broker_task_failed", task=name)
         # A connection that lasted was no failure in a row.
         failures = 1 if time.monotonic() - started > LONGEST_PAUSE else failures + 1
         await asyncio.sleep(pause(failures))
@@ -212,7 +221,7 @@ async def _check(session: Session, kind: str, name: str) -> None:
     except ChannelClosed as exc:
         raise TopologyMissing(f"{kind} {name} is missing: {_REPAIR}") from exc
     except (*CONNECTION_EXCEPTIONS, TimeoutError) as exc:
-        raise BrokerLost(type(exc).__name__) from exc
+        raise BrokerLost(named(exc)) from exc
     await channel.close()
 
 

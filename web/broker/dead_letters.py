@@ -22,7 +22,7 @@ from messages.events import RunEvent
 from messages.request import InferenceRequested
 from messages.topology import DEAD_QUEUE
 from web.broker.connection import Session
-from web.broker.hold import offer_again
+from web.broker.hold import Holding
 from web.database import DatabaseThread, patiently
 from web.inference.models import MAX_LETTER_BYTES, DeadLetter, InferenceRequest
 from web.inference.record import record_dead, record_event
@@ -79,16 +79,17 @@ class DeadLetters:
     async def attend(self, session: Session) -> None:
         """Work until the connection ends."""
         inbox: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
-        await session.consume(DEAD_QUEUE, inbox.put, prefetch=PREFETCH)
-        async with asyncio.TaskGroup() as holding:
+        async with asyncio.TaskGroup() as tasks:
+            holding = Holding(session, DEAD_QUEUE, inbox.put, prefetch=PREFETCH, tasks=tasks)
             while True:
+                await holding.consume()
                 message = await inbox.get()
                 try:
                     changed = await self._stored(Letter.of(message))
                 except Exception:
                     # A fault of ours with this one letter; it must not stop the others.
                     log.exception("dead_letter_held", message_id=message.message_id)
-                    holding.create_task(offer_again(message))
+                    holding.hold(message)
                     continue
                 await message.ack()
                 await notify.requests_changed(changed)

@@ -22,7 +22,7 @@ from messages.errors import UndecodableMessage, UnknownVersion
 from messages.events import RunEvent
 from messages.topology import REPLIES_QUEUE
 from web.broker.connection import Session
-from web.broker.hold import offer_again
+from web.broker.hold import Holding
 from web.database import DatabaseThread, patiently
 from web.inference.record import record_event
 from web.live import notify
@@ -46,17 +46,18 @@ class Listener:
         """Work until the connection ends."""
         # Deliveries of an earlier connection cannot be settled on this one.
         self._inbox = asyncio.Queue()
-        await session.consume(REPLIES_QUEUE, self._inbox.put, prefetch=PREFETCH)
-        async with asyncio.TaskGroup() as holding:
+        async with asyncio.TaskGroup() as tasks:
+            holding = Holding(
+                session, REPLIES_QUEUE, self._inbox.put, prefetch=PREFETCH, tasks=tasks
+            )
             while True:
+                await holding.consume()
                 batch = [await self._inbox.get()]
                 while not self._inbox.empty():
                     batch.append(self._inbox.get_nowait())
                 await self._settle(batch, holding)
 
-    async def _settle(
-        self, batch: Sequence[AbstractIncomingMessage], holding: asyncio.TaskGroup
-    ) -> None:
+    async def _settle(self, batch: Sequence[AbstractIncomingMessage], holding: Holding) -> None:
         readable: list[Readable] = []
         for message in batch:
             try:
@@ -66,7 +67,7 @@ class Listener:
                 await message.reject(requeue=False)
             except UnknownVersion as exc:
                 log.warning("reply_held", message_id=message.message_id, detail=str(exc))
-                holding.create_task(offer_again(message))
+                holding.hold(message)
         try:
             changed = await self._commit(readable)
         except Exception:
@@ -77,13 +78,13 @@ class Listener:
         else:
             await _settled(readable, changed)
 
-    async def _alone(self, pair: Readable, holding: asyncio.TaskGroup) -> None:
+    async def _alone(self, pair: Readable, holding: Holding) -> None:
         try:
             changed = await self._commit([pair])
         except Exception:
             # Outcomes are never lost: kept in the queue until a site without the fault comes.
             log.exception("reply_held", request_id=str(pair[1].request_id))
-            holding.create_task(offer_again(pair[0]))
+            holding.hold(pair[0])
         else:
             await _settled([pair], changed)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 import structlog
@@ -32,19 +33,31 @@ log = structlog.get_logger(__name__)
 WRITE_SECONDS = 0.2
 
 
+#: A heartbeat, and when it was sent if it lay in the queue while the site was away: it may be a
+#: minute old, and its lab gone. By the lab's clock, which may be wrong: one that has just come is
+#: dated by ours.
+Beat = tuple[LabHeartbeat, datetime | None]
+
+
 class ProgressFeed:
     """Keeps the newest hint of each request and lab, and writes them now and then."""
 
     def __init__(self, database: DatabaseThread) -> None:
         self._database = database
         self._steps: dict[UUID, InferenceProgressed] = {}
-        self._beats: dict[str, LabHeartbeat] = {}
+        self._beats: dict[str, Beat] = {}
+        #: Messages still to come that lay in the queue before this connection, once counted.
+        self._old = 0
+        self._counted = False
         self._something = asyncio.Event()
 
     async def attend(self, session: Session) -> None:
         """Work until the connection ends."""
         # The prefetch does not count without acknowledgements.
-        await session.consume(PROGRESS_QUEUE, self._keep, prefetch=1, no_ack=True)
+        self._old, self._counted = 0, False
+        lying = await session.consume(PROGRESS_QUEUE, self._keep, prefetch=1, no_ack=True)
+        # Some have come meanwhile, and are counted off already.
+        self._old, self._counted = self._old + lying, True
         while True:
             await self._something.wait()
             self._something.clear()
@@ -52,6 +65,8 @@ class ProgressFeed:
             await asyncio.sleep(WRITE_SECONDS)
 
     async def _keep(self, message: AbstractIncomingMessage) -> None:
+        old = self._old > 0 or not self._counted
+        self._old -= 1
         try:
             hint = decode(message.body, type_=message.type, content_type=message.content_type)
         except ContractError as exc:
@@ -62,7 +77,9 @@ class ProgressFeed:
             if kept is None or kept.position < hint.position:
                 self._steps[hint.request_id] = hint
         elif isinstance(hint, LabHeartbeat):
-            self._beats[hint.lab] = hint
+            if old and message.timestamp is None:
+                return
+            self._beats[hint.lab] = (hint, message.timestamp if old else None)
         self._something.set()
 
     async def _write(self) -> None:
@@ -82,9 +99,9 @@ class ProgressFeed:
             await notify.labs_changed()
 
 
-def write(steps: Sequence[InferenceProgressed], beats: Sequence[LabHeartbeat]) -> list[UUID]:
+def write(steps: Sequence[InferenceProgressed], beats: Sequence[Beat]) -> list[UUID]:
     """Write the hints in one transaction; return the requests that changed."""
     with transaction.atomic():
-        for beat in beats:
-            record_heartbeat(beat)
+        for beat, told_at in beats:
+            record_heartbeat(beat, told_at)
         return [step.request_id for step in steps if record(step.request_id, step)]

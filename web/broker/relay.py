@@ -3,6 +3,9 @@
 A row is leased by compare-and-swap, published, and marked once the broker has confirmed it. A
 crash in between leaves the lease to run out; the row is then published again under the same
 `message_id`, and the lab's derived identities make the second copy harmless.
+
+A broker in alarm confirms nothing for as long as that lasts, and keeps what it was sent: while the
+connection lives the relay waits and renews the lease. Published again is on a new one only.
 """
 
 from __future__ import annotations
@@ -10,43 +13,39 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from typing import ParamSpec
 from uuid import UUID, uuid4
 
 import structlog
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
-from django.db import transaction
-from django.db.models import Q, QuerySet
-from django.utils import timezone
 
 from messages.envelope import CONTENT_TYPE
-from messages.request import InferenceRequested
 from messages.topology import REQUESTS
+from web.broker import leases
 from web.broker.connection import Needs, Session, supervise
 from web.database import DatabaseAway, DatabaseThread
 from web.inference.models import Outbox
 from web.inference.outbox import APP_ID, written
-from web.inference.record import record_published
 from web.live import notify
 
 log = structlog.get_logger(__name__)
+
+P = ParamSpec("P")
 
 #: Seconds between looks at the outbox when no commit wakes the relay: after a restart, or when
 #: another process wrote.
 POLL_SECONDS = 1.0
 
-#: Seconds that the broker may take to confirm. It is a millisecond unless the broker is in alarm.
+#: Seconds without a confirm that are worth a line in the log. It takes a millisecond unless the
+#: broker is in alarm.
 CONFIRM_SECONDS = 10.0
 
-#: Seconds that a row stays with the relay that took it; longer than a confirm can take.
-LEASE_SECONDS = 15
+#: Seconds between renewals of the leases in flight: a third of a lease.
+RENEW_SECONDS = 5.0
 
-#: Seconds until a row that the broker refused (full, unroutable) is tried again.
-REFUSED_SECONDS = 5
-
-#: Rows taken at once, and thereby the most messages in flight for one look.
+#: Messages in flight at once, and thereby the most rows that one look takes.
 BATCH = 50
 
 #: What the relay publishes to.
@@ -62,6 +61,8 @@ class Relay:
         self._bell = asyncio.Event()
         #: Rows that this process has just committed: no need to look for them.
         self._fresh: list[Outbox] = []
+        #: Rows that are published and not settled yet.
+        self._flying: set[int] = set()
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
@@ -86,18 +87,22 @@ class Relay:
 
     async def _relay(self, channel: AbstractChannel, user: str) -> None:
         lease = uuid4()
+        # What an earlier connection had in flight ended with it.
+        self._flying = set()
         try:
             async with asyncio.TaskGroup() as flight:
+                flight.create_task(self._renew(lease))
                 while True:
                     self._bell.clear()
                     rows = await self._leased(lease)
                     for row in rows:
+                        self._flying.add(row.pk)
                         flight.create_task(self._publish(channel, user, row))
                     if not rows:
                         await self._wait()
         finally:
             # What was in flight is free at once, and not only after the lease.
-            await asyncio.shield(self._quietly(lease))
+            await asyncio.shield(self._quietly(leases.give_back, lease))
 
     async def _wait(self) -> None:
         # Not `wait_for`, which in Python 3.11 can lose a cancel that comes with the bell.
@@ -106,21 +111,39 @@ class Relay:
                 await self._bell.wait()
 
     async def _leased(self, lease: UUID) -> list[Outbox]:
-        fresh, self._fresh = self._fresh[:BATCH], []
+        room = BATCH - len(self._flying)
+        fresh, self._fresh = self._fresh[:room], []
+        if not room:
+            return []
         try:
             if fresh:
-                return await self._database.run(take_fresh, lease, fresh)
-            return await self._database.run(take, lease, BATCH)
+                rows = await self._database.run(leases.take_fresh, lease, fresh)
+            else:
+                rows = await self._database.run(leases.take, lease, room)
         except DatabaseAway as exc:
             log.warning("outbox_unreadable", detail=str(exc))
             return []
+        # A lease that could not be renewed in time is ours again by that look.
+        return [row for row in rows if row.pk not in self._flying]
+
+    async def _renew(self, lease: UUID) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            if self._flying:
+                await self._quietly(leases.renew, lease, list(self._flying))
 
     async def _publish(self, channel: AbstractChannel, user: str, row: Outbox) -> None:
+        late = self._loop.call_later(CONFIRM_SECONDS, _say_late, row)
+        try:
+            await self._confirmed(channel, user, row)
+        finally:
+            late.cancel()
+            self._flying.discard(row.pk)
+
+    async def _confirmed(self, channel: AbstractChannel, user: str, row: Outbox) -> None:
         exchange = await channel.get_exchange(row.exchange, ensure=False)
         try:
-            await exchange.publish(
-                _message(row, user), row.routing_key, mandatory=True, timeout=CONFIRM_SECONDS
-            )
+            await exchange.publish(_message(row, user), row.routing_key, mandatory=True)
         except DeliveryError as exc:
             log.warning(
                 "publish_refused",
@@ -128,11 +151,7 @@ class Relay:
                 routing_key=row.routing_key,
                 error=type(exc).__name__,
             )
-            await self._try_database(refused, row.pk)
-            return
-        except TimeoutError:
-            # Perhaps it arrived: published again after the lease, under the same message_id.
-            log.warning("publish_unconfirmed", request_id=str(row.request_id))
+            await self._try_database(leases.refused, row.pk)
             return
         except CONNECTION_EXCEPTIONS as exc:
             # The session notices its end by itself, and the lease is given back then.
@@ -141,7 +160,7 @@ class Relay:
             )
             return
         log.info("request_published", request_id=str(row.request_id), message=row.type)
-        if await self._try_database(mark_sent, row.pk):
+        if await self._try_database(leases.mark_sent, row.pk):
             await notify.requests_changed([row.request_id])
 
     async def _try_database(self, function: Callable[[int], bool], row_id: int) -> bool:
@@ -152,63 +171,15 @@ class Relay:
             log.warning("outbox_unwritable", detail=str(exc))
             return False
 
-    async def _quietly(self, lease: UUID) -> None:
+    async def _quietly(self, function: Callable[P, None], *args: P.args, **kw: P.kwargs) -> None:
         try:
-            await self._database.run(give_back, lease)
+            await self._database.run(function, *args, **kw)
         except DatabaseAway as exc:
             log.warning("outbox_unwritable", detail=str(exc))
 
 
-def take_fresh(lease: UUID, rows: Sequence[Outbox]) -> list[Outbox]:
-    """Lease rows that were just written; the short way, as a reader waits for them.
-
-    Row by row: a look at the outbox may have taken one already, under the very same lease.
-    """
-    now = timezone.now()
-    until = now + timedelta(seconds=LEASE_SECONDS)
-    free = _free(now)
-    return [r for r in rows if free.filter(pk=r.pk).update(lease=lease, leased_until=until)]
-
-
-def take(lease: UUID, limit: int) -> list[Outbox]:
-    """Lease the oldest free rows; a row that another relay took in between is left out."""
-    now = timezone.now()
-    free = _free(now)
-    ids = list(free.order_by("id").values_list("id", flat=True)[:limit])
-    if not ids:
-        return []
-    until = now + timedelta(seconds=LEASE_SECONDS)
-    free.filter(id__in=ids).update(lease=lease, leased_until=until)
-    return list(Outbox.objects.filter(id__in=ids, lease=lease, sent_at=None).order_by("id"))
-
-
-def _free(now: datetime) -> QuerySet[Outbox]:
-    return Outbox.objects.filter(Q(leased_until=None) | Q(leased_until__lt=now), sent_at=None)
-
-
-def give_back(lease: UUID) -> None:
-    """Free what a relay has leased and not sent."""
-    Outbox.objects.filter(lease=lease, sent_at=None).update(lease=None, leased_until=None)
-
-
-def refused(row_id: int) -> bool:
-    """Try the row again in a while."""
-    until = timezone.now() + timedelta(seconds=REFUSED_SECONDS)
-    return Outbox.objects.filter(pk=row_id).update(lease=None, leased_until=until) > 0
-
-
-def mark_sent(row_id: int) -> bool:
-    """Mark the row as confirmed; return whether its request changed."""
-    with transaction.atomic():
-        row = Outbox.objects.filter(pk=row_id, sent_at=None).first()
-        if row is None:
-            return False
-        row.sent_at = timezone.now()
-        row.leased_until = None
-        row.save(update_fields=["sent_at", "leased_until"])
-        if row.type != InferenceRequested.wire_type():
-            return False
-        return record_published(row.request_id)
+def _say_late(row: Outbox) -> None:
+    log.warning("publish_unconfirmed", request_id=str(row.request_id), seconds=CONFIRM_SECONDS)
 
 
 def _message(row: Outbox, user: str) -> Message:

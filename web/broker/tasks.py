@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from django.db import connection
 
 from messages.topology import DEAD_QUEUE, PROGRESS_QUEUE, REPLIES_QUEUE
-from web.broker import relay
+from web.broker import relay, tolerant
 from web.broker.connection import Needs, Session, end, supervise
 from web.broker.dead_letters import DeadLetters
 from web.broker.listener import Listener
@@ -17,22 +17,25 @@ from web.broker.relay import Relay
 from web.database import DatabaseThread
 
 #: What the site consumes.
-CONSUMES = Needs(queues=(REPLIES_QUEUE, PROGRESS_QUEUE, DEAD_QUEUE))
+CONSUMES = Needs(queues=(REPLIES_QUEUE, PROGRESS_QUEUE))
+LETTERS = Needs(queues=(DEAD_QUEUE,))
 
 #: Everything that the site needs of a broker.
-NEEDS = Needs(exchanges=relay.NEEDS.exchanges, queues=CONSUMES.queues)
+NEEDS = Needs(exchanges=relay.NEEDS.exchanges, queues=CONSUMES.queues + LETTERS.queues)
 
 
 class BrokerTasks:
-    """Relay on one connection, consumers on another.
+    """Relay on one connection, consumers on another, dead letters on a third.
 
     A broker in alarm stops reading from publishers, and acknowledgements must still get through.
+    In ``mri.dead`` lies what strangers sent: whatever it does to a connection, outcomes go on.
     """
 
     def __init__(self, urls: Sequence[str]) -> None:
         self._urls = urls
         self._tasks: list[asyncio.Task[None]] = []
         self._databases = _databases()
+        tolerant.install()
 
     def start(self) -> None:
         """Start; returns at once, whether or not a broker is there."""
@@ -40,6 +43,7 @@ class BrokerTasks:
         self._tasks = [
             asyncio.create_task(relaying.run(), name="relay"),
             asyncio.create_task(self._consume(), name="consume"),
+            asyncio.create_task(self._collect(), name="letters"),
         ]
 
     async def stop(self) -> None:
@@ -51,14 +55,19 @@ class BrokerTasks:
     async def _consume(self) -> None:
         listener = Listener(self._databases["listener"])
         feed = ProgressFeed(self._databases["progress"])
+
+        async def work(session: Session) -> None:
+            await session.run(listener.attend(session), feed.attend(session))
+
+        await supervise("consume", self._urls, CONSUMES, work)
+
+    async def _collect(self) -> None:
         letters = DeadLetters(self._databases["letters"])
 
         async def work(session: Session) -> None:
-            await session.run(
-                listener.attend(session), feed.attend(session), letters.attend(session)
-            )
+            await session.run(letters.attend(session))
 
-        await supervise("consume", self._urls, CONSUMES, work)
+        await supervise("letters", self._urls, LETTERS, work)
 
 
 def _databases() -> dict[str, DatabaseThread]:

@@ -71,6 +71,7 @@ class RequestView(BaseModel):
     version: int
     state: State
     study_id: str
+    pool: str
     model: str
     attempt: int
     created_at: Moment
@@ -92,6 +93,7 @@ class RequestView(BaseModel):
             version=row.version,
             state=State(row.state),
             study_id=row.study_id,
+            pool=row.pool,
             model=row.model,
             attempt=row.attempt,
             created_at=row.created_at,

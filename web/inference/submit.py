@@ -12,7 +12,9 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
+from pydantic import TypeAdapter, ValidationError
 
+from messages.envelope import Uid
 from messages.lab import ModelDescriptor
 from messages.request import InferenceRequested, InputSeries
 from messages.topology import REQUESTS
@@ -22,6 +24,8 @@ from web.inference.models import InferenceRequest
 from web.inference.outbox import enqueue_on_commit
 from web.inference.refusals import NotAsked, NotNow
 from web.labs.catalogue import model_on_offer
+
+_UID: TypeAdapter[str] = TypeAdapter(Uid)
 
 
 @dataclass(frozen=True)
@@ -128,15 +132,24 @@ def _from_archive(
     if any(item.series_id not in known for item in inputs):
         sentence = _("A chosen series does not exist in this study.")
         raise NotAsked("series_not_found", sentence, 404)
-    return study_uid, [_input(item.role, known[item.series_id]) for item in inputs]
+    try:
+        _UID.validate_python(study_uid)
+        return study_uid, [_input(item.role, known[item.series_id]) for item in inputs]
+    except ValidationError:
+        # Orthanc stores UIDs that DICOM forbids: too long, or with letters.
+        raise _unsupported() from None
 
 
 def _input(role: str, series: dict[str, Any]) -> InputSeries:
     if series["MainDicomTags"].get("Modality") != "MR" or not series["Instances"]:
-        raise NotAsked("unsupported_image", _("Only MR series can be analysed."))
+        raise _unsupported()
     return InputSeries(
         role=role,
         series_id=series["ID"],
         series_uid=series["MainDicomTags"]["SeriesInstanceUID"],
         instance_count=len(series["Instances"]),
     )
+
+
+def _unsupported() -> NotAsked:
+    return NotAsked("unsupported_image", _("Only MR series can be analysed."))

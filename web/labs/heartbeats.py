@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
@@ -11,8 +12,9 @@ from messages.lab import LabHeartbeat
 from web.labs.models import Lab
 
 
-def record_heartbeat(beat: LabHeartbeat) -> None:
-    """Write down what a lab told of itself."""
+def record_heartbeat(beat: LabHeartbeat, told_at: datetime | None = None) -> None:
+    """Write down what a lab told of itself: now, or then if it lay in a queue."""
+    now = timezone.now()
     told = beat.model_dump(mode="json")
     Lab.objects.update_or_create(
         name=beat.lab,
@@ -21,7 +23,8 @@ def record_heartbeat(beat: LabHeartbeat) -> None:
             "device": beat.device,
             "models": told["models"],
             "current": told["current"],
-            "last_seen": timezone.now(),
+            # A clock that is ahead must not keep a lab online that is gone.
+            "last_seen": min(told_at or now, now),
         },
     )
 

@@ -9,13 +9,19 @@ comes twice is recognised by its version.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import structlog
+from channels.auth import get_user  # type: ignore[import-untyped]
 from channels.db import database_sync_to_async  # type: ignore[import-untyped]
+from channels.exceptions import StopConsumer  # type: ignore[import-untyped]
 from channels.generic.websocket import (  # type: ignore[import-untyped]
     AsyncJsonWebsocketConsumer,
 )
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest
 from django.utils import translation
 from django.utils.translation import gettext as _
@@ -24,11 +30,16 @@ from pydantic import BaseModel, Field, ValidationError
 from web.live import reading, watch
 from web.live.notify import LABS_GROUP, WORKLIST_GROUP, group_of
 
+log = structlog.get_logger(__name__)
+
 #: Requests that one socket may follow by id.
 MAX_FOLLOWED = 200
 
 #: Close code for a socket without a log-in; from the range that is free for applications.
 NOT_LOGGED_IN = 4401
+
+#: Close code for "come again" (RFC 6455's registry, 1013).
+TRY_AGAIN_LATER = 1013
 
 #: Characters of a message; 200 ids take less than half of it.
 MAX_MESSAGE = 20_000
@@ -45,28 +56,51 @@ class Follow(BaseModel):
 class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     """One page's socket."""
 
-    async def connect(self) -> None:
-        """Take pages of logged-in readers; the others are told why by the close code."""
-        await self.accept()
-        self.language = language_of(self.scope)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         #: Version of each request that the page has been sent.
         self.sent: dict[str, int] = {}
         self.followed: set[UUID] = set()
         self.worklist = False
         self._labs: list[dict[str, Any]] | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve the page, and leave nothing behind however that ends.
+
+        Not in `disconnect`: Channels does not call it after a handler that raised.
+        """
+
+        async def sent(message: Any) -> None:
+            try:
+                await send(message)
+            except OSError:
+                # The page went away; its `disconnect` was still to come.
+                raise StopConsumer from None
+
+        try:
+            await super().__call__(scope, receive, sent)
+        finally:
+            await self._forgotten()
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Handle a message; without the database the page is sent away, and comes back."""
+        try:
+            await super().dispatch(message)
+        except (DatabaseError, InterfaceError) as exc:
+            log.warning("socket_closed", detail=type(exc).__name__)
+            await self.close(code=TRY_AGAIN_LATER)
+            raise StopConsumer from exc
+
+    async def connect(self) -> None:
+        """Take pages of logged-in readers; the others are told why by the close code."""
+        await self.accept()
+        self.language = language_of(self.scope)
         user = self.scope.get("user")
         if user is None or not user.is_authenticated:
             await self.close(code=NOT_LOGGED_IN)
             return
-        await self.channel_layer.group_add(LABS_GROUP, self.channel_name)
         watch.sockets.add(self)
-
-    async def disconnect(self, code: int) -> None:  # noqa: ARG002 - the base class names it
-        """Leave every group."""
-        watch.sockets.discard(self)
-        groups = [group_of(request_id) for request_id in self.followed]
-        for group in (*groups, WORKLIST_GROUP, LABS_GROUP):
-            await self.channel_layer.group_discard(group, self.channel_name)
+        await self.channel_layer.group_add(LABS_GROUP, self.channel_name)
 
     async def receive(
         self, text_data: str | None = None, bytes_data: bytes | None = None, **_rest: Any
@@ -99,10 +133,27 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             self._labs = seen
             await self.send_json({"type": "lab", "labs": labs})
 
+    async def session_check(self, _hint: dict[str, Any]) -> None:
+        """Send the page away when its reader has logged out or may not log in any more."""
+        # A fresh one: that of the scope remembers what it has read.
+        store = import_module(settings.SESSION_ENGINE).SessionStore
+        session = store(self.scope["session"].session_key)
+        if not (await get_user({"session": session})).is_authenticated:
+            watch.sockets.discard(self)
+            await self.close(code=NOT_LOGGED_IN)
+            raise StopConsumer
+
+    async def _forgotten(self) -> None:
+        watch.sockets.discard(self)
+        groups = [group_of(request_id) for request_id in self.followed]
+        for group in (*groups, WORKLIST_GROUP, LABS_GROUP):
+            await self.channel_layer.group_discard(group, self.channel_name)
+
     async def _follow(self, wanted: Follow) -> None:
+        # Before the groups are joined: what is named here is left at the end.
+        self.followed.update(wanted.request_ids)
         for request_id in wanted.request_ids:
             await self.channel_layer.group_add(group_of(request_id), self.channel_name)
-        self.followed.update(wanted.request_ids)
         if wanted.worklist:
             await self.channel_layer.group_add(WORKLIST_GROUP, self.channel_name)
             self.worklist = True

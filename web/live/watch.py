@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -21,6 +22,9 @@ log = structlog.get_logger(__name__)
 #: Seconds between looks: how late a page can be when a push was lost.
 LOOK_SECONDS = 3.0
 
+#: Looks between two checks that the readers are still logged in: half a minute.
+LOOKS_A_SESSION = 10
+
 #: The open sockets of this process, of logged-in readers.
 sockets: set[LiveSocket] = set()
 
@@ -29,9 +33,11 @@ async def watch(every: float = LOOK_SECONDS) -> None:
     """Look again and again until cancelled."""
     database = DatabaseThread("watch")
     try:
-        while True:
+        for looks in count(1):
             await asyncio.sleep(every)
             try:
+                if looks % LOOKS_A_SESSION == 0:
+                    await check_sessions()
                 await look(database)
             except DatabaseAway as exc:
                 log.warning("watch_skipped", detail=str(exc))
@@ -39,6 +45,12 @@ async def watch(every: float = LOOK_SECONDS) -> None:
                 log.exception("watch_failed")
     finally:
         await database.close()
+
+
+async def check_sessions() -> None:
+    """Let each socket see whether its reader is still logged in."""
+    for socket in list(sockets):
+        await _tell(socket, {"type": "session.check"})
 
 
 async def look(database: DatabaseThread) -> None:

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from web.broker import tasks
 from web.broker.connection import why_not
+from web.database import why_not_migrated
 
 #: Seconds that open answers and sockets get at the end.
 GOODBYE_SECONDS = 5
@@ -29,6 +30,8 @@ class Command(BaseCommand):
         if problem is None and not site.run_broker_tasks:
             # Processes that share a site need a shared channel layer, which this one has not.
             problem = "RUN_BROKER_TASKS is false: then nothing would send the requests"
+        if problem is None:
+            problem = why_not_migrated()
         if problem is None:
             problem = asyncio.run(why_not(site.broker_urls, tasks.NEEDS))
         if problem is not None:

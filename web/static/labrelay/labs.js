@@ -3,11 +3,12 @@ import { page, say } from "./page.js";
 
 const known = new Map();
 const shown = document.getElementById("labs");
+let before = "";
 let changed = () => {};
 
-/** Whether any lab is online. */
-export function anyLabOnline() {
-  return online().length > 0;
+/** Whether a lab is online that takes requests of this pool. */
+export function labOnline(pool) {
+  return online().some((lab) => lab.pool === pool);
 }
 
 /** Take what the server tells; it also tells of a lab that has fallen silent. */
@@ -29,11 +30,12 @@ function online() {
 
 function render() {
   const there = online();
-  const before = shown.dataset.online;
   shown.dataset.online = String(there.length > 0);
   say(shown, there.length > 0 ? page.texts.lab_online : page.texts.lab_offline);
   shown.title = there.map((lab) => `${lab.lab} (${lab.device})`).join(", ");
-  if (before !== shown.dataset.online) {
+  const pools = JSON.stringify(there.map((lab) => lab.pool).sort());
+  if (before !== pools) {
+    before = pools;
     changed();
   }
 }

@@ -5,6 +5,17 @@ import { page } from "./page.js";
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 15000;
 
+/** Milliseconds of silence after which the page asks, and after which no answer means no connection:
+    a cable that was pulled closes no socket. */
+const SILENCE = 20000;
+const PATIENCE = 25000;
+
+/** The same after the machine woke up or the network came back, when a dead socket is likely. */
+const SHORT_PATIENCE = 5000;
+
+/** Milliseconds between two looks at the silence. */
+const LOOK = 2500;
+
 /** Close codes by which the server says that nobody is logged in. */
 const NOT_LOGGED_IN = [4401, 4403];
 
@@ -17,8 +28,10 @@ const NOT_LOGGED_IN = [4401, 4403];
 export class Live {
   #handlers;
   #versions = new Map();
-  #wish = null;
+  #wish = { type: "follow", request_ids: [] };
   #socket = null;
+  #heard = 0;
+  #asked = 0; // when the oldest question without an answer was sent; 0 without one
   #wait = FIRST_WAIT;
   #timer = 0;
 
@@ -31,6 +44,7 @@ export class Live {
         this.#hurry();
       }
     });
+    setInterval(() => this.#look(), LOOK);
     this.#connect();
   }
 
@@ -58,33 +72,71 @@ export class Live {
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(url);
     this.#socket = socket;
+    this.#timer = 0;
+    this.#asked = Date.now();
     socket.addEventListener("open", () => {
-      this.#wait = FIRST_WAIT;
-      this.#handlers.onConnection("open");
-      this.#send();
-    });
-    socket.addEventListener("message", (event) => this.#receive(JSON.parse(event.data)));
-    socket.addEventListener("close", (event) => {
-      if (NOT_LOGGED_IN.includes(event.code)) {
-        this.#handlers.onConnection("refused");
-        return;
+      if (socket === this.#socket) {
+        this.#send();
       }
-      this.#handlers.onConnection("lost");
-      // A random part, so that not every page comes back in the same moment.
-      this.#timer = setTimeout(() => this.#connect(), this.#wait * (0.5 + Math.random() / 2));
-      this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT);
+    });
+    socket.addEventListener("message", (event) => {
+      if (socket === this.#socket) {
+        // Only now: a server without its database takes the socket and closes it at once.
+        this.#wait = FIRST_WAIT;
+        this.#handlers.onConnection("open");
+        this.#heard = Date.now();
+        this.#asked = 0;
+        this.#receive(JSON.parse(event.data));
+      }
+    });
+    socket.addEventListener("close", (event) => {
+      if (socket === this.#socket) {
+        this.#lose(event.code);
+      }
     });
   }
 
+  #lose(code) {
+    this.#socket = null;
+    if (NOT_LOGGED_IN.includes(code)) {
+      this.#handlers.onConnection("refused");
+      return;
+    }
+    this.#handlers.onConnection("lost");
+    // A random part, so that not every page comes back in the same moment.
+    this.#timer = setTimeout(() => this.#connect(), this.#wait * (0.5 + Math.random() / 2));
+    this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT);
+  }
+
   #hurry() {
-    if (this.#socket.readyState === WebSocket.CLOSED && this.#timer) {
+    if (this.#timer) {
       this.#wait = FIRST_WAIT;
       this.#connect();
+    } else if (this.#socket) {
+      this.#send();
+      setTimeout(() => this.#look(SHORT_PATIENCE), SHORT_PATIENCE + 100);
+    }
+  }
+
+  /** Ask after a silence; give a socket up that does not answer. */
+  #look(patience = PATIENCE) {
+    if (!this.#socket) {
+      return;
+    }
+    const now = Date.now();
+    if (this.#asked && now - this.#asked >= patience) {
+      const dead = this.#socket;
+      this.#lose();
+      // Its own "close" may come minutes later, and is ignored then.
+      dead.close();
+    } else if (!this.#asked && now - this.#heard >= SILENCE) {
+      this.#send();
     }
   }
 
   #send() {
-    if (this.#wish && this.#socket.readyState === WebSocket.OPEN) {
+    if (this.#socket?.readyState === WebSocket.OPEN) {
+      this.#asked ||= Date.now();
       this.#socket.send(JSON.stringify(this.#wish));
     }
   }

@@ -26,8 +26,9 @@ export class Picture {
       }
     } catch {
       this.#loaded.delete(address);
+      const why = mine === this.#wanted ? await whyNot(address) : "";
       if (mine === this.#wanted) {
-        this.#blank(page.texts.image_failed);
+        this.#blank(why);
       }
     }
   }
@@ -79,5 +80,17 @@ export class Picture {
     this.#draw({ label: "", index: "", path: "", box: "" });
     this.#message.textContent = text;
     this.#message.hidden = false;
+  }
+}
+
+/** An image that fails does not say why: ask again for the status alone. */
+async function whyNot(address) {
+  const { texts } = page;
+  const known = { 401: texts.log_in, 409: texts.series_changed };
+  try {
+    const answer = await fetch(address, { method: "HEAD", cache: "no-store" });
+    return known[answer.status] ?? texts.image_failed;
+  } catch {
+    return texts.image_failed;
   }
 }

@@ -33,7 +33,8 @@ export function showResult(request) {
 }
 
 function noticeOf(name) {
-  return (page.models.find((model) => model.name === name) ?? page.models[0]).notice;
+  // Never another model's: it may have been trained on something else.
+  return page.models.find((model) => model.name === name)?.notice ?? page.texts.not_clinical;
 }
 
 function stageTimes(seconds) {

@@ -1,5 +1,5 @@
 // The list of stages, the status sentence and the time since the click.
-import { anyLabOnline } from "./labs.js";
+import { labOnline } from "./labs.js";
 import { clock, duration, fill, page, say, serverNow } from "./page.js";
 
 const panel = document.getElementById("progress");
@@ -11,6 +11,8 @@ const order = lines.map((line) => line.dataset.stage);
 
 const TONES = { waiting: "warn", cancelling: "warn", failed: "bad", dead: "bad" };
 const ENDS = ["completed", "cancelled", "failed", "dead"];
+const NOT_YET_TAKEN = ["queued", "published"];
+const AT_THE_LAB = ["accepted", "downloading", "inferring", "uploading"];
 
 let shown = null;
 let reached = -1;
@@ -78,14 +80,19 @@ export function refreshStages() {
 
 function sentence(request) {
   const { texts } = page;
-  if (["queued", "published"].includes(request.state) && !anyLabOnline()) {
+  const alone = !isOver(request) && !labOnline(request.pool);
+  if (alone && NOT_YET_TAKEN.includes(request.state)) {
     return texts.no_lab;
+  }
+  if (alone && AT_THE_LAB.includes(request.state)) {
+    return texts.no_lab_now; // what the lab was doing is not true any more
   }
   const told = fill(texts.status[request.state] ?? request.state, {
     time: request.next_try_at ? clock(request.next_try_at) : "",
   });
   const why = request.failure && (texts.failures[request.failure.code] ?? request.failure.reader);
-  return why ? `${told} ${why}` : told;
+  const besides = request.state === "cancelling" ? texts.no_lab_cancelling : texts.no_lab_now;
+  return [told, why, alone && besides].filter(Boolean).join(" ");
 }
 
 /** How far an ended request had come, as far as its times tell. */

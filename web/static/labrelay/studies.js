@@ -1,4 +1,5 @@
 // The list of studies: the state of each latest analysis changes while one looks.
+import { showConnection } from "./connection.js";
 import { updateLabs } from "./labs.js";
 import { Live } from "./live.js";
 import { page, say } from "./page.js";
@@ -20,5 +21,5 @@ function show(request) {
   say(badge, page.texts.states[request.state] ?? request.state);
 }
 
-const live = new Live({ onRequest: show, onLabs: updateLabs, onConnection: () => {} });
+const live = new Live({ onRequest: show, onLabs: updateLabs, onConnection: showConnection });
 live.follow(null);

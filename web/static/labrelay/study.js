@@ -1,16 +1,17 @@
 // The study page: puts choice, button, stages, slices and result together.
+import { showConnection } from "./connection.js";
 import { onLabsChanged, updateLabs } from "./labs.js";
 import { Live } from "./live.js";
-import { page } from "./page.js";
+import { overlayOf } from "./outline.js";
+import { page, serverNow } from "./page.js";
 import { hideResult, showResult } from "./result.js";
 import { asPhases, chosenModel, chosenPhases, choices, onChoice, problem } from "./roles.js";
 import { hideStages, isOver, refreshStages, showRequest, showSentence } from "./stages.js";
-import { latestRequest, NotTaken, sendRequest } from "./submit.js";
+import { lookForRequest, NotTaken, sendRequest } from "./submit.js";
 import { setOverlay, showPhases } from "./viewer.js";
 
 const button = document.getElementById("analyse");
 const problemText = document.getElementById("problem");
-const connection = document.getElementById("connection");
 
 let current = page.request;
 let sending = false;
@@ -22,10 +23,7 @@ const live = new Live({
     }
   },
   onLabs: updateLabs,
-  onConnection: (state) => {
-    connection.hidden = state === "open";
-    connection.textContent = state === "refused" ? page.texts.log_in : page.texts.interrupted;
-  },
+  onConnection: showConnection,
 });
 
 /** Show a request that is newer than what is shown. */
@@ -44,19 +42,11 @@ function apply(request) {
 
 /** The outline follows the result; without it the figures still stand. */
 async function loadOutline(request) {
-  try {
-    const answer = await fetch(`../../requests/${request.request_id}/overlay.json`);
-    const body = await answer.json();
-    if (!answer.ok) {
-      throw new Error(body.error.message);
-    }
-    if (current === request) {
-      setOverlay(body);
-    }
-  } catch (error) {
-    if (current === request) {
-      tell(error instanceof TypeError ? page.texts.outline_failed : error.message);
-    }
+  const { overlay, sentence } = await overlayOf(request.request_id);
+  if (current === request && overlay) {
+    setOverlay(overlay);
+  } else if (current === request) {
+    tell(sentence);
   }
 }
 
@@ -77,9 +67,11 @@ function tell(sentence) {
   problemText.hidden = !sentence;
 }
 
+/** Not `disabled`: the button would lose the focus at the click, and a keyboard its place. */
 function renderButton() {
   const running = current !== null && !isOver(current);
-  button.disabled = sending || running || Boolean(problem());
+  const closed = sending || running || Boolean(problem());
+  button.setAttribute("aria-disabled", String(closed));
 }
 
 function follow(request) {
@@ -98,11 +90,13 @@ async function ask() {
   showSentence(page.texts.sending);
   document.getElementById("progress").scrollIntoView({ block: "nearest" });
   const before = current;
+  const since = serverNow();
+  const inputs = choices().map(({ role, series_id: id }) => ({ role, series_id: id }));
+  const wanted = { study_id: page.study_id, inputs, model: chosenModel().name };
   try {
-    const inputs = choices().map(({ role, series_id: id }) => ({ role, series_id: id }));
-    follow(await sendRequest({ study_id: page.study_id, inputs, model: chosenModel().name }));
+    follow(await sendRequest(wanted));
   } catch (error) {
-    await notSent(error, before);
+    await notSent(error, before, wanted, since);
   } finally {
     sending = false;
     renderButton();
@@ -110,11 +104,14 @@ async function ask() {
 }
 
 /** A refusal is a sentence. Without an answer the request may be stored: look before saying so. */
-async function notSent(error, before) {
-  const stored = error instanceof NotTaken ? null : await latestRequest(page.study_id);
-  if (stored && stored.request_id !== before?.request_id) {
-    follow(stored);
-    return;
+async function notSent(error, before, wanted, since) {
+  if (!(error instanceof NotTaken)) {
+    showSentence(page.texts.looking);
+    const stored = await lookForRequest(wanted, since, before?.request_id);
+    if (stored) {
+      follow(stored);
+      return;
+    }
   }
   if (before) {
     apply(before);
@@ -126,7 +123,7 @@ async function notSent(error, before) {
 
 document.getElementById("analysis").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (!button.disabled) {
+  if (button.getAttribute("aria-disabled") !== "true") {
     ask();
   }
 });

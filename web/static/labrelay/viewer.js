@@ -98,12 +98,16 @@ function sliceText(at) {
   return fill(text, { number: at + 1, total: slices() });
 }
 
-/** All phases are shown in the window of the first image after contrast, so they compare. */
+/**
+ * All phases are shown in the window of the first image after contrast, so they compare. The number
+ * of slices is that of the outline: the server refuses when the indices of the two would differ.
+ */
 function address(at) {
-  const { series_id: series } = phases[phase];
+  const { series_id: series, slices: known } = phases[phase];
   const there = overlay?.orders[series]?.[at] ?? at;
+  const count = overlay?.counts[series] ?? known;
   const pattern = (phases[1] ?? phases[0]).series_id;
-  return `series/${series}/slices/${there}.png?window=${pattern}`;
+  return `series/${series}/slices/${there}.png?of=${count}&window=${pattern}`;
 }
 
 function renderButtons() {
@@ -161,7 +165,8 @@ function toggleOutline() {
   }
 }
 
-const ANYWHERE = { j: () => go(index + 1), k: () => go(index - 1), o: toggleOutline };
+/** In the viewer, or while nothing has the focus: elsewhere a letter may mean something else. */
+const LETTERS = { j: () => go(index + 1), k: () => go(index - 1), o: toggleOutline };
 const IN_VIEWER = {
   ArrowDown: () => go(index + 1),
   ArrowUp: () => go(index - 1),
@@ -177,14 +182,13 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || !phases.length) {
     return;
   }
-  if (event.target.closest("select, textarea, input:not([type=range])")) {
+  const inViewer = viewer.contains(event.target);
+  if (!inViewer && event.target !== document.body) {
     return;
   }
   const digit = /^[1-9]$/.test(event.key) ? () => choosePhase(Number(event.key) - 1) : undefined;
   const action =
-    ANYWHERE[event.key.toLowerCase()] ??
-    digit ??
-    (viewer.contains(event.target) ? IN_VIEWER[event.key] : undefined);
+    LETTERS[event.key.toLowerCase()] ?? digit ?? (inViewer ? IN_VIEWER[event.key] : undefined);
   if (action) {
     event.preventDefault();
     action();

@@ -1,0 +1,158 @@
+"""Poisoned messages, a broker in alarm, and replies that must wait: outcomes go on."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import aio_pika
+import pika
+import pytest
+
+from messages import topology
+from messages.codec import encode
+from messages.lab import LabHeartbeat
+from tests.integration.nodes import TestBroker, running_rabbit
+from tests.integration.web_requests import (
+    a_run,
+    eventually,
+    in_state,
+    lab_side,
+    running_tasks,
+    written_request,
+)
+from web.broker.listener import PREFETCH
+from web.inference.models import DeadLetter, SeenEvent
+from web.inference.states import State
+from web.labs.models import Lab
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
+
+NO_UTF8 = b"\xff\xfe\x80"
+
+
+def poison(broker: TestBroker, user: str, exchange: str, key: str) -> None:
+    """A message that breaks the rules of AMQP; aio-pika would not send it."""
+    properties = pika.BasicProperties(
+        type=NO_UTF8,
+        message_id=NO_UTF8,
+        correlation_id=NO_UTF8,
+        app_id=NO_UTF8,
+        timestamp=2**63,
+        delivery_mode=2,
+    )
+    connection = pika.BlockingConnection(pika.URLParameters(broker.url(user)))
+    connection.channel().basic_publish(exchange, key, b"{}", properties)
+    connection.close()
+
+
+async def test_a_message_that_is_no_amqp_becomes_a_dead_letter_and_outcomes_go_on(
+    rabbit: TestBroker,
+) -> None:
+    async with lab_side(rabbit) as lab, running_tasks(rabbit):
+        row = await written_request()
+        await lab.take()
+        requests = await lab.channel.get_queue("mri.requests.lab", ensure=False)
+        await asyncio.to_thread(poison, rabbit, "admin", topology.REQUESTS, "lab.any")
+        await asyncio.to_thread(poison, rabbit, "lab1", topology.EVENTS, "request.completed")
+
+        async def rejected() -> bool:
+            message = await requests.get(fail=False)
+            if message is not None:
+                await message.reject(requeue=False)
+            return message is not None
+
+        await eventually(rejected, "the poisoned request")
+
+        async def both() -> bool:
+            return await DeadLetter.objects.acount() == 2
+
+        await eventually(both, "two dead letters")
+        queues = [letter.queue async for letter in DeadLetter.objects.order_by("queue")]
+        assert queues == ["mri.replies", "mri.requests.lab"]
+        assert (await DeadLetter.objects.afirst()).type == "\ufffd" * 3
+
+        await lab.tell(a_run(row.pk)[-1])
+        await in_state(row.pk, State.COMPLETED, 5)
+        assert await lab.waiting("mri.dead") == 0
+
+
+async def test_an_alarm_of_the_broker_leaves_one_message_of_each_request(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with running_rabbit(tmp_path_factory.mktemp("alarmed")) as broker:
+        async with lab_side(broker, shared=False) as lab, running_tasks(broker):
+            first = await written_request()
+            await lab.take()
+            await in_state(first.pk, State.PUBLISHED)
+            watermark = "set_vm_memory_high_watermark"
+            await asyncio.to_thread(broker.node.ctl, watermark, "0.0000001")
+            rows = [await written_request() for _ in range(3)]
+            # Longer than a lease: what was not renewed would go out again.
+            await asyncio.sleep(25)
+            await asyncio.to_thread(broker.node.ctl, watermark, "0.6")
+            for row in rows:
+                await in_state(row.pk, State.PUBLISHED, 20)
+            taken = [(await lab.take()).correlation_id for _ in rows]
+            assert sorted(taken) == sorted(str(row.pk) for row in rows)
+            await asyncio.sleep(1.5)
+            assert await lab.waiting("mri.requests.lab") == 0
+
+
+async def test_more_replies_of_an_unknown_version_than_the_prefetch_do_not_hold_up_an_outcome(
+    rabbit: TestBroker,
+) -> None:
+    held = PREFETCH + 30
+    async with lab_side(rabbit) as lab:
+        row = await written_request()
+        for _ in range(held):
+            await lab.tell_raw("request.completed", b"{}", type="inference.completed.v2")
+        await lab.tell(a_run(row.pk)[-1])
+        async with running_tasks(rabbit):
+            await in_state(row.pk, State.COMPLETED, 8)
+            # The next one comes when all the held ones have been offered once more.
+            await asyncio.sleep(11)
+            await lab.tell(a_run(uuid4())[-1])
+
+            async def both() -> bool:
+                return await SeenEvent.objects.acount() == 2
+
+            await eventually(both, "the second outcome", 8)
+        await asyncio.sleep(0.5)
+        assert await lab.waiting("mri.replies") == held
+        assert await DeadLetter.objects.acount() == 0
+
+
+async def test_a_heartbeat_that_lay_in_the_queue_is_as_old_as_it_says(rabbit: TestBroker) -> None:
+    now = datetime.now(UTC)
+    async with lab_side(rabbit) as lab:
+        events = await lab.channel.get_exchange(topology.EVENTS, ensure=False)
+
+        async def beat(name: str, sent: datetime) -> None:
+            wire = encode(
+                LabHeartbeat(lab=name, pool="lab", device="cpu", models=(), at=now), app_id="t"
+            )
+            message = aio_pika.Message(
+                wire.body, content_type=wire.content_type, type=wire.type, timestamp=sent
+            )
+            await events.publish(message, LabHeartbeat.ROUTING_KEY, timeout=5)
+
+        await beat("gone", now - timedelta(seconds=50))
+        await beat("ahead", now + timedelta(hours=1))
+        async with running_tasks(rabbit):
+
+            async def two() -> bool:
+                return await Lab.objects.acount() == 2
+
+            await eventually(two, "both labs")
+            # With a clock that is wrong, but just come: dated by ours.
+            await beat("late", now - timedelta(hours=1))
+
+            async def three() -> bool:
+                return await Lab.objects.acount() == 3
+
+            await eventually(three, "the third lab")
+    online = {one.name: one.online async for one in Lab.objects.all()}
+    assert online == {"gone": False, "ahead": True, "late": True}
+    assert (await Lab.objects.aget(name="ahead")).last_seen <= datetime.now(UTC)

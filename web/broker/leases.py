@@ -1,0 +1,80 @@
+"""Who publishes which row of the outbox: leases by compare-and-swap, in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from messages.request import InferenceRequested
+from web.inference.models import Outbox
+from web.inference.record import record_published
+
+#: Seconds that a row stays with the relay that took it or renewed the lease.
+LEASE_SECONDS = 15
+
+#: Seconds until a row that the broker refused (full, unroutable) is tried again.
+REFUSED_SECONDS = 5
+
+
+def take_fresh(lease: UUID, rows: Sequence[Outbox]) -> list[Outbox]:
+    """Lease rows that were just written; the short way, as a reader waits for them.
+
+    Row by row: a look at the outbox may have taken one already, under the very same lease.
+    """
+    now = timezone.now()
+    until = now + timedelta(seconds=LEASE_SECONDS)
+    free = _free(now)
+    return [r for r in rows if free.filter(pk=r.pk).update(lease=lease, leased_until=until)]
+
+
+def take(lease: UUID, limit: int) -> list[Outbox]:
+    """Lease the oldest free rows; a row that another relay took in between is left out."""
+    now = timezone.now()
+    free = _free(now)
+    ids = list(free.order_by("id").values_list("id", flat=True)[:limit])
+    if not ids:
+        return []
+    until = now + timedelta(seconds=LEASE_SECONDS)
+    free.filter(id__in=ids).update(lease=lease, leased_until=until)
+    return list(Outbox.objects.filter(id__in=ids, lease=lease, sent_at=None).order_by("id"))
+
+
+def _free(now: datetime) -> QuerySet[Outbox]:
+    return Outbox.objects.filter(Q(leased_until=None) | Q(leased_until__lt=now), sent_at=None)
+
+
+def renew(lease: UUID, row_ids: Sequence[int]) -> None:
+    """Keep rows that wait for their confirm; another relay would publish them once more."""
+    until = timezone.now() + timedelta(seconds=LEASE_SECONDS)
+    waiting = Outbox.objects.filter(pk__in=row_ids, lease=lease, sent_at=None)
+    waiting.update(leased_until=until)
+
+
+def give_back(lease: UUID) -> None:
+    """Free what a relay has leased and not sent."""
+    Outbox.objects.filter(lease=lease, sent_at=None).update(lease=None, leased_until=None)
+
+
+def refused(row_id: int) -> bool:
+    """Try the row again in a while."""
+    until = timezone.now() + timedelta(seconds=REFUSED_SECONDS)
+    return Outbox.objects.filter(pk=row_id).update(lease=None, leased_until=until) > 0
+
+
+def mark_sent(row_id: int) -> bool:
+    """Mark the row as confirmed; return whether its request changed."""
+    with transaction.atomic():
+        row = Outbox.objects.filter(pk=row_id, sent_at=None).first()
+        if row is None:
+            return False
+        row.sent_at = timezone.now()
+        row.leased_until = None
+        row.save(update_fields=["sent_at", "leased_until"])
+        if row.type != InferenceRequested.wire_type():
+            return False
+        return record_published(row.request_id)
