@@ -39,6 +39,6 @@ def line_process(
             for answer in source:
                 if answer.startswith(MARK):
                     return answer.removeprefix(MARK)
-            raise RuntimeError(f"{' '.join(command)} ended without an answer")
+            raise RuntimeError(f"{' '.join(command)} ended with {process.wait()} and no answer")
 
         yield ask

@@ -126,19 +126,22 @@ def main() -> None:
     options.add_argument("--matrix", type=int, default=Grid.matrix)
     options.add_argument("--workers", type=int, default=2)
     options.add_argument("--threads", type=int, default=1, help="of each worker")
+    options.add_argument("--only", default="", help="rows whose name starts so")
     options.add_argument("--validation", action="store_true")
     given = options.parse_args()
     grid = Grid(given.slices, given.matrix)
     groups = {
         "plain": plain_cases(grid),
         "hard": hard_cases(grid),
-        "empty": empty_cases(grid),
+        "empty, plain": [c for c in empty_cases(grid) if c.preset == "plain"],
+        "empty, hard": [c for c in empty_cases(grid) if c.preset == "hard"],
     }
     if given.validation:
         groups = {
             "validation": [c for c in validation_cases() if c.tumours],
             "validation, empty": [c for c in validation_cases() if not c.tumours],
         }
+    groups = {name: cases for name, cases in groups.items() if name.startswith(given.only)}
     with ProcessPoolExecutor(
         given.workers,
         mp_context=get_context("spawn"),
