@@ -28,16 +28,24 @@ class System:
     def new_study(self) -> StoredStudy:
         return store_small_study(self.stack.orthanc)
 
-    def messages_ready(self) -> int:
-        """Requests that wait for a lab, asked of the queue itself."""
-        url = self.stack.rabbitmq.url("web", self.stack.passwords["web"])
+    def copies_waiting(self, request_id: str) -> int:
+        """Messages of this request that wait for a lab; looked at and given back.
+
+        Others may wait beside it: a lab that lost its connection leaves what it has finished,
+        and whoever comes next finds the result stored.
+        """
+        url = self.stack.rabbitmq.url("admin", self.stack.passwords["admin"])
         connection = pika.BlockingConnection(pika.URLParameters(url))
         try:
-            queue = topology.requests_queue("lab")
-            declared = connection.channel().queue_declare(queue, passive=True)
-            count: int = declared.method.message_count
-            return count
+            channel = connection.channel()
+            copies = 0
+            while True:
+                method, properties, _ = channel.basic_get(topology.requests_queue("lab"))
+                if method is None:
+                    return copies
+                copies += properties.correlation_id == request_id
         finally:
+            # Closing gives back what was not acknowledged.
             connection.close()
 
     def heal(self) -> None:

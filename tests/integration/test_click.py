@@ -120,7 +120,7 @@ def test_a_site_killed_between_commit_and_publish_publishes_after_its_restart_on
     system.stack.rabbitmq.wait_ready()
     system.stack.start_web()
     reader.wait(request_id, in_state("published"), PATIENCE)
-    wait_until(lambda: system.messages_ready() == 1, "hold one request", 30)
+    wait_until(lambda: system.copies_waiting(request_id) == 1, "hold the request", 30)
     system.stack.consumer.start()
     assert_one_result(system, reader, study, request_id)
     assert system.times("job.accepted", request_id) == 1
@@ -133,7 +133,7 @@ def test_with_the_lab_off_the_request_waits_and_completes_when_the_lab_comes(
     system.stack.consumer.stop(grace=30.0)
     request_id = click(reader, study)
     reader.wait(request_id, in_state("published"), 30)
-    wait_until(lambda: system.messages_ready() == 1, "hold one request", 30)
+    wait_until(lambda: system.copies_waiting(request_id) == 1, "hold the request", 30)
     system.stack.consumer.start()
     assert_one_result(system, reader, study, request_id)
 
