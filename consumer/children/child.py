@@ -76,15 +76,16 @@ class Child:
             try:
                 future = self._running_pool().submit(function, timeout, *args, **kwargs)
             except RuntimeError as exc:
-                raise WorkerCrashed(f"the {self.name} process could not be started") from exc
+                # Also what pebble says when `stop` came between the pool and the call.
+                raise self._lost(f"the {self.name} process could not be started") from exc
             try:
                 result: T = self._result(future, timeout)
             except ProcessExpired as exc:
-                raise WorkerCrashed(
+                raise self._lost(
                     f"the {self.name} process ended with code {exc.exitcode}"
                 ) from None
             except BrokenProcessPool:
-                raise WorkerCrashed(f"the {self.name} process ended while it was idle") from None
+                raise self._lost(f"the {self.name} process ended while it was idle") from None
             except MemoryError:
                 raise OutOfMemory(f"the {self.name} process found no more memory") from None
             return result
@@ -94,6 +95,10 @@ class Child:
         self._stopped = True
         with self._pool_lock:
             self._end_pool()
+
+    def _lost(self, why: str) -> LabError:
+        """Return what the loss of the child means: a crash, unless the lab itself ended it."""
+        return LabStopping("the lab is stopping") if self._stopped else WorkerCrashed(why)
 
     def _running_pool(self) -> ProcessPool:
         with self._pool_lock:

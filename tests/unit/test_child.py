@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+from pebble import ProcessPool
 
 from consumer.children.child import Child
 from consumer.errors import InferenceTimeout, LabStopping, OutOfMemory, WorkerCrashed
@@ -96,6 +97,22 @@ def test_a_stop_ends_a_call_under_way_and_refuses_every_later_one(child: Child) 
     with pytest.raises(LabStopping):
         child.call(PATIENCE, child_work.double, 1)
     wait_until(lambda: is_gone(pid), "kill the child", 10)
+
+
+def test_a_stop_between_two_steps_of_a_call_is_a_stop_and_no_crash(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a busy lab a stop may fall between the look at the pool and the hand-over to it."""
+    running_pool = child._running_pool
+
+    def stopped_pool() -> ProcessPool:
+        pool = running_pool()
+        child.stop()
+        return pool
+
+    monkeypatch.setattr(child, "_running_pool", stopped_pool)
+    with pytest.raises(LabStopping):
+        child.call(PATIENCE, child_work.pid)
 
 
 def test_a_child_dies_with_its_parent() -> None:
