@@ -96,7 +96,7 @@ class Child:
         with self._pool_lock:
             self._end_pool()
 
-    def _lost(self, why: str) -> LabError:
+    def _lost(self, why: str) -> LabStopping | WorkerCrashed:
         """Return what the loss of the child means: a crash, unless the lab itself ended it."""
         return LabStopping("the lab is stopping") if self._stopped else WorkerCrashed(why)
 

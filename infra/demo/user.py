@@ -12,10 +12,16 @@ def main() -> None:
 
     django.setup()
     from django.contrib.auth import get_user_model
+    from django.contrib.auth.models import Group
+
+    from web.door.models import StudyGrant
 
     user, _ = get_user_model().objects.get_or_create(
         username="demo", defaults={"is_staff": True, "is_superuser": True}
     )
+    readers, _ = Group.objects.get_or_create(name="readers")
+    StudyGrant.objects.get_or_create(group=readers, study_id="")
+    user.groups.add(readers)
     password = os.environ["PAGE_USER_PASSWORD"]  # noqa: TID251 - handed over by the stack
     if not user.check_password(password):
         user.set_password(password)

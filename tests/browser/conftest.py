@@ -11,13 +11,13 @@ import highdicom as hd
 import httpx
 import numpy as np
 import pytest
-from django.contrib.auth import get_user_model
 from playwright.sync_api import Browser, Page, WebSocketRoute, expect, sync_playwright
 from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
 from infra.local.orthanc import OrthancNode
 from tests.dicom_factory import Series, part10
+from tests.site import reader_of, use_archive
 
 #: Debian's Chromium, and what keeps it from starting services of its own.
 CHROMIUM = "/usr/bin/chromium"
@@ -125,9 +125,8 @@ def open_page(
     chromium: Browser, live_server: Any, client: Any, settings: Any, orthanc: OrthancNode
 ) -> Iterator[Callable[..., OpenPage]]:
     """A function that makes pages: `open_page(locale="ko-KR")`."""
-    settings.ORTHANC_URL = orthanc.url
-    settings.ORTHANC_USER, settings.ORTHANC_PASSWORD = orthanc.user, orthanc.password
-    client.force_login(get_user_model().objects.create_user("reader"))
+    use_archive(settings, orthanc)
+    client.force_login(reader_of())
     session = client.cookies["sessionid"].value
     contexts = []
 

@@ -16,6 +16,7 @@ from messages.codec import decode
 from messages.phases import DCE_ROLES
 from messages.request import InferenceRequested
 from tests.dicom_factory import Series
+from tests.site import reader_of, site_with, use_archive
 from web.inference import outbox
 from web.inference.models import InferenceRequest, Outbox
 
@@ -50,11 +51,9 @@ def study(orthanc: OrthancNode) -> tuple[str, list[str]]:
 
 @pytest.fixture
 def reader(orthanc: OrthancNode, settings: Any) -> Client:
-    settings.ORTHANC_URL = orthanc.url
-    settings.ORTHANC_USER = orthanc.user
-    settings.ORTHANC_PASSWORD = orthanc.password
+    use_archive(settings, orthanc)
     client = Client(raise_request_exception=False)
-    client.force_login(get_user_model().objects.create_user("reader"))
+    client.force_login(reader_of())
     return client
 
 
@@ -195,7 +194,7 @@ def test_a_uid_that_dicom_forbids_is_refused(
 def test_an_archive_that_is_down_is_503_and_nothing_is_written(
     reader: Client, study: tuple[str, list[str]], settings: Any
 ) -> None:
-    settings.ORTHANC_URL = "http://127.0.0.1:9"
+    site_with(settings, orthanc_url="http://127.0.0.1:9")
     answer = ask(reader, body(study[0], study[1][:4]))
 
     assert answer.status_code == 503

@@ -8,8 +8,8 @@ from uuid import uuid4
 import httpx
 import numpy as np
 import pytest
-from django.contrib.auth import get_user_model
 
+from tests.site import reader_of, site_with
 from web.archive import slices, stack, views
 from web.archive.orthanc import Orthanc
 from web.inference.models import InferenceRequest
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def reader(client, settings):
     """A logged-in reader; nothing listens where the archive should be."""
-    settings.ORTHANC_URL = "http://127.0.0.1:9"
-    client.force_login(get_user_model().objects.create_user("reader"))
+    site_with(settings, orthanc_url="http://127.0.0.1:9")
+    client.force_login(reader_of())
     return client
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from web.settings import SettingsError, SiteSettings, load
+from web.configuration import SettingsError, SiteSettings, load
 
 
 @pytest.mark.parametrize(

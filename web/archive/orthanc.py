@@ -131,4 +131,5 @@ def _shared(url: str, user: str, password: str) -> Orthanc:
 
 def archive() -> Orthanc:
     """The archive that the settings name; one pool of connections for the process."""
-    return _shared(settings.ORTHANC_URL, settings.ORTHANC_USER, settings.ORTHANC_PASSWORD)
+    site = settings.SITE
+    return _shared(site.orthanc_url, site.orthanc_user, site.orthanc_password.get_secret_value())

@@ -74,7 +74,7 @@ def study_list(request: HttpRequest) -> HttpResponse:
                 "label": STATE_LABELS[State(row.state)] if row else _("Not analysed"),
             }
         )
-    return render(request, "archive/studies.html", {"lines": lines, "page": _page()})
+    return render(request, "labrelay/studies.html", {"lines": lines, "page": _page()})
 
 
 @require_safe
@@ -99,7 +99,7 @@ def study_page(request: HttpRequest, study_id: str) -> HttpResponse:
         "stages": stage_lines(),
         "page": page,
     }
-    return render(request, "archive/study.html", context)
+    return render(request, "labrelay/study.html", context)
 
 
 @require_safe

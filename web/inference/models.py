@@ -98,6 +98,27 @@ class Outbox(models.Model):
         return f"{self.type} {self.message_id}"
 
 
+class IdempotencyKey(models.Model):
+    """A click that named itself: the same key of the same user is the same request."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=255)
+    #: SHA-256 of what was asked, in hex: the same key with another wish is a mistake.
+    digest = models.CharField(max_length=64)
+    request = models.ForeignKey(InferenceRequest, on_delete=models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        """Two clicks with one key: the second transaction fails on this, whoever is first."""
+
+        constraints = (
+            models.UniqueConstraint(fields=["user", "key"], name="key_names_one_request"),
+        )
+
+    def __str__(self) -> str:
+        return self.key
+
+
 class SeenEvent(models.Model):
     """An event that was applied, or that came too late: a second copy changes nothing."""
 

@@ -43,20 +43,23 @@ def submit(
     user: User | None,
     model: str | None = None,
     threshold: float | None = None,
+    pool: str | None = None,
     orthanc: Orthanc | None = None,
 ) -> InferenceRequest:
     """Write the request down and return it; it is published after the commit.
 
-    Raises `NotAsked` for wrong input and `NotNow` when the archive cannot be asked.
+    Without `pool` the settings choose it. Raises `NotAsked` for wrong input and `NotNow` when the
+    archive cannot be asked.
     """
-    chosen = _model(model)
+    pool = pool or settings.SITE.pool
+    chosen = _model(model, pool)
     _check_choice(chosen, study_id, inputs, threshold)
     study_uid, series = _from_archive(orthanc or archive(), study_id, inputs)
     by_role = {item.role: item for item in series}
     message = InferenceRequested(
         request_id=uuid4(),
         attempt=1,
-        pool=settings.SITE.pool,
+        pool=pool,
         model=chosen.name,
         study_uid=study_uid,
         # In the model's own order of roles, whatever order the page sent.
@@ -80,8 +83,8 @@ def submit(
     return row
 
 
-def _model(name: str | None) -> ModelDescriptor:
-    chosen = model_on_offer(name)
+def _model(name: str | None, pool: str) -> ModelDescriptor:
+    chosen = model_on_offer(name, pool)
     if chosen is None:
         raise NotAsked("unknown_model", _("No lab offers this model."))
     return chosen

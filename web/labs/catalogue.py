@@ -12,13 +12,14 @@ from web.labs.models import Lab
 _MODELS = TypeAdapter(tuple[ModelDescriptor, ...])
 
 
-def models_on_offer() -> list[ModelDescriptor]:
-    """The models of the pool that requests go to, each as the lab heard of last describes it.
+def models_on_offer(pool: str | None = None) -> list[ModelDescriptor]:
+    """The models of a pool, each as the lab heard of last describes it.
 
-    Labs that are offline count: their requests wait for them. As long as no lab was ever heard
-    of, the default model is offered with the four roles of a breast DCE-MRI.
+    Without a name it is the pool that requests go to. Labs that are offline count: their requests
+    wait for them. As long as no lab was ever heard of, the default model is offered with the four
+    roles of a breast DCE-MRI.
     """
-    labs = Lab.objects.filter(pool=settings.SITE.pool).order_by("-last_seen")
+    labs = Lab.objects.filter(pool=pool or settings.SITE.pool).order_by("-last_seen")
     found: dict[str, ModelDescriptor] = {}
     for lab in labs:
         for model in _MODELS.validate_python(lab.models):
@@ -29,9 +30,9 @@ def models_on_offer() -> list[ModelDescriptor]:
     return sorted(found.values(), key=lambda model: (model.name != default, model.name))
 
 
-def model_on_offer(name: str | None) -> ModelDescriptor | None:
+def model_on_offer(name: str | None, pool: str | None = None) -> ModelDescriptor | None:
     """The model of that name; without a name the default one, or else the first on offer."""
-    offered = models_on_offer()
+    offered = models_on_offer(pool)
     if name is None:
         return offered[0]
     return next((model for model in offered if model.name == name), None)

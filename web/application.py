@@ -1,0 +1,55 @@
+"""Labrelay around a project's own HTTP application: its sockets, waiting calls and tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from asgiref.sync import sync_to_async
+from channels.auth import AuthMiddlewareStack  # type: ignore[import-untyped]
+from channels.routing import ProtocolTypeRouter, URLRouter  # type: ignore[import-untyped]
+from channels.security.websocket import AllowedHostsOriginValidator  # type: ignore[import-untyped]
+from django.conf import settings
+
+from web.broker.tasks import BrokerTasks
+from web.database import why_not_migrated
+from web.live.routing import websocket_urlpatterns
+from web.live.watch import watch
+
+log = structlog.get_logger(__name__)
+
+Asgi = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+async def lifespan(_scope: Any, receive: Any, send: Any) -> None:
+    """Start the tasks with the server and end them with it."""
+    await receive()
+    # `mri-web serve` asks both too, for its one sentence; another server only here.
+    if problem := settings.SITE.why_not_serve() or await sync_to_async(why_not_migrated)():
+        await send({"type": "lifespan.startup.failed", "message": problem})
+        return
+    watching = asyncio.create_task(watch(), name="watch")
+    tasks = BrokerTasks(settings.SITE.broker_urls)
+    tasks.start()
+    log.info("site_started")
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    watching.cancel()
+    await asyncio.gather(watching, tasks.stop(), return_exceptions=True)
+    log.info("site_stopped")
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+def labrelay(http: Asgi) -> ProtocolTypeRouter:
+    """The whole site as one ASGI application; `http` answers what is no call that waits."""
+    return ProtocolTypeRouter(
+        {
+            "http": http,
+            "websocket": AllowedHostsOriginValidator(
+                AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
+            ),
+            "lifespan": lifespan,
+        }
+    )

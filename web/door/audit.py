@@ -1,0 +1,57 @@
+"""The audit trail: one row for what somebody did, in the transaction that does it if there is one.
+
+No patient's name or id is written, only Orthanc's ids and ours.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from web.door.models import AuditEntry
+
+
+class Action(StrEnum):
+    """What is written down."""
+
+    #: A log-in that succeeded, one that failed, and a log-out.
+    LOGGED_IN = "logged_in"
+    LOGIN_FAILED = "login_failed"
+    LOGGED_OUT = "logged_out"
+    #: A study's page or its description was opened.
+    STUDY_VIEWED = "study_viewed"
+    #: A result's overlay, frames or figures were opened.
+    RESULT_VIEWED = "result_viewed"
+    #: A stored object left the archive as a file.
+    EXPORTED = "exported"
+    #: An analysis was asked for.
+    REQUESTED = "requested"
+    #: Somebody tried to open what is not granted to them.
+    REFUSED = "refused"
+
+
+class Way(StrEnum):
+    """How somebody came in."""
+
+    SESSION = "session"
+    TOKEN = "token"  # noqa: S105 - a word
+    NETWORK = "network"
+
+
+def note(
+    action: Action,
+    *,
+    user_id: int | None,
+    way: Way = Way.SESSION,
+    address: str | None = None,
+    study_id: str = "",
+    subject: str = "",
+) -> None:
+    """Write an entry."""
+    AuditEntry.objects.create(
+        action=action.value,
+        user_id=user_id,
+        way=way.value,
+        address=address or None,
+        study_id=study_id,
+        subject=subject,
+    )

@@ -1,0 +1,68 @@
+"""Whoever makes a call: the user, how they came in, from where, and what they see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+
+from django.contrib.auth.models import User
+
+from web.door import audit
+from web.door.audit import Action, Way
+from web.door.grants import EVERYTHING, Anyone, Sight, sight_of
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """One caller, for the length of one call."""
+
+    #: None for the old calls from a trusted network: recorded as ``anonymous``.
+    user: User | None
+    way: Way
+    #: The caller's address, or None where it is not known.
+    address: str | None
+    sight: Sight
+
+    def note(self, action: Action, *, study_id: str = "", subject: str = "") -> None:
+        """Write into the audit trail what the visitor does."""
+        audit.note(
+            action,
+            user_id=None if self.user is None else self.user.pk,
+            way=self.way,
+            address=self.address,
+            study_id=study_id,
+            subject=subject,
+        )
+
+
+def visitor(user: Anyone, *, address: str | None, way: Way = Way.SESSION) -> Visitor:
+    """The visitor who is this user; reads what they see. One that is not logged in sees nothing."""
+    return Visitor(
+        user=user if isinstance(user, User) else None,
+        way=way,
+        address=address_in(address),
+        sight=sight_of(user),
+    )
+
+
+def neighbour(address: str | None) -> Visitor:
+    """The visitor from a trusted network, who sees everything and has no name."""
+    return Visitor(user=None, way=Way.NETWORK, address=address_in(address), sight=EVERYTHING)
+
+
+def visitor_of(request: Any) -> Visitor:
+    """The visitor behind a Django request; what a token said of its user comes first."""
+    return visitor(
+        request.user,
+        address=request.META.get("REMOTE_ADDR"),
+        way=getattr(request, "labrelay_way", Way.SESSION),
+    )
+
+
+def address_in(text: str | None) -> str | None:
+    """An IP address in its usual form; None for a socket's path or a test's name."""
+    try:
+        return str(ip_address(text or ""))
+    except ValueError:
+        return None
