@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -19,6 +20,14 @@ LEASE_SECONDS = 15
 
 #: Seconds until a row that the broker refused (full, unroutable) is tried again.
 REFUSED_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A row that the broker has confirmed, and when."""
+
+    row_id: int
+    at: datetime
 
 
 def take_fresh(lease: UUID, rows: Sequence[Outbox]) -> list[Outbox]:
@@ -60,21 +69,24 @@ def give_back(lease: UUID) -> None:
     Outbox.objects.filter(lease=lease, sent_at=None).update(lease=None, leased_until=None)
 
 
-def refused(row_id: int) -> bool:
+def refused(row_id: int) -> None:
     """Try the row again in a while."""
     until = timezone.now() + timedelta(seconds=REFUSED_SECONDS)
-    return Outbox.objects.filter(pk=row_id).update(lease=None, leased_until=until) > 0
+    Outbox.objects.filter(pk=row_id).update(lease=None, leased_until=until)
 
 
-def mark_sent(row_id: int) -> bool:
-    """Mark the row as confirmed; return whether its request changed."""
+def mark_sent(sent: Sequence[Sent]) -> list[UUID]:
+    """Mark rows as confirmed, in one transaction; return the requests that changed by it."""
+    changed = []
     with transaction.atomic():
-        row = Outbox.objects.filter(pk=row_id, sent_at=None).first()
-        if row is None:
-            return False
-        row.sent_at = timezone.now()
-        row.leased_until = None
-        row.save(update_fields=["sent_at", "leased_until"])
-        if row.type != InferenceRequested.wire_type():
-            return False
-        return record_published(row.request_id)
+        for item in sent:
+            row = Outbox.objects.filter(pk=item.row_id, sent_at=None).first()
+            if row is None:
+                continue
+            row.sent_at = item.at
+            row.leased_until = None
+            row.save(update_fields=["sent_at", "leased_until"])
+            is_request = row.type == InferenceRequested.wire_type()
+            if is_request and record_published(row.request_id, item.at):
+                changed.append(row.request_id)
+    return changed

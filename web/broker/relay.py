@@ -1,8 +1,9 @@
 """Outbox rows become confirmed messages.
 
-A row is leased by compare-and-swap, published, and marked once the broker has confirmed it. A
-crash in between leaves the lease to run out; the row is then published again under the same
-`message_id`, and the lab's derived identities make the second copy harmless.
+A row is leased by compare-and-swap, published, and marked once the broker has confirmed it, with
+those that were confirmed at about the same time. A crash in between leaves the lease to run out;
+the row is then published again under the same `message_id`, and the lab's derived identities make
+the second copy harmless.
 
 A broker in alarm confirms nothing for as long as that lasts, and keeps what it was sent: while the
 connection lives the relay waits and renews the lease. Published again is on a new one only.
@@ -20,11 +21,13 @@ import structlog
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
+from django.utils import timezone
 
 from messages.envelope import CONTENT_TYPE
 from messages.topology import REQUESTS
 from web.broker import leases
 from web.broker.connection import Needs, Session, supervise
+from web.broker.leases import Sent
 from web.database import DatabaseAway, DatabaseThread
 from web.inference.models import Outbox
 from web.inference.outbox import APP_ID, written
@@ -45,6 +48,10 @@ CONFIRM_SECONDS = 10.0
 #: Seconds between renewals of the leases in flight: a third of a lease.
 RENEW_SECONDS = 5.0
 
+#: Seconds for which confirmed rows gather before one transaction marks them all. On SQLite the
+#: lab's first event waits for the same thread: its commit, which a reader sees, goes first.
+SETTLE_SECONDS = 0.05
+
 #: Messages in flight at once, and thereby the most rows that one look takes.
 BATCH = 50
 
@@ -61,8 +68,11 @@ class Relay:
         self._bell = asyncio.Event()
         #: Rows that this process has just committed: no need to look for them.
         self._fresh: list[Outbox] = []
-        #: Rows that are published and not settled yet.
+        #: Rows that are published and not marked yet.
         self._flying: set[int] = set()
+        #: Those of them that the broker has confirmed.
+        self._sent: list[Sent] = []
+        self._confirmations = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
@@ -92,6 +102,7 @@ class Relay:
         try:
             async with asyncio.TaskGroup() as flight:
                 flight.create_task(self._renew(lease))
+                flight.create_task(self._settle())
                 while True:
                     self._bell.clear()
                     rows = await self._leased(lease)
@@ -101,8 +112,12 @@ class Relay:
                     if not rows:
                         await self._wait()
         finally:
-            # What was in flight is free at once, and not only after the lease.
-            await asyncio.shield(self._quietly(leases.give_back, lease))
+            await asyncio.shield(self._end(lease))
+
+    async def _end(self, lease: UUID) -> None:
+        await self._mark()
+        # What was in flight is free at once, and not only after the lease.
+        await self._quietly(leases.give_back, lease)
 
     async def _wait(self) -> None:
         # Not `wait_for`, which in Python 3.11 can lose a cancel that comes with the bell.
@@ -135,12 +150,16 @@ class Relay:
     async def _publish(self, channel: AbstractChannel, user: str, row: Outbox) -> None:
         late = self._loop.call_later(CONFIRM_SECONDS, _say_late, row)
         try:
-            await self._confirmed(channel, user, row)
+            confirmed = await self._confirmed(channel, user, row)
         finally:
             late.cancel()
+        if confirmed:
+            self._sent.append(Sent(row.pk, timezone.now()))
+            self._confirmations.set()
+        else:
             self._flying.discard(row.pk)
 
-    async def _confirmed(self, channel: AbstractChannel, user: str, row: Outbox) -> None:
+    async def _confirmed(self, channel: AbstractChannel, user: str, row: Outbox) -> bool:
         exchange = await channel.get_exchange(row.exchange, ensure=False)
         try:
             await exchange.publish(_message(row, user), row.routing_key, mandatory=True)
@@ -151,25 +170,41 @@ class Relay:
                 routing_key=row.routing_key,
                 error=type(exc).__name__,
             )
-            await self._try_database(leases.refused, row.pk)
-            return
+            await self._quietly(leases.refused, row.pk)
+            return False
         except CONNECTION_EXCEPTIONS as exc:
             # The session notices its end by itself, and the lease is given back then.
             log.warning(
                 "publish_interrupted", request_id=str(row.request_id), error=type(exc).__name__
             )
-            return
-        log.info("request_published", request_id=str(row.request_id), message=row.type)
-        if await self._try_database(leases.mark_sent, row.pk):
-            await notify.requests_changed([row.request_id])
-
-    async def _try_database(self, function: Callable[[int], bool], row_id: int) -> bool:
-        try:
-            return await self._database.run(function, row_id)
-        except DatabaseAway as exc:
-            # The lease runs out, and the row is published once more.
-            log.warning("outbox_unwritable", detail=str(exc))
             return False
+        log.info("request_published", request_id=str(row.request_id), message=row.type)
+        return True
+
+    async def _settle(self) -> None:
+        while True:
+            await self._confirmations.wait()
+            self._confirmations.clear()
+            await asyncio.sleep(SETTLE_SECONDS)
+            await self._mark()
+
+    async def _mark(self) -> None:
+        sent, self._sent = self._sent, []
+        if not sent:
+            return
+        try:
+            changed = await self._database.run(leases.mark_sent, sent)
+        except DatabaseAway as exc:
+            # Their leases are renewed meanwhile: nobody publishes them once more.
+            log.warning("outbox_unwritable", detail=str(exc))
+            self._sent = sent + self._sent
+            self._loop.call_later(POLL_SECONDS, self._confirmations.set)
+            return
+        if len(self._flying) == BATCH:
+            # The next rows were waiting for room.
+            self._bell.set()
+        self._flying.difference_update(item.row_id for item in sent)
+        await notify.requests_changed(changed)
 
     async def _quietly(self, function: Callable[P, None], *args: P.args, **kw: P.kwargs) -> None:
         try:

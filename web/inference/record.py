@@ -8,7 +8,6 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
-from django.utils import timezone
 
 from messages.events import RunEvent
 from web.inference.models import InferenceRequest, SeenEvent
@@ -31,9 +30,9 @@ def record_event(event: RunEvent) -> bool:
     return new and record(event.request_id, event)
 
 
-def record_published(request_id: UUID) -> bool:
-    """The broker has confirmed the request. Call it inside a transaction."""
-    return record(request_id, Published(at=timezone.now()))
+def record_published(request_id: UUID, at: datetime) -> bool:
+    """The broker has confirmed the request at that time. Call it inside a transaction."""
+    return record(request_id, Published(at=at))
 
 
 def record_dead(request_id: UUID, attempt: int, at: datetime) -> bool:
