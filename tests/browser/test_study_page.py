@@ -234,7 +234,7 @@ def test_only_a_lab_of_the_requests_pool_counts_and_its_absence_is_always_said(o
     status = page.locator("#status")
 
     opened.push(labs(online=True, pool="server"))
-    expect(page.locator("#labs")).to_have_text("Lab online")
+    expect(page.locator("#labs")).to_have_text("No lab online")
     expect(status).to_contain_text("stored safely")
     opened.push(event(row, state="inferring", version=2))
     expect(status).to_have_text(

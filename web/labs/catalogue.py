@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.conf import settings
+from django.utils import timezone
 from pydantic import TypeAdapter
 
 from messages.lab import ModelDescriptor
@@ -15,11 +18,13 @@ _MODELS = TypeAdapter(tuple[ModelDescriptor, ...])
 def models_on_offer(pool: str | None = None) -> list[ModelDescriptor]:
     """The models of a pool, each as the lab heard of last describes it.
 
-    Without a name it is the pool that requests go to. Labs that are offline count: their requests
-    wait for them. As long as no lab was ever heard of, the default model is offered with the four
-    roles of a breast DCE-MRI.
+    Without a name it is the pool that requests go to. Labs that are offline count, since requests
+    wait for them; one that has been silent for as long as a request may wait does not. While no
+    lab is left, the default model is offered with the four roles of a breast DCE-MRI.
     """
-    labs = Lab.objects.filter(pool=pool or settings.SITE.pool).order_by("-last_seen")
+    since = timezone.now() - timedelta(seconds=settings.SITE.request_expires_seconds)
+    labs = Lab.objects.filter(pool=pool or settings.SITE.pool, last_seen__gt=since)
+    labs = labs.order_by("-last_seen")
     found: dict[str, ModelDescriptor] = {}
     for lab in labs:
         for model in _MODELS.validate_python(lab.models):

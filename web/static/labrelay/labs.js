@@ -29,11 +29,12 @@ function online() {
 }
 
 function render() {
-  const there = online();
+  // Of the pool that a click goes to: another pool's lab does not take it.
+  const there = online().filter((lab) => lab.pool === page.pool);
   shown.dataset.online = String(there.length > 0);
   say(shown, there.length > 0 ? page.texts.lab_online : page.texts.lab_offline);
   shown.title = there.map((lab) => `${lab.lab} (${lab.device})`).join(", ");
-  const pools = JSON.stringify(there.map((lab) => lab.pool).sort());
+  const pools = JSON.stringify(online().map((lab) => lab.pool).sort());
   if (before !== pools) {
     before = pools;
     changed();
