@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import structlog
 
-from consumer import heartbeat
+from consumer import heartbeat, systemd
 from consumer.amqp.intake import Intake
 from consumer.amqp.publisher import Publisher
 from consumer.amqp.worker import Worker
@@ -16,9 +16,10 @@ from consumer.announce import Announcer
 from consumer.bundle import find_bundles
 from consumer.children.workbench import Limits, Workbench
 from consumer.errors import ArchiveUnavailable
-from consumer.job import Lab
+from consumer.job import Job
+from consumer.lab import Lab
 from consumer.orthanc import Archive
-from consumer.settings import LabSettings
+from consumer.settings import AnalysisSettings, LabSettings
 from messages.topology import EVENTS, RETRY_TIERS, requests_queue, retry_exchange
 
 log = structlog.get_logger(__name__)
@@ -30,10 +31,10 @@ def run(settings: LabSettings) -> None:
     Raises `BundleInvalid`, `ModelUnavailable` and `TopologyMissing` when the lab cannot start.
     """
     bundles = find_bundles(settings.model_path)
-    with _workbench(settings) as workbench, _publisher(settings) as publisher:
+    with workbench(settings) as bench, _publisher(settings) as publisher:
         log.info("loading bundles", action="lab.load", models=sorted(bundles))
-        workbench.load(bundles.values(), settings.device)
-        archive = _archive(settings)
+        bench.load(bundles.values(), settings.device)
+        archive = archive_of(settings)
         try:
             archive.probe()
         except ArchiveUnavailable as error:
@@ -46,7 +47,7 @@ def run(settings: LabSettings) -> None:
             threshold=settings.threshold,
             bundles=bundles,
             archive=archive,
-            workbench=workbench,
+            workbench=bench,
             announcer=announcer,
         )
         worker = Worker(
@@ -59,7 +60,7 @@ def run(settings: LabSettings) -> None:
                 heartbeat=settings.amqp_heartbeat,
                 name=f"{settings.lab_name} consume",
             ),
-            job=lab.handle,
+            job=Job(lab).handle,
             defer=announcer.defer,
         )
         beats = heartbeat.Heartbeat(
@@ -70,25 +71,36 @@ def run(settings: LabSettings) -> None:
             models=[bundle.descriptor for bundle in bundles.values()],
             current=lambda: worker.current,
         )
+        supervisor = systemd.Supervisor()
+
+        def stop(*_: object) -> None:
+            worker.stop()
+            supervisor.stopping()
+
+        def turn() -> None:
+            beats.beat()
+            supervisor.turn(consuming=worker.consuming)
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: worker.stop())
+            signal.signal(number, stop)
         log.info("ready", action="lab.ready", lab=settings.lab_name, pool=settings.lab_pool)
-        worker.run(on_turn=beats.beat, grace_seconds=settings.stop_grace_seconds)
+        worker.run(on_turn=turn, grace_seconds=settings.stop_grace_seconds)
     log.info("stopped", action="lab.stopped")
 
 
 @contextmanager
-def _workbench(settings: LabSettings) -> Iterator[Workbench]:
-    workbench = Workbench(
+def workbench(settings: AnalysisSettings) -> Iterator[Workbench]:
+    """The two children, stopped with the block."""
+    bench = Workbench(
         Limits(
             reading=settings.reader_timeout_seconds,
             inference=settings.inference_timeout_seconds,
         )
     )
     try:
-        yield workbench
+        yield bench
     finally:
-        workbench.stop()
+        bench.stop()
 
 
 @contextmanager
@@ -105,7 +117,8 @@ def _publisher(settings: LabSettings) -> Iterator[Publisher]:
         publisher.stop()
 
 
-def _archive(settings: LabSettings) -> Archive:
+def archive_of(settings: AnalysisSettings) -> Archive:
+    """The archive that the settings name."""
     return Archive(
         settings.orthanc_url,
         settings.orthanc_user,

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from consumer.handover import TUMOR, Code, ResultCodes
 from messages.lab import ModelDescriptor
 
 #: Directories of a bundle that decide a result; its documents may change without a new hash.
@@ -29,6 +30,8 @@ class Bundle:
 
     path: Path
     descriptor: ModelDescriptor
+    #: What SEG and report call the marked voxels; the lab's alone, so it does not travel.
+    codes: ResultCodes = TUMOR
 
     @property
     def config_file(self) -> Path:
@@ -63,6 +66,36 @@ def _channels(metadata: dict[str, Any], side: str, name: str) -> tuple[str, ...]
     return tuple(channels[key] for key in sorted(channels, key=int))
 
 
+def _codes(metadata: dict[str, Any]) -> ResultCodes:
+    # Ours, not MONAI's: {"type": ["12738006", "SCT", "Brain"], …}. All four or none: half of it
+    # would be a brain in an MRI of the breast.
+    own: dict[str, Any] | None = metadata.get("result_codes")
+    if own is None:
+        return TUMOR
+    for name, code in own.items():
+        # As long as SH and LO allow (PS3.5); a longer value is another kind of element.
+        limits = (16, 16, 64)
+        if len(code) != len(limits) or not all(map(_fits, code, limits)):
+            raise ValueError(f"result_codes.{name}")
+    return ResultCodes(**{name: Code(*code) for name, code in own.items()})
+
+
+def _fits(text: Any, limit: int) -> bool:
+    return isinstance(text, str) and 0 < len(text) <= limit
+
+
+def _check_pinned(path: Path, metadata: dict[str, Any]) -> None:
+    """Raise `BundleInvalid` unless the weights are those that the bundle names, if it names any.
+
+    For weights that are fetched: what arrives must be what was tried.
+    """
+    for name, wanted in metadata.get("weights_sha256", {}).items():
+        if not (path / name).is_file():
+            raise BundleInvalid(f"{path}: {name} is missing; docs/README.md says where it is from")
+        if hashlib.sha256((path / name).read_bytes()).hexdigest() != wanted:
+            raise BundleInvalid(f"{path}: {name} is not the file that the bundle was made for")
+
+
 def read_bundle(path: Path) -> Bundle:
     """Describe the bundle in `path`. Raises `BundleInvalid`."""
     for needed in ("configs/metadata.json", "configs/inference.json"):
@@ -78,6 +111,8 @@ def read_bundle(path: Path) -> Bundle:
             labels=_channels(metadata, "outputs", "pred"),
             notice=metadata.get("intended_use", ""),
         )
+        codes = _codes(metadata)
+        _check_pinned(path, metadata)
     except (json.JSONDecodeError, UnicodeDecodeError) as exc:
         raise BundleInvalid(f"{path}: configs/metadata.json is not JSON") from exc
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
@@ -88,7 +123,7 @@ def read_bundle(path: Path) -> Bundle:
             else str(exc)
         )
         raise BundleInvalid(f"{path}: configs/metadata.json lacks or misstates {fields}") from exc
-    return Bundle(path=path, descriptor=descriptor)
+    return Bundle(path=path, descriptor=descriptor, codes=codes)
 
 
 def find_bundles(model_path: Path) -> dict[str, Bundle]:

@@ -6,7 +6,38 @@ No heavy import here, so that the main process stays free of pydicom and the seg
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
+
+
+class Code(NamedTuple):
+    """A coded term: value, coding scheme designator, meaning."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class ResultCodes:
+    """What a marked voxel is, as SEG and report say it."""
+
+    #: Category of the segment: CID 7150 Segmentation Property Category.
+    category: Code
+    #: Type of the segment, and the finding of the reports: CID 7151, CID 7159.
+    type: Code
+    #: Anatomic region and finding site: CID 4 Anatomic Region.
+    site: Code
+    #: Procedure reported: CID 6028, reached from CID 100, which may be extended.
+    procedure: Code
+
+
+#: What a bundle marks that does not say it.
+TUMOR = ResultCodes(
+    category=Code("49755003", "SCT", "Morphologically Abnormal Structure"),
+    type=Code("108369006", "SCT", "Neoplasm"),
+    site=Code("76752008", "SCT", "Breast"),
+    procedure=Code("241615005", "SCT", "MRI of breast"),
+)
 
 
 @dataclass(frozen=True)
@@ -23,6 +54,8 @@ class PhaseFiles:
     instance_count: int
     #: (DICOM keyword, value) that picks the phase out of a series of several; None takes all.
     selector: tuple[str, str] | None = None
+    #: (SOP Class UID, SOP Instance UID) of its slices, once they were read; None before.
+    instances: tuple[tuple[str, str], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,8 +78,8 @@ class VolumeHeader:
     affine_lps: tuple[tuple[float, ...], ...]
     #: Distances in mm between slices, rows and columns.
     spacing: tuple[float, float, float]
-    #: Of the first role, in slice order.
-    sop_instance_uids: tuple[str, ...]
+    #: (SOP Class UID, SOP Instance UID) by role and slice.
+    instances: tuple[tuple[tuple[str, str], ...], ...]
 
 
 @dataclass(frozen=True)
@@ -67,6 +100,8 @@ class ResultSpec:
     primary_instance_uid: str
     report_series_uid: str
     report_instance_uid: str
+    #: What the bundle says of the marked voxels.
+    codes: ResultCodes = TUMOR
 
 
 @dataclass(frozen=True)

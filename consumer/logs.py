@@ -1,4 +1,4 @@
-"""JSON logs on standard error, one object a line, with the ids of the job that speaks."""
+"""Logs on standard error, one line each, with the ids of the job that speaks."""
 
 from __future__ import annotations
 
@@ -6,13 +6,23 @@ import logging
 import sys
 import traceback
 from pathlib import Path
+from typing import Any, Literal
 
 import structlog
+from structlog.typing import EventDict, Processor
+
+#: json: for programs. text: for a person at a terminal. journal: text for systemd, whose journal
+#: has the time itself and reads a priority (sd-daemon(3)) in front.
+LogFormat = Literal["json", "text", "journal"]
+
+#: syslog(3) priorities of the log levels.
+_PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
+
+#: Said in front of the line, or by the event itself.
+_SPOKEN = ("event", "level", "timestamp", "action", "request_id")
 
 
-def _without_exception_text(
-    _logger: object, _method: str, event: structlog.typing.EventDict
-) -> structlog.typing.EventDict:
+def _without_exception_text(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Replace an exception by its type and its frames: its text may quote a DICOM value."""
     info = event.pop("exc_info", None)
     error = sys.exc_info()[1] if info is True else info
@@ -25,27 +35,52 @@ def _without_exception_text(
     return event
 
 
-def configure() -> None:
+def configure(form: LogFormat = "json") -> None:
     """Send our own logs and those of libraries, from warnings up, through one renderer."""
-    shared: list[structlog.typing.Processor] = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _without_exception_text,
     ]
+    renderer = _renderer(form)
     structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer(ensure_ascii=False)],
+        processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            processor=structlog.processors.JSONRenderer(ensure_ascii=False),
-            foreign_pre_chain=shared,
-        )
+        structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared)
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     # pika logs connection trouble with addresses and its own reasons; ours says it once.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
+
+
+def _renderer(form: LogFormat) -> Processor:
+    if form == "json":
+        return structlog.processors.JSONRenderer(ensure_ascii=False)
+    return _priority_first if form == "journal" else _time_first
+
+
+def _priority_first(_logger: object, _method: str, event: EventDict) -> str:
+    return f"<{_PRIORITIES.get(str(event.get('level')), 6)}>{sentence(event)}"
+
+
+def _time_first(_logger: object, _method: str, event: EventDict) -> str:
+    return f"{event.get('timestamp', '')} {event.get('level', ''):8} {sentence(event)}"
+
+
+def sentence(event: EventDict) -> str:
+    """One readable line: ``request 1a2b… failed code=too_large``; the id is whole, for grep."""
+    subject = f"request {event['request_id']} " if "request_id" in event else ""
+    rest = " ".join(f"{k}={_value(v)}" for k, v in event.items() if k not in _SPOKEN)
+    # A line break would be a second line, without a priority.
+    return " ".join(f"{subject}{event.get('event', '')} {rest}".split())
+
+
+def _value(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return f'"{text}"' if " " in text else text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -44,6 +45,15 @@ _RETRIES = TransportRetry(
 )
 
 
+@dataclass(frozen=True)
+class SeriesFacts:
+    """What the index says of a series."""
+
+    study_uid: str
+    series_uid: str
+    instance_count: int
+
+
 class Archive:
     """One Orthanc with the DICOMweb plugin, usable from several threads."""
 
@@ -66,6 +76,34 @@ class Archive:
         """Return when the archive answers with its credentials; raises ArchiveUnavailable."""
         with self._send("GET", "/system", timeout=PROBE_TIMEOUT) as response:
             self._expect_ok(response)
+
+    def status(self, path: str) -> int:
+        """The HTTP status of a GET, for the checklist; raises ArchiveUnavailable for none."""
+        with self._send("GET", path, timeout=PROBE_TIMEOUT) as response:
+            return response.status_code
+
+    def describe_series(self, series_id: str) -> SeriesFacts:
+        """Return what the archive knows of one of its series.
+
+        Raises SeriesNotFound or ArchiveUnavailable.
+        """
+        _check(ORTHANC_ID_PATTERN, series_id)
+        answers = []
+        for path in (f"/series/{series_id}", f"/series/{series_id}/study"):
+            with self._send("GET", path) as response:
+                if response.status_code == 404:
+                    raise SeriesNotFound(f"the archive has no series {series_id}")
+                self._expect_ok(response)
+                answers.append(self._json(response))
+        try:
+            series, study = answers
+            return SeriesFacts(
+                study_uid=study["MainDicomTags"]["StudyInstanceUID"],
+                series_uid=series["MainDicomTags"]["SeriesInstanceUID"],
+                instance_count=len(series["Instances"]),
+            )
+        except (KeyError, TypeError):
+            raise ArchiveUnavailable("the archive described a series without its UIDs") from None
 
     def download_series(
         self,
@@ -157,6 +195,14 @@ class Archive:
         if status not in ("Success", "AlreadyStored"):
             raise UploadRejected("the archive answered neither Success nor AlreadyStored")
         return _orthanc_id(answer.get("ID"))
+
+    def delete_instance(self, instance_id: str) -> None:
+        """Delete one instance, for the checklist; raises ArchiveUnavailable."""
+        _check(ORTHANC_ID_PATTERN, instance_id)
+        with self._send("DELETE", f"/instances/{instance_id}") as response:
+            # Whoever deleted it first did what was wanted.
+            if response.status_code != 404:
+                self._expect_ok(response)
 
     def _session(self) -> requests.Session:
         # requests promises nothing about one Session in two threads.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
@@ -9,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from consumer.logs import LogFormat
 from messages.envelope import Name
 from messages.topology import POOLS, VHOST
 
@@ -17,34 +20,42 @@ class SettingsInvalid(Exception):
     """A setting is missing or wrong. The text is one sentence; the start ends with it."""
 
 
-class LabSettings(BaseSettings):
-    """What an engineer sets on a lab machine; names as in the environment, in lower case."""
+class AnalysisSettings(BaseSettings):
+    """What an analysis needs, with or without a broker; names as in the environment."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
-    #: One or several AMQP URLs, comma-separated; the user is this lab's own.
-    rabbitmq_url: SecretStr
     orthanc_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
     orthanc_user: str = ""
     orthanc_password: SecretStr = SecretStr("")
-    lab_pool: Name = "lab"
-    #: As in the permissions that the broker has for this lab; the AMQP user when not set.
-    lab_name: Name = ""
+    #: As in the permissions that the broker has for this lab; when not set, a lab is named after
+    #: its AMQP user. A manual run has none.
+    lab_name: Name = "manual"
     #: A bundle, or a folder of bundles.
     model_path: Path = Path(__file__).parent / "bundles"
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:[0-9]+)?)$")] = "cpu"
     #: Probability from which a voxel counts as lesion, where the request names none.
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    #: Deliveries held at a time, each with a job thread; the children work on one at a time.
-    prefetch: Annotated[int, Field(ge=1, le=16)] = 1
-    #: Seconds; the broker drops a connection that is silent for two of them.
-    amqp_heartbeat: Annotated[int, Field(ge=1, le=600)] = 15
     #: Seconds that one inference may take before its process is killed.
     inference_timeout_seconds: Annotated[int, Field(ge=1)] = 1800
     #: Seconds that reading or packaging may take before its process is killed.
     reader_timeout_seconds: Annotated[int, Field(ge=1)] = 300
     #: Bytes of one series; a larger one is refused as too large.
     max_series_bytes: Annotated[int, Field(ge=1)] = 4 * 1024**3
+    #: json for programs, text for a terminal, journal for systemd: text with a priority.
+    log_format: LogFormat = "json"
+
+
+class LabSettings(AnalysisSettings):
+    """What an engineer sets on a lab machine; names as in the environment, in lower case."""
+
+    #: One or several AMQP URLs, comma-separated; the user is this lab's own.
+    rabbitmq_url: SecretStr
+    lab_pool: Name = "lab"
+    #: Deliveries held at a time, each with a job thread; the children work on one at a time.
+    prefetch: Annotated[int, Field(ge=1, le=16)] = 1
+    #: Seconds; the broker drops a connection that is silent for two of them.
+    amqp_heartbeat: Annotated[int, Field(ge=1, le=600)] = 15
     #: Seconds that running jobs get when the lab is asked to stop.
     stop_grace_seconds: Annotated[int, Field(ge=0)] = 20
 
@@ -91,8 +102,20 @@ def _split(urls: SecretStr) -> tuple[str, ...]:
 
 def load() -> LabSettings:
     """Read the environment. Raises `SettingsInvalid` with one sentence about the first fault."""
-    try:
+    with _one_sentence():
         return LabSettings()  # pyright: ignore[reportCallIssue]
+
+
+def load_analysis(**options: object) -> AnalysisSettings:
+    """The same for a manual run, which needs no broker; `options` win over the environment."""
+    with _one_sentence():
+        return AnalysisSettings(**options)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    try:
+        yield
     except ValidationError as exc:
         fault = exc.errors(include_url=False, include_input=False)[0]
         name = "_".join(str(part) for part in fault["loc"]).upper()

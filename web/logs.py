@@ -1,13 +1,25 @@
-"""JSON log lines on stderr with an `action` and ids, and without patient data or credentials."""
+"""Log lines on stderr with an `action` and ids, and without patient data or credentials."""
 
 from __future__ import annotations
 
 import sys
 import traceback
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
+
+from web.routes import RouteOnly
+
+#: json: for programs. text: for a person at a terminal. journal: text for systemd, whose journal
+#: has the time itself and reads a priority (sd-daemon(3)) in front.
+LogFormat = Literal["json", "text", "journal"]
+
+#: syslog(3) priorities of the log levels.
+_PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
+
+#: Said in front of the line, or by the event itself.
+_SPOKEN = ("action", "level", "timestamp", "logger", "request_id")
 
 #: Frames of a traceback that a log line keeps, the innermost.
 FRAMES = 8
@@ -48,14 +60,63 @@ def _the_action(_logger: WrappedLogger, _method: str, event: EventDict) -> Event
     return event
 
 
-def configuration(*, debug: bool) -> dict[str, Any]:
-    """The ``LOGGING`` of Django; lines of libraries take the same form as ours."""
-    shared: list[Any] = [
+def sentence(event: EventDict) -> str:
+    """One readable line: ``request 1a2b… failed code=too_large``; the id is whole, for grep."""
+    subject = f"request {event['request_id']} " if "request_id" in event else ""
+    action = str(event.get("action") or "").replace("_", " ")
+    rest = " ".join(f"{k}={_value(v)}" for k, v in event.items() if k not in _SPOKEN)
+    # A line break would be a second line, without a priority.
+    return " ".join(f"{subject}{action} {rest}".split())
+
+
+def _value(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return f'"{text}"' if " " in text else text
+
+
+def _priority_first(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    return f"<{_PRIORITIES.get(str(event.get('level')), 6)}>{sentence(event)}"
+
+
+def _time_first(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    return f"{event.get('timestamp', '')} {event.get('level', ''):8} {sentence(event)}"
+
+
+def into_logging() -> None:
+    """Hand our lines to a host project's ``LOGGING``, each as one line of JSON.
+
+    structlog's own default would print the variables of every frame of a traceback.
+    """
+    structlog.configure(
+        processors=[
+            *_shared(),
+            where_it_failed,
+            _the_action,
+            structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _shared() -> list[Any]:
+    return [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+
+
+def configuration(*, debug: bool, form: LogFormat = "json") -> dict[str, Any]:
+    """The ``LOGGING`` of Django; lines of libraries take the same form as ours."""
+    renderers: dict[LogFormat, Any] = {
+        "json": structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+        "text": _time_first,
+        "journal": _priority_first,
+    }
+    shared = _shared()
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -66,18 +127,25 @@ def configuration(*, debug: bool) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
-            "json": {
+            "line": {
                 "()": structlog.stdlib.ProcessorFormatter,
                 "foreign_pre_chain": shared,
                 "processors": [
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                     where_it_failed,
                     _the_action,
-                    structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+                    renderers[form],
                 ],
             }
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+        "filters": {"route": {"()": RouteOnly}},
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "formatter": "line",
+                "filters": ["route"],
+            }
+        },
         "root": {"handlers": ["stderr"], "level": "INFO"},
         "loggers": {
             # Django's own handlers would print a second line, in another form.

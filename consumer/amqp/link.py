@@ -38,6 +38,18 @@ class Backoff:
         self._ceiling = 1.0
 
 
+def parameters_of(url: str, *, heartbeat: int, name: str) -> pika.URLParameters:
+    """How every connection of ours is made; the form of `url` was checked by the settings."""
+    parameters = pika.URLParameters(url)
+    parameters.heartbeat = heartbeat
+    parameters.socket_timeout = _CONNECT_SECONDS
+    parameters.stack_timeout = 2 * _CONNECT_SECONDS
+    parameters.blocked_connection_timeout = 300
+    parameters.client_properties = {"connection_name": name}
+    parameters.tcp_options = {"TCP_USER_TIMEOUT": _USER_TIMEOUT_MS, "TCP_KEEPIDLE": 30}
+    return parameters
+
+
 def connect(urls: Sequence[str], *, heartbeat: int, name: str) -> pika.BlockingConnection:
     """Connect to the first of `urls` that answers.
 
@@ -45,13 +57,7 @@ def connect(urls: Sequence[str], *, heartbeat: int, name: str) -> pika.BlockingC
     """
     reason = "no broker URL"
     for url in urls:
-        parameters = pika.URLParameters(url)  # its form was checked by the settings
-        parameters.heartbeat = heartbeat
-        parameters.socket_timeout = _CONNECT_SECONDS
-        parameters.stack_timeout = 2 * _CONNECT_SECONDS
-        parameters.blocked_connection_timeout = 300
-        parameters.client_properties = {"connection_name": name}
-        parameters.tcp_options = {"TCP_USER_TIMEOUT": _USER_TIMEOUT_MS, "TCP_KEEPIDLE": 30}
+        parameters = parameters_of(url, heartbeat=heartbeat, name=name)
         where = f"{parameters.host}:{parameters.port}"
         try:
             return pika.BlockingConnection(parameters)

@@ -101,6 +101,11 @@ class Worker:
         """Requests in hand."""
         return tuple(request_id for request_id, _ in self._in_hand)
 
+    @property
+    def consuming(self) -> bool:
+        """Whether requests are being taken now."""
+        return self._connection is not None
+
     def stop(self) -> None:
         """Ask `run` to end; safe in a signal handler."""
         self._stopping.set()
@@ -146,7 +151,7 @@ class Worker:
             while not self._stopping.is_set():
                 self._turn(connection, channel)
                 on_turn()
-            self._finish(connection, channel, grace_seconds)
+            self._finish(connection, channel, on_turn, grace_seconds)
         except (AMQPError, OSError) as exc:
             raise BrokerUnavailable(type(exc).__name__) from exc
         finally:
@@ -178,7 +183,11 @@ class Worker:
         self._settle_outcomes()
 
     def _finish(
-        self, connection: pika.BlockingConnection, channel: BlockingChannel, grace_seconds: float
+        self,
+        connection: pika.BlockingConnection,
+        channel: BlockingChannel,
+        on_turn: Callable[[], None],
+        grace_seconds: float,
     ) -> None:
         """Take no more, and let what runs end within the grace."""
         for tag in list(channel.consumer_tags):
@@ -187,6 +196,7 @@ class Worker:
         while self._in_hand and time.monotonic() < latest and channel.is_open:
             connection.process_data_events(time_limit=_TURN_SECONDS)
             self._settle_outcomes()
+            on_turn()
         log.info("stopped consuming", action="broker.stop", handed_back=len(self._in_hand))
 
     def _on_message(

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: Share of the usual distance by which one between neighbours may differ; as in highdicom.
-SPACING_TOLERANCE = 0.01
+#: Share of the usual distance by which one between neighbours may differ, and by which a slice
+#: may lie beside the stack. highdicom takes 1 %, which refuses scanners that round positions to
+#: 0.1 mm: in a real GE series with slices 7 mm apart the distances are 6.96 to 7.07 mm.
+SPACING_TOLERANCE = 0.02
 
 #: mm by which voxel centres of one grid may differ: positions are decimal text of 16 characters.
 POSITION_TOLERANCE_MM = 0.01

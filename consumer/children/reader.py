@@ -90,11 +90,15 @@ def read_phases(
         raise TooLarge(f"the volume takes {size} bytes, the limit is {limit_bytes}")
     volume = create_array(target_path, shape, np.float32)
     began: list[datetime | None] = []
+    instances = []
     for channel, phase in enumerate(source.phases):
         slices = read_slices(phase, source.study_uid, pixels=True) if channel else first
         check_same_grid(first.role, grid, slices.role, slices.grid)
         for place, ds in enumerate(slices.datasets):
             _decode(phase, place + 1, ds, volume[channel, place])
+        instances.append(
+            tuple((str(ds.SOPClassUID), str(ds.SOPInstanceUID)) for ds in slices.datasets)
+        )
         began.append(min(filter(None, map(_acquired, slices.datasets)), default=None))
     _check_order(source.phases, began)
     return VolumeHeader(
@@ -102,7 +106,7 @@ def read_phases(
         shape=shape,
         affine_lps=grid.affine_lps(),
         spacing=grid.spacing,
-        sop_instance_uids=tuple(str(ds.SOPInstanceUID) for ds in first.datasets),
+        instances=tuple(instances),
     )
 
 
@@ -259,10 +263,24 @@ def _stored_primary(data: bytes, source: DownloadIndex, spec: ResultSpec) -> Dat
 
 
 def _evidence(source: DownloadIndex, first: Slices) -> list[Dataset]:
+    return [*first.datasets, *(ds for p in source.phases[1:] for ds in _named(p, source.study_uid))]
+
+
+def _named(phase: PhaseFiles, study_uid: str) -> list[Dataset]:
+    """Each slice of a phase with nothing but its UIDs; parsed only where no run has read it."""
+    from pydicom import Dataset
+
     from consumer.children.slices import EVIDENCE_TAGS, parse
 
-    others = (parse(p, source.study_uid, tags=EVIDENCE_TAGS) for p in source.phases[1:])
-    return [*first.datasets, *(ds for phase in others for ds in phase)]
+    if phase.instances is None:
+        return parse(phase, study_uid, tags=EVIDENCE_TAGS)
+    found = []
+    for sop_class_uid, sop_instance_uid in phase.instances:
+        ds = Dataset()
+        ds.StudyInstanceUID, ds.SeriesInstanceUID = study_uid, phase.series_uid
+        ds.SOPClassUID, ds.SOPInstanceUID = sop_class_uid, sop_instance_uid
+        found.append(ds)
+    return found
 
 
 def _inputs(source: DownloadIndex) -> list[str]:

@@ -46,10 +46,46 @@ class SegmentationJob:
     threshold: float
 
 
+@dataclass(frozen=True)
+class DeviceFacts:
+    """What torch sees of a device, for the checklist."""
+
+    usable: bool
+    text: str
+    #: What makes it usable; empty when it is.
+    fix: str = ""
+
+
 def start() -> None:
     """Initialise the child. What libraries and bundles log may quote data: none of it goes out."""
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
+
+
+def look_at(device: str) -> DeviceFacts:
+    """Return whether torch can use the device now: ``cpu``, ``cuda`` or ``cuda:<n>``."""
+    import torch
+
+    if not device.startswith("cuda"):
+        return DeviceFacts(usable=True, text=f"{device}, {torch.get_num_threads()} threads")
+    if torch.version.cuda is None:
+        return DeviceFacts(
+            usable=False,
+            text=f"torch {torch.__version__} is a build without CUDA",
+            fix="install a CUDA build (README, The torch build), or set DEVICE=cpu",
+        )
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    number = torch.device(device).index or 0
+    if number >= count:
+        return DeviceFacts(
+            usable=False,
+            text=f"torch sees {count} GPUs",
+            fix="nvidia-smi must show the GPU to this user: install the NVIDIA driver, "
+            "correct DEVICE or CUDA_VISIBLE_DEVICES",
+        )
+    free, total = (part / 1024**3 for part in torch.cuda.mem_get_info(number))
+    name = torch.cuda.get_device_name(number)
+    return DeviceFacts(usable=True, text=f"{name}, {free:.0f} of {total:.0f} GiB free")
 
 
 def load_all(bundles: Iterable[Bundle], device: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from consumer.bundle import Bundle
 from consumer.children import reader, segmenter
 from consumer.children.child import Child
-from consumer.children.segmenter import SegmentationJob
+from consumer.children.segmenter import DeviceFacts, SegmentationJob
 from consumer.errors import InferenceTimeout, WorkerCrashed
 from consumer.handover import DownloadIndex, Measured, PackagedPrimary, ResultSpec, VolumeHeader
 
@@ -46,6 +46,10 @@ class Workbench:
     def load(self, bundles: Iterable[Bundle], device: str) -> None:
         """Start the segmenter and load the bundles. Raises `ModelUnavailable`."""
         self._segmenter.call(_LOAD_SECONDS, segmenter.load_all, list(bundles), device)
+
+    def look_at(self, device: str) -> DeviceFacts:
+        """See `consumer.children.segmenter.look_at`; raises `LabError`."""
+        return self._segmenter.call(_LOAD_SECONDS, segmenter.look_at, device)
 
     def read(self, source: DownloadIndex, volumes_path: str) -> VolumeHeader:
         """See `consumer.children.reader.read_phases`."""

@@ -33,6 +33,7 @@ from consumer.result.origin import (
     description,
     equipment,
     facts,
+    lo,
 )
 
 if TYPE_CHECKING:
@@ -55,12 +56,15 @@ def no_lesion_report(
     holds the four UIDs of every slice of every phase; `inputs` says which series was which
     phase. One qualitative group, because TID 1500 without any group is refused by highdicom.
     """
+    finding = codes.concept(spec.codes.type)
     group = MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(generate_uid(prefix=None), "No lesion"),
-        finding_type=codes.NEOPLASM,
+        tracking_identifier=TrackingIdentifier(
+            generate_uid(prefix=None), lo(f"No {spec.labels[0]}")
+        ),
+        finding_type=finding,
         algorithm_id=_algorithm(inputs, spec),
-        finding_sites=[FindingSite(codes.BREAST)],
-        qualitative_evaluations=[QualitativeEvaluation(codes.NEOPLASM, codes.ABSENT)],
+        finding_sites=[FindingSite(codes.concept(spec.codes.site))],
+        qualitative_evaluations=[QualitativeEvaluation(finding, codes.ABSENT)],
     )
     return _report(
         [group],
@@ -86,6 +90,7 @@ def measurement_report(  # noqa: PLR0917 - the first three in the order of the s
     the group refers to the first.
     """
     segment = seg.SegmentSequence[0]
+    finding = codes.concept(spec.codes.type)
     group = VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(segment.TrackingUID, segment.TrackingID),
         referenced_segment=ReferencedSegment(
@@ -94,10 +99,10 @@ def measurement_report(  # noqa: PLR0917 - the first three in the order of the s
             segment_number=1,
             source_series=SourceSeriesForSegmentation(origin.SeriesInstanceUID),
         ),
-        finding_type=codes.NEOPLASM,
-        finding_category=codes.MORPHOLOGICALLY_ABNORMAL_STRUCTURE,
+        finding_type=finding,
+        finding_category=codes.concept(spec.codes.category),
         algorithm_id=_algorithm(inputs, spec),
-        finding_sites=[FindingSite(codes.BREAST)],
+        finding_sites=[FindingSite(codes.concept(spec.codes.site))],
         measurements=[
             Measurement(codes.VOLUME, round(figures.volume_ml, VOLUME_DECIMALS), codes.MILLILITRE),
             Measurement(
@@ -143,7 +148,7 @@ def _report(
     )
     content = MeasurementReport(
         observation_context=ObservationContext(observer_device_context=observer),
-        procedure_reported=codes.MRI_OF_BREAST,
+        procedure_reported=codes.concept(spec.codes.procedure),
         imaging_measurements=groups,
         title=dicom_codes.DCM.ImagingMeasurementReport,
     )

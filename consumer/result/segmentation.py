@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -87,7 +88,7 @@ def segmentation(
         sop_instance_uid=spec.primary_instance_uid,
         instance_number=1,
         omit_empty_frames=True,
-        content_label="TUMOR",
+        content_label=_content_label(spec.labels[0]),
         content_description=description(spec),
         series_description=description(spec),
         **equipment(spec),
@@ -95,6 +96,11 @@ def segmentation(
     buffer = BytesIO()
     seg.save_as(buffer)
     return buffer.getvalue()
+
+
+def _content_label(label: str) -> str:
+    """The label as a CS: 16 characters, upper case."""
+    return re.sub("[^A-Z0-9 _]", "_", label.upper())[:16].strip()
 
 
 def _settle_geometry(slices: Sequence[Dataset], spacing: tuple[float, float, float]) -> None:
@@ -115,8 +121,8 @@ def _segment(number: int, label: str, spec: ResultSpec) -> SegmentDescription:
     return SegmentDescription(
         segment_number=number,
         segment_label=lo(label),
-        segmented_property_category=codes.MORPHOLOGICALLY_ABNORMAL_STRUCTURE,
-        segmented_property_type=codes.NEOPLASM,
+        segmented_property_category=codes.concept(spec.codes.category),
+        segmented_property_type=codes.concept(spec.codes.type),
         algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=AlgorithmIdentificationSequence(
             name=lo(spec.model_name),
@@ -128,7 +134,7 @@ def _segment(number: int, label: str, spec: ResultSpec) -> SegmentDescription:
         ),
         tracking_uid=generate_uid(prefix=None),
         tracking_id=lo(f"{label} {number}"),
-        anatomic_regions=[codes.BREAST],
+        anatomic_regions=[codes.concept(spec.codes.site)],
     )
 
 

@@ -14,9 +14,11 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
+from infra.brain.fetch import Brain, FetchError
 from infra.demo.packages import APT_SCRIPT, apt_command, missing_packages
 from infra.local.private_files import private_directory
 from infra.local.settings import REPOSITORY, VAR, LocalSettings, SettingsError, load
@@ -56,6 +58,7 @@ def main(arguments: Sequence[str]) -> int:
         settings = load()
         install_packages(missing_packages(extra, with_venv=_venv_module_missing()))
         set_up_environment(extra, settings)
+        fetch_brain(Brain(), needed=extra == "test")
     except (SetupError, SettingsError) as error:
         print(f"set-up: {error}", file=sys.stderr)
         return 1
@@ -132,6 +135,31 @@ def set_up_environment(extra: str, settings: LocalSettings) -> None:
     UNFINISHED.unlink()
 
 
+def fetch_brain(brain: Brain, *, needed: bool) -> None:
+    """Fetch the brain mask's weights and the brain series, or say what the demo goes without.
+
+    Raises `SetupError` when they are `needed`: tests of them must not be left out in silence.
+    """
+
+    def run(title: str, command: Sequence[str]) -> None:
+        try:
+            run_step(title, command, remedy="run the set-up again", tail=TAIL_LINES * needed)
+        except SetupError as error:
+            raise FetchError(str(error)) from error
+
+    steps: dict[str, Callable[[], None]] = {
+        "the brain model": partial(brain.ensure_bundles, str(PYTHON), run),
+        "the brain study": partial(brain.ensure_series, run),
+    }
+    for missing, ensure in steps.items():
+        try:
+            ensure()
+        except (FetchError, OSError) as error:
+            if needed:
+                raise SetupError(f"{missing} could not be fetched: {error}") from error
+            print(f"set-up: going on without {missing}: {error}", flush=True)
+
+
 def pip_steps(extra: str, settings: LocalSettings) -> list[tuple[str, tuple[str, ...]]]:
     """Return title and command of each pip run: torch from its own index first, then the rest.
 
@@ -170,8 +198,11 @@ def is_current(extra: str, wanted: str, stamp: Path = STAMP) -> bool:
         return False
 
 
-def run_step(title: str, command: Sequence[str], *, remedy: str) -> None:
-    """Run one step: a line when it starts, one now and then while it works, its log on failure."""
+def run_step(title: str, command: Sequence[str], *, remedy: str, tail: int = TAIL_LINES) -> None:
+    """Run one step: a line when it starts, one now and then while it works.
+
+    On failure the last `tail` lines of its log, and `SetupError`.
+    """
     print(f"set-up: {title}", flush=True)
     private_directory(VAR)
     private_directory(LOG.parent)
@@ -193,7 +224,7 @@ def run_step(title: str, command: Sequence[str], *, remedy: str) -> None:
             raise
     if process.returncode:
         lines = LOG.read_bytes()[here:].decode(errors="replace").splitlines()
-        _show(lines[-TAIL_LINES:])
+        _show(lines[len(lines) - min(tail, len(lines)) :])
         shown = LOG.relative_to(REPOSITORY)
         raise SetupError(f"{title} failed ({shown} holds the whole output); {remedy}")
 

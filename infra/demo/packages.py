@@ -19,6 +19,8 @@ TEST_PACKAGES = DEMO_PACKAGES | {
     "dcmtk": "/usr/bin/dcmdump",
     "dicom3tools": "/usr/bin/dciodvfy",
     "gettext": "/usr/bin/msgfmt",
+    "systemd": "/usr/bin/systemd-analyze",
+    "npm": "/usr/bin/npm",
 }
 
 #: Holds ensurepip, without which `python3.11 -m venv` makes no environment.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -81,19 +81,23 @@ class Stack:
         model_path: Path = BUNDLES,
         web_settings: dict[str, str] | None = None,
         lab_settings: dict[str, str] | None = None,
+        further_labs: Mapping[str, str] | None = None,
     ) -> None:
+        """`further_labs`: pool by name, of labs that the broker lets in; `lab` makes them."""
         self.root = root.resolve()
         private_directory(self.root)
         self.ports = ports
         self.passwords = stored_passwords(
-            self.root / "secrets.json", ["admin", "web", LAB, "orthanc", PAGE_USER, "secret_key"]
+            self.root / "secrets.json",
+            ["admin", "web", LAB, "orthanc", PAGE_USER, "secret_key", *(further_labs or {})],
         )
+        self._pools = {LAB: POOL, **(further_labs or {})}
         self.rabbitmq = RabbitNode(
             self.root / "rabbitmq",
             amqp_port=ports.amqp,
             dist_port=ports.dist,
             epmd_port=ports.epmd,
-            definitions=topology.with_users(self.passwords, {LAB: POOL}),
+            definitions=topology.with_users(self.passwords, self._pools),
         )
         self.orthanc = OrthancNode(
             self.root / "orthanc",
@@ -130,8 +134,10 @@ class Stack:
         """Of `PAGE_USER`."""
         return self.passwords[PAGE_USER]
 
-    def lab(self, model_path: Path, settings: dict[str, str], log: str = "consumer") -> Service:
-        """One more process of the same lab; not started."""
+    def lab(
+        self, model_path: Path, settings: dict[str, str], log: str = "consumer", name: str = LAB
+    ) -> Service:
+        """One more process of the same lab, or of a further one; not started."""
         return Service(
             "the lab",
             (sys.executable, "-m", "consumer", "run"),
@@ -139,8 +145,8 @@ class Stack:
             env=child_environment(
                 {
                     **self._archive_settings(),
-                    "RABBITMQ_URL": self.rabbitmq.url(LAB, self.passwords[LAB]),
-                    "LAB_POOL": POOL,
+                    "RABBITMQ_URL": self.rabbitmq.url(name, self.passwords[name]),
+                    "LAB_POOL": self._pools[name],
                     "MODEL_PATH": str(model_path),
                     **settings,
                 }

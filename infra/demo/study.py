@@ -1,9 +1,9 @@
-"""A phantom study in the archive, its truth beside it."""
+"""Studies in the archive: a phantom with its truth beside it, and files as they are."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,21 @@ def ensure_stored(
         }
     note.write_text(json.dumps(known, indent=2), encoding="utf-8")
     return known
+
+
+def store_files(
+    archive: OrthancNode, files: Sequence[Path], what: str, say: Callable[[str], None]
+) -> None:
+    """Store DICOM files; quiet about those that the archive has already."""
+    with httpx.Client(
+        base_url=archive.url, auth=(archive.user, archive.password), timeout=60.0
+    ) as client:
+        answers = [
+            client.post("/instances", content=file.read_bytes()).raise_for_status().json()
+            for file in files
+        ]
+    if any(answer["Status"] != "AlreadyStored" for answer in answers):
+        say(f"stored {what}: {len(files)} instances")
 
 
 def _id_of(client: httpx.Client, uid: str, level: str) -> str | None:

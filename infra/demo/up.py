@@ -10,8 +10,9 @@ from pathlib import Path
 
 import httpx
 
-from infra.demo.stack import PAGE_USER, Ports, Stack
-from infra.demo.study import ensure_stored
+from infra.brain.fetch import Brain
+from infra.demo.stack import BUNDLES, PAGE_USER, Ports, Stack
+from infra.demo.study import ensure_stored, store_files
 from infra.local import settings
 from infra.local.ports import PortTaken
 from infra.local.process import Service, ServiceFailed
@@ -19,6 +20,9 @@ from infra.local.settings import VAR, SettingsError
 
 #: Seed of the study that the demo stores: a plain phantom with a tumour, not used in training.
 DEMO_SEED = 15
+
+#: From where the calls of the old front end need no log-in, as its operators' guide has them.
+LOOPBACK = "127.0.0.0/8,::1"
 
 #: Seconds between two looks at the processes.
 _LOOK_SECONDS = 1.0
@@ -35,8 +39,15 @@ def main(root: Path = VAR) -> int:
     stack: Stack | None = None
     try:
         local = settings.load()
-        stack = Stack(root, Ports.of(local), lab_settings={"DEVICE": local.device})
-        _start(stack)
+        brain = Brain()
+        stack = Stack(
+            root,
+            Ports.of(local),
+            model_path=brain.bundles if brain.has_bundles() else BUNDLES,
+            web_settings={"LEGACY_TRUSTED_NETWORKS": LOOPBACK},
+            lab_settings={"DEVICE": local.device},
+        )
+        _start(stack, brain)
         _keep(stack)
     except Stopped:
         _say("stopping")
@@ -54,10 +65,12 @@ def main(root: Path = VAR) -> int:
     return 0
 
 
-def _start(stack: Stack) -> None:
+def _start(stack: Stack, brain: Brain) -> None:
     began = time.monotonic()
     stack.start(_say)
     study = ensure_stored(stack.orthanc, stack.root / "phantoms", DEMO_SEED, _say)
+    if brain.has_series():
+        store_files(stack.orthanc, brain.files, "the real MR series of a brain", _say)
     stack.write_record(study)
     _say(f"started in {time.monotonic() - began:.0f} s; processes and logs: {stack.root}/demo.json")
     print(

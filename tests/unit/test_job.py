@@ -23,7 +23,8 @@ from consumer.handover import (
     StoredModel,
     VolumeHeader,
 )
-from consumer.job import Lab
+from consumer.job import Job
+from consumer.lab import Lab
 from consumer.memory import MemoryFile
 from messages import codec
 from messages.envelope import Message, Wire
@@ -90,7 +91,7 @@ class ScriptedWorkbench:
         self.calls.append("read")
         if self.read_fails is not None:
             raise self.read_fails
-        return VolumeHeader(ROLES, (4, 2, 3, 3), ((1.0,) * 4,) * 4, (1, 1, 1), ())
+        return VolumeHeader(ROLES, (4, 2, 3, 3), ((1.0,) * 4,) * 4, (1, 1, 1), ((),) * len(ROLES))
 
     def segment(self, job: SegmentationJob) -> None:
         self.calls.append(f"segment at {job.threshold}")
@@ -120,8 +121,8 @@ class Bench:
     archive: MemoryArchive = field(default_factory=MemoryArchive)
     workbench: ScriptedWorkbench = field(default_factory=ScriptedWorkbench)
 
-    def lab(self) -> Lab:
-        return Lab(
+    def job(self) -> Job:
+        lab = Lab(
             name="lab1",
             device="cpu",
             threshold=0.5,
@@ -130,6 +131,7 @@ class Bench:
             workbench=self.workbench,
             announcer=Announcer(self.sender, user="lab1"),
         )
+        return Job(lab)
 
     @property
     def last(self) -> Message:
@@ -163,7 +165,7 @@ def request(**changes: object) -> InferenceRequested:
 def test_completed_is_told_last_and_holds_what_was_measured_on_the_stored_bytes(
     bench: Bench,
 ) -> None:
-    assert bench.lab().handle(request(), Once()) is LegalAck.STORED
+    assert bench.job().handle(request(), Once()) is LegalAck.STORED
     assert bench.workbench.calls == ["read", "segment at 0.5", "package", "measure b'SEG'"]
     assert isinstance(bench.last, InferenceCompleted)
     assert bench.last.volume_voxels == 5
@@ -172,7 +174,7 @@ def test_completed_is_told_last_and_holds_what_was_measured_on_the_stored_bytes(
 
 
 def test_the_threshold_of_the_request_beats_that_of_the_lab(bench: Bench) -> None:
-    bench.lab().handle(request(threshold=0.9), Once())
+    bench.job().handle(request(threshold=0.9), Once())
     assert "segment at 0.9" in bench.workbench.calls
 
 
@@ -183,7 +185,7 @@ def test_the_end_is_told_under_the_delivery_that_is_in_hand_then(bench: Bench) -
         held.count = 2
 
     bench.workbench.segment = reconnect  # type: ignore[method-assign]
-    bench.lab().handle(request(), held)
+    bench.job().handle(request(), held)
     told = [m for _, _, m in bench.sender.sent if isinstance(m, RunEvent)]
     assert [m.delivery for m in told] == [0, 2]
     assert told[0].sequence < told[-1].sequence
@@ -191,7 +193,7 @@ def test_the_end_is_told_under_the_delivery_that_is_in_hand_then(bench: Bench) -
 
 def test_a_stored_primary_is_measured_and_not_computed_again(bench: Bench) -> None:
     bench.archive.primary_id = bench.archive.store(b"theirs")
-    bench.lab().handle(request(), Once())
+    bench.job().handle(request(), Once())
     assert bench.workbench.calls == ["measure b'theirs'"]
 
 
@@ -203,7 +205,7 @@ def test_a_passing_fault_puts_a_copy_into_the_next_tier_before_it_is_told(
 ) -> None:
     bench.archive.refuses = ArchiveUnavailable("down")
     asked = request(attempt=attempt)
-    assert bench.lab().handle(asked, Once()) is LegalAck.RETRY
+    assert bench.job().handle(asked, Once()) is LegalAck.RETRY
     exchange, key, copy = bench.sender.sent[-2]
     assert (exchange, key) == (tier, "lab.held")
     assert copy == asked.model_copy(update={"attempt": attempt + 1})
@@ -213,7 +215,7 @@ def test_a_passing_fault_puts_a_copy_into_the_next_tier_before_it_is_told(
 
 def test_after_the_last_tier_the_request_fails_with_the_last_code(bench: Bench) -> None:
     bench.archive.refuses = UploadRejected("full")
-    assert bench.lab().handle(request(attempt=4), Once()) is LegalAck.FAILED
+    assert bench.job().handle(request(attempt=4), Once()) is LegalAck.FAILED
     assert isinstance(bench.last, InferenceFailed)
     assert bench.last.code is FailureCode.UPLOAD_REJECTED
 
@@ -235,7 +237,7 @@ def test_a_lasting_fault_fails_at_once(
     bench: Bench, prepare: Callable[[Bench], None], changes: dict[str, object], code: FailureCode
 ) -> None:
     prepare(bench)
-    assert bench.lab().handle(request(**changes), Once()) is LegalAck.FAILED
+    assert bench.job().handle(request(**changes), Once()) is LegalAck.FAILED
     assert isinstance(bench.last, InferenceFailed)
     assert bench.last.code is code
     assert len(bench.sender.sent) == 2, "accepted and failed, nothing else"

@@ -60,7 +60,7 @@ def test_each_voxel_is_where_its_own_slice_says(orientation, order):
     np.testing.assert_allclose(affine, series.affine(), atol=1e-5)
     assert header.shape == (1, 6, 8, 10)
     np.testing.assert_allclose(header.spacing, (2.5, 0.8, 0.6), atol=1e-6)
-    for number, uid in enumerate(header.sop_instance_uids):
+    for number, (_, uid) in enumerate(header.instances[0]):
         ds = by_uid[uid]
         np.testing.assert_array_equal(volume[0, number], ds.pixel_array)
         along_row = np.array([float(v) for v in ds.ImageOrientationPatient[:3]])

@@ -220,6 +220,24 @@ def test_the_measurement_report_tells_the_figures_of_the_stored_segmentation(mem
     assert case.spec.model_sha256 in report.to_json()
 
 
+def test_the_evidence_is_the_same_whether_a_run_has_read_the_phases_or_not(memory):
+    case = Case(memory, **four_phases())
+    seg = case.package(blob()).dicom_bytes
+    anew = parsed(case.measure(seg)[1])
+    with MemoryFile() as volumes:
+        header = reader.read_phases(case.source, volumes.path)
+    read = zip(case.source.phases, header.instances, strict=True)
+    case.source = replace(
+        case.source, phases=tuple(replace(phase, instances=seen) for phase, seen in read)
+    )
+    known = parsed(case.measure(seg)[1])
+
+    evidence = "CurrentRequestedProcedureEvidenceSequence"
+    assert known[evidence].to_json_dict(None, 0) == anew[evidence].to_json_dict(None, 0)
+    series = known[evidence].value[0].ReferencedSeriesSequence
+    assert sum(len(item.ReferencedSOPSequence) for item in series) == 1 + 4 * 6
+
+
 def test_an_empty_mask_becomes_a_report_that_nothing_was_found(memory):
     case = Case(memory, **four_phases())
     made = case.package(np.zeros((6, 8, 10), np.uint8))

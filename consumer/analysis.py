@@ -1,0 +1,177 @@
+"""The work of one run: fetch, infer, package, upload, and read back what is stored."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+
+import structlog
+
+from consumer.bundle import Bundle
+from consumer.children.segmenter import SegmentationJob
+from consumer.errors import ModelUnavailable, SeriesNotFound, UploadRejected, WrongPhaseCount
+from consumer.handover import DownloadIndex, Measured, PackagedPrimary, PhaseFiles, ResultSpec
+from consumer.lab import Lab
+from consumer.memory import MemoryFile
+from consumer.run import Run
+from messages import identity
+from messages.events import InferenceCompleted, InferenceProgressed, ModelReference, Stage
+
+#: The name of the one archive that this lab's settings hold the URL of.
+ARCHIVE = "default"
+
+log = structlog.get_logger(__name__)
+
+
+class Analysis:
+    """The work of one run. Everything large lies in memory files and goes with them.
+
+    A lab's delivery is one caller, a manual run (`consumer.infer`) the other. Raises `Reject` at
+    once when the request does not fit what the lab serves.
+    """
+
+    def __init__(self, lab: Lab, run: Run) -> None:
+        self._lab = lab
+        self._run = run
+        self._request = run.request
+        self._bundle = self._chosen_bundle()
+        self._spec = self._result_spec()
+
+    def complete(self) -> InferenceCompleted:
+        """Bring the result into the archive, whoever stored it, and say what it holds.
+
+        The primary object has one UID for all runs of the request. If it is there, inference is
+        skipped; if another run wins the race to store it, its bytes are read back and ours are
+        forgotten. Figures and report come from the stored bytes alone, so they cannot disagree.
+        """
+        with ExitStack() as memory:
+            source = self._download(memory)
+            primary_id = self._lab.archive.find_instance(self._spec.primary_instance_uid)
+            if primary_id is None:
+                packaged, source = self._infer(memory, source)
+                with self._run.timed("upload"):
+                    primary_id = self._lab.archive.store(packaged.dicom_bytes)
+            else:
+                log.info("result is stored already", action="job.skip_inference")
+                self._tell_stage(Stage.UPLOADING, 0, 2)
+            with self._run.timed("verify"):
+                stored = self._lab.archive.fetch_instance(primary_id)
+                measured = self._lab.workbench.measure(stored, source, self._spec)
+            self._tell_stage(Stage.UPLOADING, 1, 2)
+            with self._run.timed("report"):
+                report = measured.report
+                report_id = self._store_report(report) if report else primary_id
+            self._tell_stage(Stage.UPLOADING, 2, 2)
+        return self._completed(measured, primary_id, report_id)
+
+    def _chosen_bundle(self) -> Bundle:
+        if self._request.archive != ARCHIVE:
+            raise SeriesNotFound(f"this lab knows no archive {self._request.archive}")
+        bundle = self._lab.bundles.get(self._request.model)
+        if bundle is None:
+            raise ModelUnavailable(f"this lab serves no model {self._request.model}")
+        asked = tuple(item.role for item in self._request.inputs)
+        if asked != bundle.descriptor.roles:
+            raise WrongPhaseCount(
+                f"model {self._request.model} takes {', '.join(bundle.descriptor.roles)}"
+            )
+        return bundle
+
+    def _result_spec(self) -> ResultSpec:
+        request_id, model = self._request.request_id, self._bundle.descriptor
+        return ResultSpec(
+            request_id=str(request_id),
+            lab=self._lab.name,
+            model_name=model.name,
+            model_version=model.version,
+            model_sha256=model.sha256,
+            notice=model.notice,
+            labels=model.labels,
+            primary_series_uid=identity.primary_series_uid(request_id),
+            primary_instance_uid=identity.primary_instance_uid(request_id),
+            report_series_uid=identity.report_series_uid(request_id),
+            report_instance_uid=identity.report_instance_uid(request_id),
+            codes=self._bundle.codes,
+        )
+
+    def _download(self, memory: ExitStack) -> DownloadIndex:
+        total = sum(item.instance_count for item in self._request.inputs)
+        done = 0
+        phases = []
+        self._tell_stage(Stage.DOWNLOADING, done, total)
+        with self._run.timed("download"):
+            for item in self._request.inputs:
+                file = memory.enter_context(MemoryFile(f"series-{item.role}"))
+                files = self._lab.archive.download_series(
+                    self._request.study_uid, item.series_uid, file
+                )
+                selector = item.phase_selector
+                phases.append(
+                    PhaseFiles(
+                        role=item.role,
+                        series_uid=item.series_uid,
+                        path=file.path,
+                        files=tuple(files),
+                        instance_count=item.instance_count,
+                        selector=(selector.keyword, selector.value) if selector else None,
+                    )
+                )
+                done += item.instance_count
+                self._tell_stage(Stage.DOWNLOADING, done, total)
+        return DownloadIndex(study_uid=self._request.study_uid, phases=tuple(phases))
+
+    def _infer(
+        self, memory: ExitStack, source: DownloadIndex
+    ) -> tuple[PackagedPrimary, DownloadIndex]:
+        """The primary object, and the source with what the reader has seen of it."""
+        volumes = memory.enter_context(MemoryFile("volumes"))
+        mask = memory.enter_context(MemoryFile("mask"))
+        with self._run.timed("read"):
+            header = self._lab.workbench.read(source, volumes.path)
+        self._tell_stage(Stage.INFERRING, 0, 1)
+        with self._run.timed("infer"):
+            self._lab.workbench.segment(
+                SegmentationJob(
+                    bundle=self._bundle,
+                    device=self._lab.device,
+                    volumes_path=volumes.path,
+                    mask_path=mask.path,
+                    shape=header.shape,
+                    affine_lps=header.affine_lps,
+                    threshold=self._request.threshold or self._lab.threshold,
+                )
+            )
+        self._tell_stage(Stage.UPLOADING, 0, 2)
+        read = zip(source.phases, header.instances, strict=True)
+        source = replace(source, phases=tuple(replace(p, instances=seen) for p, seen in read))
+        with self._run.timed("package"):
+            packaged = self._lab.workbench.package(source, mask.path, header.shape[1:], self._spec)
+        return packaged, source
+
+    def _store_report(self, report: bytes) -> str:
+        report_id = self._lab.archive.store(report)
+        # An answer is not yet a stored object: read it back before anything is promised.
+        if not self._lab.archive.fetch_instance(report_id):
+            raise UploadRejected(f"the report {self._spec.report_instance_uid} is stored empty")
+        return report_id
+
+    def _completed(self, measured: Measured, primary_id: str, report_id: str) -> InferenceCompleted:
+        figures, model = measured.figures, measured.model
+        return self._run.event(
+            InferenceCompleted,
+            seg_instance_id=primary_id if figures.tumor_detected else None,
+            sr_instance_id=report_id,
+            tumor_detected=figures.tumor_detected,
+            volume_voxels=figures.volume_voxels,
+            volume_ml=figures.volume_ml,
+            longest_diameter_mm=figures.longest_diameter_mm,
+            slices=figures.slices,
+            slices_with_tumor=figures.slices_with_tumor,
+            model=ModelReference(name=model.name, version=model.version, sha256=model.sha256),
+            stage_seconds=self._run.stage_seconds,
+        )
+
+    def _tell_stage(self, stage: Stage, done: int, total: int) -> None:
+        self._lab.announcer.tell(
+            self._run.event(InferenceProgressed, stage=stage, done=done, total=total)
+        )

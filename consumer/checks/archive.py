@@ -1,0 +1,167 @@
+"""The archive: reached, entered, with DICOMweb, and keeping what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BytesIO
+from uuid import uuid5
+
+from consumer.checks.line import Line, bad, ok, skipped
+from consumer.errors import ArchiveUnavailable, LabError
+from consumer.memory import MemoryFile
+from consumer.orthanc import Archive
+from messages.identity import LABRELAY
+
+#: Answers an empty list and no patient: there is no such study.
+_QIDO = "/dicom-web/studies?StudyInstanceUID=2.25.0&limit=1"
+
+#: Nouns of what is stored and deleted again.
+_STORING = ("writable", "first write stays", "WADO-RS")
+
+
+def check(archive: Archive, *, lab: str, store: bool) -> Iterator[Line]:
+    """What a lab needs of Orthanc; `store` false leaves out what would write."""
+    try:
+        status = archive.status("/system")
+    except ArchiveUnavailable:
+        yield bad(
+            "archive",
+            f"{archive.url} does not answer",
+            "start Orthanc, correct ORTHANC_URL, or open the firewall",
+        )
+        yield from (skipped(n, "archive") for n in ("archive credentials", "DICOMweb", *_STORING))
+        return
+    yield ok("archive", f"{archive.url} answers")
+    if status in (401, 403):
+        yield bad(
+            "archive credentials",
+            f"Orthanc answered HTTP {status}",
+            "ORTHANC_USER and ORTHANC_PASSWORD as in Orthanc's RegisteredUsers; from another "
+            "machine Orthanc needs RemoteAccessAllowed or a proxy",
+        )
+        yield from (skipped(n, "archive credentials") for n in ("DICOMweb", *_STORING))
+        return
+    if status != 200:
+        yield bad(
+            "archive credentials",
+            f"HTTP {status} is not an answer of Orthanc",
+            "ORTHANC_URL must lead to Orthanc's REST interface, a path included where a proxy "
+            "has one",
+        )
+        yield from (skipped(n, "archive") for n in ("DICOMweb", *_STORING))
+        return
+    yield ok("archive credentials", "accepted")
+    dicomweb = archive.status(_QIDO) == 200
+    if dicomweb:
+        yield ok("DICOMweb", "/dicom-web/ answers")
+    else:
+        yield bad(
+            "DICOMweb",
+            "/dicom-web/ does not answer",
+            "install orthanc-dicomweb, name its file in Orthanc's Plugins, and set DicomWeb.Root "
+            "to /dicom-web/",
+        )
+    if store:
+        yield from _storing(archive, lab, dicomweb=dicomweb)
+
+
+def _storing(archive: Archive, lab: str, *, dicomweb: bool) -> Iterator[Line]:
+    """Store an object of our own, store another under its UID, read back, and delete it."""
+    try:
+        instance_id = archive.store(check_object(lab, "first"))
+    except LabError as error:
+        yield bad(
+            "writable",
+            error.detail,
+            "Orthanc's log says who refused it: a Lua filter, a plugin, ReadOnly, a full disk, "
+            "or the rights of ORTHANC_USER",
+        )
+        yield from (skipped(noun, "writable") for noun in _STORING[1:])
+        return
+    try:
+        yield ok("writable", "an object was stored")
+        yield _first_stays(archive, lab, instance_id)
+        yield _comes_back(archive, lab) if dicomweb else skipped("WADO-RS", "DICOMweb")
+    except LabError as error:
+        yield bad("writable", error.detail, "look at Orthanc's log, then check again")
+    finally:
+        # Without a line: a generator that is closed early must clean up as well.
+        removed = _removed(archive, instance_id)
+    if not removed:
+        yield bad(
+            "writable",
+            f"the check's own instance {instance_id} could not be deleted",
+            "delete it (patient LABRELAY-CHECK), or give ORTHANC_USER the right to; "
+            "--no-store leaves this check out",
+        )
+
+
+def _first_stays(archive: Archive, lab: str, instance_id: str) -> Line:
+    before = archive.fetch_instance(instance_id)
+    archive.store(check_object(lab, f"other than {len(before)}"))
+    if archive.fetch_instance(instance_id) != before:
+        return bad(
+            "first write stays",
+            "a second object under the same UID replaced the first",
+            "set OverwriteInstances to false in Orthanc's configuration",
+        )
+    return ok("first write stays", "a second object under the same UID was ignored")
+
+
+def _comes_back(archive: Archive, lab: str) -> Line:
+    with MemoryFile("check") as memory:
+        try:
+            archive.download_series(_uid(lab, "study"), _uid(lab, "series"), memory)
+        except LabError as error:
+            return bad(
+                "WADO-RS",
+                error.detail,
+                "compare DicomWeb in Orthanc's configuration with infra/orthanc/orthanc.json",
+            )
+    return ok("WADO-RS", "the object came back")
+
+
+def _removed(archive: Archive, instance_id: str) -> bool:
+    try:
+        archive.delete_instance(instance_id)
+    except ArchiveUnavailable:
+        return False
+    return True
+
+
+def _uid(lab: str, part: str) -> str:
+    # The same in every check of a lab: what a killed one left is found and deleted by the next.
+    return f"2.25.{uuid5(LABRELAY, f'check/{lab}/{part}').int}"
+
+
+def check_object(lab: str, comment: str) -> bytes:
+    """A Part 10 file of nobody: secondary capture, one black pixel, patient LABRELAY^CHECK."""
+    from pydicom import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    meta.MediaStorageSOPInstanceUID = _uid(lab, "instance")
+    ds = Dataset()
+    ds.file_meta = meta
+    ds.SOPClassUID = SecondaryCaptureImageStorage
+    ds.SOPInstanceUID = _uid(lab, "instance")
+    ds.StudyInstanceUID = _uid(lab, "study")
+    ds.SeriesInstanceUID = _uid(lab, "series")
+    ds.PatientName = "LABRELAY^CHECK"
+    ds.PatientID = "LABRELAY-CHECK"
+    ds.StudyID = ds.StudyDate = ds.StudyTime = ds.AccessionNumber = ""
+    ds.ReferringPhysicianName = ds.PatientBirthDate = ds.PatientSex = ""
+    ds.StudyDescription = "Labrelay checks that the archive can be written"
+    ds.Modality = "OT"
+    ds.ConversionType = "SYN"
+    ds.SeriesNumber, ds.InstanceNumber = 1, 1
+    ds.ImageComments = comment
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.Rows = ds.Columns = 1
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 8, 8, 7, 0
+    ds.PixelData = b"\0\0"
+    out = BytesIO()
+    ds.save_as(out, enforce_file_format=True)
+    return out.getvalue()

@@ -1,0 +1,176 @@
+"""The broker: reached, entered, furnished, and willing to let this lab do its work."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from contextlib import closing
+
+from consumer.amqp.errors import BrokerError
+from consumer.amqp.probe import NotConnected, Obstacle, Probe
+from consumer.checks.line import Line, bad, ok, skipped
+from consumer.settings import LabSettings
+from messages import topology
+
+_IMPORT = "rabbitmqctl import_definitions infra/rabbitmq/definitions.json"
+
+_NOUNS = ("broker", "credentials", "vhost", "queues", "permissions", "topic permissions")
+
+_ALARM = "rabbitmq-diagnostics check_local_alarms; free the broker's disk or memory"
+
+#: Bound to nothing, and allowed to every lab: what is sent under it goes nowhere.
+_NOWHERE = "lab.check"
+
+
+def check(settings: LabSettings) -> Iterator[Line]:
+    """Each broker of RABBITMQ_URL, as far as the one before lets it be looked at."""
+    for url in settings.broker_urls:
+        try:
+            probe = Probe(url, name=f"{settings.lab_name} check")
+        except NotConnected as error:
+            yield from _not_connected(error, settings)
+            continue
+        with closing(probe):
+            yield ok("broker", f"{probe.address} answers")
+            yield ok("credentials", f"user {settings.broker_user} is accepted")
+            yield ok("vhost", f"{probe.vhost} is there")
+            try:
+                yield from _furnished(probe, settings)
+            except BrokerError as error:
+                yield bad("broker", str(error), "look at the log of the broker, then check again")
+
+
+def _not_connected(error: NotConnected, settings: LabSettings) -> Iterator[Line]:
+    user = settings.broker_user
+    address = error.address
+    match error.obstacle:
+        case Obstacle.ADDRESS:
+            yield bad(
+                "broker",
+                f"{address} does not answer ({error.detail})",
+                "start RabbitMQ, correct host and port in RABBITMQ_URL, or open the firewall",
+            )
+        case Obstacle.TLS:
+            yield bad(
+                "broker",
+                f"no TLS with {address} ({error.detail})",
+                "amqps:// in RABBITMQ_URL needs the broker's TLS port and a certificate that this "
+                "machine trusts; amqp:// belongs to the other port",
+            )
+        case Obstacle.CREDENTIALS:
+            yield ok("broker", f"{address} answers")
+            yield bad(
+                "credentials",
+                f"user {user} is refused with this password",
+                f"correct RABBITMQ_URL, or on the broker: rabbitmqctl change_password {user}",
+            )
+        case Obstacle.VHOST:
+            yield ok("broker", f"{address} answers")
+            yield ok("credentials", f"user {user} is accepted")
+            yield bad(
+                "vhost",
+                f"{error.detail} does not exist, or {user} may not enter it",
+                f"end RABBITMQ_URL with /{topology.VHOST}, or on the broker:\n{_IMPORT}\n"
+                + _grant(settings),
+            )
+    failed = {Obstacle.CREDENTIALS: "credentials", Obstacle.VHOST: "vhost"}
+    needs = failed.get(error.obstacle, "broker")
+    yield from (skipped(later, needs) for later in _NOUNS[_NOUNS.index(needs) + 1 :])
+
+
+def _furnished(probe: Probe, settings: LabSettings) -> Iterator[Line]:
+    pool = settings.lab_pool
+    queues = (
+        topology.requests_queue(pool),
+        *(topology.retry_queue(tier, pool) for tier in topology.RETRY_TIERS),
+        topology.REPLIES_QUEUE,
+        topology.PROGRESS_QUEUE,
+        topology.DEAD_QUEUE,
+    )
+    exchanges = tuple(exchange.name for exchange in topology.EXCHANGES)
+    missing = [f"queue {name}" for name in queues if not probe.has_queue(name)]
+    missing += [f"exchange {name}" for name in exchanges if not probe.has_exchange(name)]
+    if missing:
+        yield bad("queues", f"missing: {', '.join(missing)}", _IMPORT)
+        yield from (skipped(noun, "queues") for noun in _NOUNS[4:])
+        return
+    yield ok("queues", f"{len(queues)} queues and {len(exchanges)} exchanges are there")
+    if not probe.takes_messages(topology.EVENTS, _NOWHERE):
+        yield bad("publishing", "the broker takes no messages now", _ALARM)
+        yield from (skipped(noun, "publishing") for noun in _NOUNS[4:])
+        return
+    yield from _permissions(probe, settings)
+
+
+def _permissions(probe: Probe, settings: LabSettings) -> Iterator[Line]:
+    work = topology.requests_queue(settings.lab_pool)
+    tiers = tuple(topology.retry_exchange(tier) for tier in topology.RETRY_TIERS)
+    own = f"{settings.lab_pool}.check"
+    denied = []
+    if not probe.may_read(work):
+        denied.append(f"read {work}")
+    if not probe.may_hear_cancels(settings.lab_name):
+        denied.append(f"make {topology.CONTROL}.{settings.lab_name}.* and bind it")
+    unwritten = [
+        (exchange, key)
+        for exchange, key in _writes(tiers, own)
+        if not probe.may_write(exchange, key)
+    ]
+    denied += [f"write {exchange} under {key}" for exchange, key in unwritten]
+    if denied:
+        commands = [_grant(settings), *_grant_topics(settings, {e for e, _ in unwritten})]
+        yield bad(
+            "permissions",
+            f"{settings.broker_user} may not {', '.join(denied)}",
+            "LAB_POOL and LAB_NAME must be as the permissions have them, or on the broker:\n"
+            + "\n".join(commands),
+        )
+    else:
+        yield ok("permissions", f"{settings.broker_user} may take {work}, answer and try again")
+    yield _confined(probe, settings, tiers)
+
+
+def _writes(tiers: tuple[str, ...], own: str) -> list[tuple[str, str]]:
+    outcome, heartbeat = topology.OUTCOME_KEYS[0], topology.HINT_KEYS[1]
+    return [
+        (topology.EVENTS, outcome),
+        (topology.EVENTS, heartbeat),
+        *((tier, own) for tier in tiers),
+    ]
+
+
+def _confined(probe: Probe, settings: LabSettings, tiers: tuple[str, ...]) -> Line:
+    """A user without topic permissions may write any key: then a tier leads into every pool."""
+    others = [pool for pool in topology.POOLS if pool != settings.lab_pool]
+    too_far = {
+        tier: f"{tier} under {pool}.check"
+        for tier in tiers
+        for pool in others
+        if probe.may_write(tier, f"{pool}.check")
+    }
+    if probe.may_write(topology.EVENTS, "check.check"):
+        too_far[topology.EVENTS] = f"{topology.EVENTS} under any key"
+    if too_far:
+        return bad(
+            "topic permissions",
+            f"{settings.broker_user} may write what is not its own: {', '.join(too_far.values())}",
+            "on the broker:\n" + "\n".join(_grant_topics(settings, too_far)),
+        )
+    return ok("topic permissions", f"{settings.broker_user} is confined to {settings.lab_pool}")
+
+
+def _grant(settings: LabSettings) -> str:
+    rights = topology.lab_permissions(settings.broker_user, settings.lab_pool)
+    return (
+        f"rabbitmqctl set_permissions -p {topology.VHOST} {settings.broker_user} "
+        f"'{rights['configure']}' '{rights['write']}' '{rights['read']}'"
+    )
+
+
+def _grant_topics(settings: LabSettings, exchanges: Container[str]) -> list[str]:
+    user = settings.broker_user
+    return [
+        f"rabbitmqctl set_topic_permissions -p {topology.VHOST} {user} {right['exchange']} "
+        f"'{right['write']}' '{right['read']}'"
+        for right in topology.lab_topic_permissions(user, settings.lab_pool)
+        if right["exchange"] in exchanges
+    ]

@@ -1,0 +1,47 @@
+"""The whole list of a lab, in the order in which things depend on each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from consumer import bootstrap, settings
+from consumer.checks import archive, broker, bundles, device, room
+from consumer.checks.line import Line, bad, ok, skipped
+from consumer.settings import LabSettings, SettingsInvalid
+
+_LATER = ("broker", "archive", "model", "device", "memory")
+
+
+def checklist(*, load: bool, store: bool) -> Iterator[Line]:
+    """Every line of the list. Never raises: a check that breaks is a line too."""
+    try:
+        found = settings.load()
+    except SettingsInvalid as error:
+        fix = "correct it in the environment, or in the unit's EnvironmentFile (.env.example)"
+        yield bad("settings", str(error), fix)
+        yield from (skipped(noun, "settings") for noun in _LATER)
+        return
+    yield ok("settings", f"lab {found.lab_name}, pool {found.lab_pool}, device {found.device}")
+    yield from _guarded("broker", lambda: broker.check(found))
+    yield from _guarded(
+        "archive",
+        lambda: archive.check(bootstrap.archive_of(found), lab=found.lab_name, store=store),
+    )
+    yield from _guarded("model", lambda: _models(found, load=load))
+    yield from _guarded("memory", lambda: room.check(found.model_path))
+
+
+def _models(found: LabSettings, *, load: bool) -> Iterator[Line]:
+    usable, lines = bundles.check(found.model_path)
+    yield from lines
+    if load:
+        with bootstrap.workbench(found) as bench:
+            yield from device.check(bench, usable, found.device)
+
+
+def _guarded(noun: str, check: Callable[[], Iterator[Line]]) -> Iterator[Line]:
+    try:
+        yield from check()
+    except Exception as error:  # noqa: BLE001 - an engineer gets a line, never a traceback
+        # The text is left out: it may quote a URL with its password.
+        yield bad(noun, f"the check broke ({type(error).__name__})", "report this as a fault")

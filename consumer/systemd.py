@@ -1,0 +1,45 @@
+"""What the lab tells systemd: ready, alive, stopping. Without systemd it tells nobody."""
+
+from __future__ import annotations
+
+import time
+import warnings
+
+from sdnotify import SystemdNotifier
+
+#: Seconds between two signs of life; the unit's WatchdogSec is many times longer, because one
+#: round of connecting to brokers that do not answer takes its time as well.
+WATCHDOG_SECONDS = 5.0
+
+
+class Supervisor:
+    """Called on each turn of the main loop: when that loop hangs, systemd starts the lab anew."""
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings():
+            # Where there is no NOTIFY_SOCKET the library drops an open socket and says so.
+            warnings.simplefilter("ignore", ResourceWarning)
+            self._notifier = SystemdNotifier()
+        self._next = 0.0
+        self._consuming: bool | None = None
+        self._ready = False
+        self._stopping = False
+
+    def turn(self, *, consuming: bool) -> None:
+        """Say READY when requests are taken for the first time, and from time to time ALIVE."""
+        if consuming and not self._ready:
+            self._ready = True
+            self._notifier.notify("READY=1")
+        if consuming is not self._consuming and not self._stopping:
+            self._consuming = consuming
+            state = "taking requests" if consuming else "waiting for the broker"
+            self._notifier.notify(f"STATUS={state}")
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + WATCHDOG_SECONDS
+            self._notifier.notify("WATCHDOG=1")
+
+    def stopping(self) -> None:
+        """Say that the stop began: what runs may still end. Safe in a signal handler."""
+        self._stopping = True
+        self._notifier.notify("STOPPING=1\nSTATUS=finishing what is in hand")
