@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from asgiref.sync import sync_to_async
 from channels.auth import AuthMiddlewareStack  # type: ignore[import-untyped]
 from channels.routing import ProtocolTypeRouter, URLRouter  # type: ignore[import-untyped]
-from channels.security.websocket import AllowedHostsOriginValidator  # type: ignore[import-untyped]
 from django.conf import settings
+from django.urls import re_path
 
+from web import systemd
 from web.broker.tasks import BrokerTasks
 from web.database import why_not_migrated
+from web.door.origin import own_pages_only
+from web.legacy.routing import waiting_urlpatterns
 from web.live.routing import websocket_urlpatterns
 from web.live.watch import watch
+from web.single import OnlyOne
 
 log = structlog.get_logger(__name__)
 
@@ -27,17 +31,22 @@ async def lifespan(_scope: Any, receive: Any, send: Any) -> None:
     """Start the tasks with the server and end them with it."""
     await receive()
     # `mri-web serve` asks both too, for its one sentence; another server only here.
-    if problem := settings.SITE.why_not_serve() or await sync_to_async(why_not_migrated)():
+    only = OnlyOne()
+    problem = settings.SITE.why_not_serve() or await sync_to_async(why_not_migrated)()
+    if problem := problem or only.take():
         await send({"type": "lifespan.startup.failed", "message": problem})
         return
     watching = asyncio.create_task(watch(), name="watch")
+    telling = asyncio.create_task(systemd.watchdog(), name="systemd")
     tasks = BrokerTasks(settings.SITE.broker_urls)
     tasks.start()
     log.info("site_started")
     await send({"type": "lifespan.startup.complete"})
     await receive()
     watching.cancel()
-    await asyncio.gather(watching, tasks.stop(), return_exceptions=True)
+    telling.cancel()
+    await asyncio.gather(watching, telling, tasks.stop(), return_exceptions=True)
+    only.release()
     log.info("site_stopped")
     await send({"type": "lifespan.shutdown.complete"})
 
@@ -46,10 +55,9 @@ def labrelay(http: Asgi) -> ProtocolTypeRouter:
     """The whole site as one ASGI application; `http` answers what is no call that waits."""
     return ProtocolTypeRouter(
         {
-            "http": http,
-            "websocket": AllowedHostsOriginValidator(
-                AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
-            ),
+            # Django's own path() takes views only; Channels' router calls applications by it.
+            "http": URLRouter([*waiting_urlpatterns, re_path("", cast("Any", http))]),
+            "websocket": own_pages_only(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
             "lifespan": lifespan,
         }
     )

@@ -12,9 +12,11 @@ from channels.exceptions import ChannelFull  # type: ignore[import-untyped]
 from channels.layers import get_channel_layer  # type: ignore[import-untyped]
 
 from web.database import DatabaseAway, DatabaseThread
+from web.door.grants import Sight
 from web.live import reading
 
 if TYPE_CHECKING:
+    from web.legacy.waiting import WaitingCall
     from web.live.socket import LiveSocket
 
 log = structlog.get_logger(__name__)
@@ -28,6 +30,9 @@ LOOKS_A_SESSION = 10
 #: The open sockets of this process, of logged-in readers.
 sockets: set[LiveSocket] = set()
 
+#: The calls of this process that wait for the end of their request.
+calls: set[WaitingCall] = set()
+
 
 async def watch(every: float = LOOK_SECONDS) -> None:
     """Look again and again until cancelled."""
@@ -39,6 +44,7 @@ async def watch(every: float = LOOK_SECONDS) -> None:
                 if looks % LOOKS_A_SESSION == 0:
                     await check_sessions()
                 await look(database)
+                await look_for_calls(database)
             except DatabaseAway as exc:
                 log.warning("watch_skipped", detail=str(exc))
             except Exception:
@@ -62,11 +68,17 @@ async def look(database: DatabaseThread) -> None:
     watched = list(sockets)
     if not watched:
         return
+    for sight in {socket.sight for socket in watched}:
+        # Most readers see the same, so this is one round or a few.
+        await _compare(database, sight, [socket for socket in watched if socket.sight == sight])
+
+
+async def _compare(database: DatabaseThread, sight: Sight, watched: list[LiveSocket]) -> None:
     followed: set[UUID] = set().union(*(socket.followed for socket in watched))
-    stored = await database.run(reading.versions, followed) if followed else {}
+    stored = await database.run(reading.versions, followed, sight) if followed else {}
     listed: dict[str, int] = {}
     if any(socket.worklist for socket in watched):
-        listed = await database.run(reading.worklist_versions)
+        listed = await database.run(reading.worklist_versions, sight)
     for socket in watched:
         mine = {str(key): stored.get(str(key), 0) for key in socket.followed}
         if socket.worklist:
@@ -78,7 +90,16 @@ async def look(database: DatabaseThread) -> None:
         await _tell(socket, {"type": "labs.changed"})
 
 
-async def _tell(socket: LiveSocket, hint: dict[str, object]) -> None:
+async def look_for_calls(database: DatabaseThread) -> None:
+    """The same for the calls that wait: one query for all of them."""
+    waiting = {call: call.request_id for call in calls if call.request_id is not None}
+    stored = await database.run(reading.versions, set(waiting.values())) if waiting else {}
+    for call, request_id in waiting.items():
+        if stored.get(str(request_id), 0) > call.version:
+            await _tell(call, {"type": "request.changed", "request_ids": [str(request_id)]})
+
+
+async def _tell(socket: LiveSocket | WaitingCall, hint: dict[str, object]) -> None:
     layer = get_channel_layer()
     try:
         await layer.send(socket.channel_name, hint)

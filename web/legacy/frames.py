@@ -1,0 +1,119 @@
+"""A stored DICOM SEG as one picture for each slice of the series that it refers to."""
+
+from __future__ import annotations
+
+import io
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom.errors import InvalidDicomError
+
+from web.archive.errors import InstanceNotFound, UnreadableResult
+from web.archive.orthanc import Orthanc
+from web.archive.segmentation import masks, sources
+from web.archive.stack import Stack, read_stack
+
+#: Results whose pictures a process keeps: some tens of kilobytes each.
+_KEPT_RESULTS = 16
+
+
+@dataclass(frozen=True)
+class StoredSegmentation:
+    """A SEG in the archive."""
+
+    instance_id: str
+    study_id: str
+
+
+def stored_segmentation(orthanc: Orthanc, instance_id: str) -> StoredSegmentation:
+    """Find a SEG; raises `NotInArchive` when nothing, or something else, is stored there."""
+    series_id = orthanc.json("instances", instance_id)["ParentSeries"]
+    series = orthanc.json("series", series_id)
+    if series["MainDicomTags"].get("Modality") != "SEG":
+        raise InstanceNotFound("the instance is no segmentation")
+    return StoredSegmentation(instance_id, series["ParentStudy"])
+
+
+def frames_of(orthanc: Orthanc, stored: StoredSegmentation) -> list[str]:
+    """One PNG (8-bit grey, 0 or 255; base64) for each slice of the series, in its own order.
+
+    That is the order by InstanceNumber in which the old front end shows the slices, and its rows
+    and columns are those of the images. Slices without a mask are black. Raises the errors of
+    `web.archive.errors`.
+    """
+    # Instances never change in the archive, but the series may still grow: its order is read.
+    stack = _referred(orthanc, stored)
+    return list(_pictures(orthanc, stored.instance_id, stack))
+
+
+@lru_cache(maxsize=_KEPT_RESULTS)
+def _pictures(orthanc: Orthanc, instance_id: str, stack: Stack) -> Sequence[str]:
+    volume = masks(_file(orthanc, instance_id), stack)
+    if volume.shape[1:] != _size(orthanc, stack):
+        raise UnreadableResult("the segmentation has another size than the images")
+    black = _picture(np.zeros(volume.shape[1:], dtype=np.bool_))
+    return tuple(_picture(mask) if mask.any() else black for mask in volume)
+
+
+def _picture(mask: NDArray[np.bool_]) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).save(buffer, format="PNG")
+    return b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _file(orthanc: Orthanc, instance_id: str) -> bytes:
+    return orthanc.content("instances", instance_id, "/file")
+
+
+def _size(orthanc: Orthanc, stack: Stack) -> tuple[int, int]:
+    tags = orthanc.json("instances", stack.at(0).instance_id, "/simplified-tags")
+    try:
+        if int(tags.get("NumberOfFrames") or 1) > 1:
+            raise UnreadableResult("the images have several slices each")
+        return int(tags["Rows"]), int(tags["Columns"])
+    except (KeyError, ValueError, TypeError) as exc:
+        raise UnreadableResult("the images do not say their size") from exc
+
+
+def _referred(orthanc: Orthanc, stored: StoredSegmentation) -> Stack:
+    """The series that the SEG lies on; of several, the one whose images its frames name most.
+
+    Only series of the same study: a grant for one study opens no other.
+    """
+    uids, images = _references(orthanc, stored.instance_id)
+    listed: list[dict[str, Any]] = orthanc.json("studies", stored.study_id, "/series")
+    by_uid = {item["MainDicomTags"]["SeriesInstanceUID"]: item["ID"] for item in listed}
+    named = [by_uid[uid] for uid in uids if uid in by_uid]
+    if not named and not uids:
+        # Some makers leave the list out and name the images alone.
+        named = [s["ID"] for s in listed if s["MainDicomTags"].get("Modality") == "MR"]
+    stacks = [read_stack(orthanc, series_id) for series_id in dict.fromkeys(named)]
+    stacks = [stack for stack in stacks if stack.slices]
+    if not stacks:
+        raise UnreadableResult("the segmentation refers to no series of its study")
+    return max(stacks, key=lambda s: len(images & {one.sop_instance_uid for one in s.slices}))
+
+
+@lru_cache(maxsize=_KEPT_RESULTS)
+def _references(orthanc: Orthanc, instance_id: str) -> tuple[list[str], set[str]]:
+    """UIDs of the series that a SEG lists, and of the images that its frames name."""
+    seg = _parsed(_file(orthanc, instance_id))
+    series = [
+        str(item.get("SeriesInstanceUID", "")) for item in seg.get("ReferencedSeriesSequence", ())
+    ]
+    groups = seg.get("PerFrameFunctionalGroupsSequence", ())
+    return series, {uid for group in groups for uid in sources(group)}
+
+
+def _parsed(file: bytes) -> Any:
+    try:
+        return pydicom.dcmread(io.BytesIO(file))
+    except (InvalidDicomError, AttributeError, ValueError, TypeError) as exc:
+        raise UnreadableResult(f"the segmentation cannot be read: {type(exc).__name__}") from exc

@@ -1,0 +1,126 @@
+"""A request in the words of the old interface."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from web.inference.models import InferenceRequest
+from web.inference.presentation import RequestView, Result
+from web.inference.states import State
+from web.legacy.answers import Answer, sorry
+
+#: The states behind each status of the old interface. Every state is in one of them.
+STATES: dict[str, tuple[State, ...]] = {
+    "pending": (State.QUEUED, State.PUBLISHED, State.WAITING),
+    "processing": (
+        State.ACCEPTED,
+        State.DOWNLOADING,
+        State.INFERRING,
+        State.UPLOADING,
+        State.CANCELLING,
+    ),
+    "completed": (State.COMPLETED,),
+    "failed": (State.FAILED, State.CANCELLED, State.DEAD),
+}
+
+_STATUS = {state: status for status, states in STATES.items() for state in states}
+
+#: Who computed the result, by pool.
+_PROCESSED_BY = {"lab": "local_worker"}
+
+
+def outcome(row: InferenceRequest, series_id: str) -> Answer | None:
+    """What a waiting call is told, or None while the request goes on."""
+    view = RequestView.of(row)
+    if view.result is not None:
+        return 200, _success(view, view.result, series_id)
+    if _STATUS[view.state] == "failed":
+        return sorry(500, failure(view), request_id=str(view.request_id))
+    return None
+
+
+def timed_out(request_id: object) -> Answer:
+    """What a call is told that has waited long enough; the request goes on."""
+    sentence = _(
+        "The result did not come in time. The analysis goes on, and its result will be stored."
+    )
+    return sorry(504, sentence, request_id=str(request_id), status="timeout")
+
+
+def listed(row: InferenceRequest) -> dict[str, Any]:
+    """One line of the list of requests."""
+    return _common(row) | {"has_result": row.result is not None}
+
+
+def told(row: InferenceRequest) -> dict[str, Any]:
+    """One request: its status, a sentence, and its result or its failure once it has ended."""
+    view = RequestView.of(row)
+    status = _STATUS[view.state]
+    sentences = {
+        "pending": _("The request is waiting for the lab."),
+        "processing": _("The images are being analysed."),
+        "completed": _("The analysis is complete."),
+    }
+    body = {"success": True, **_common(row), "message": sentences.get(status) or failure(view)}
+    if status in {"completed", "failed"}:
+        body["result"] = _result(view)
+    return body
+
+
+def failure(view: RequestView) -> str:
+    """Why there is no result, as a sentence."""
+    if view.state is State.CANCELLED:
+        return _("The request was cancelled.")
+    return view.failure.reader if view.failure else _("The analysis failed.")
+
+
+def _success(view: RequestView, result: Result, series_id: str) -> dict[str, Any]:
+    return {
+        "success": True,
+        "series_id": series_id,
+        "request_id": str(view.request_id),
+        "tumor_detected": result.tumor_detected,
+        "tumor_volume_voxels": result.volume_voxels,
+        "seg_instance_id": result.seg_instance_id,
+        "elapsed_time_seconds": elapsed(result),
+        "saved_to_orthanc": True,
+        "processed_by": _PROCESSED_BY.get(view.pool, "server"),
+        "successful_slices": result.slices if result.tumor_detected else 0,
+        "total_slices": result.slices,
+    }
+
+
+def elapsed(result: Result) -> float:
+    """Seconds that the run took from the download to the stored result, to the millisecond.
+
+    The old front end calls them the time of the inference: what a request waited for a lab is
+    not part of them.
+    """
+    return round(sum(result.stage_seconds.values()), 3)
+
+
+def _common(row: InferenceRequest) -> dict[str, Any]:
+    user = row.requested_by
+    return {
+        "request_id": str(row.pk),
+        "status": _STATUS[State(row.state)],
+        "requested_at": row.created_at.isoformat(),
+        "started_at": row.accepted_at and row.accepted_at.isoformat(),
+        "completed_at": row.finished_at and row.finished_at.isoformat(),
+        "series_ids": [item["series_id"] for item in row.inputs],
+        "requested_by": user.get_username() if user else "anonymous",
+    }
+
+
+def _result(view: RequestView) -> dict[str, Any]:
+    result = view.result
+    return {
+        "success": result is not None,
+        "seg_instance_id": result and result.seg_instance_id,
+        "tumor_detected": result and result.tumor_detected,
+        "tumor_volume_voxels": result and result.volume_voxels,
+        "elapsed_time_seconds": result and elapsed(result),
+        "error": None if result else failure(view),
+    }
