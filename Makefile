@@ -48,6 +48,10 @@ definitions:
 
 schemas:
 	$(BIN)/python -m messages.schemas
+	$(BIN)/python -m web.api > docs/openapi.json.part
+	mv docs/openapi.json.part docs/openapi.json
+	$(BIN)/python -m web.asyncapi > docs/asyncapi.json.part
+	mv docs/asyncapi.json.part docs/asyncapi.json
 
 # What is installed now becomes what everybody installs; a build's own suffix (+cpu) is not pinned.
 constraints:

@@ -6,7 +6,9 @@ from django.apps import AppConfig
 
 
 class InferenceConfig(AppConfig):
-    """Registered as ``inference``."""
+    """Registered as ``labrelay_inference``: a host project may have its own ``inference``."""
 
     name = "web.inference"
-    label = "inference"
+    label = "labrelay_inference"
+    # As the migrations have it, whatever a host project has for its own.
+    default_auto_field = "django.db.models.BigAutoField"

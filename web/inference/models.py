@@ -70,6 +70,34 @@ class InferenceRequest(models.Model):
         return f"{self.id} {self.state}"
 
 
+class RequestEvent(models.Model):
+    """A change of a request's state, run or failure. Progress within a stage is not kept."""
+
+    request = models.ForeignKey(InferenceRequest, on_delete=models.CASCADE, related_name="events")
+    #: Of the request after the change: the order of its history.
+    version = models.PositiveIntegerField()
+    state = models.CharField(max_length=16)
+    #: By the clock of whoever told it: the site's, or the lab's.
+    at = models.DateTimeField()
+    attempt = models.PositiveIntegerField()
+    delivery = models.PositiveIntegerField()
+    #: Empty as long as no lab has spoken.
+    lab = models.CharField(max_length=63, blank=True)
+    #: `messages.failures.FailureCode`, or empty.
+    code = models.CharField(max_length=32, blank=True)
+
+    class Meta:
+        """In order; a version is reached once."""
+
+        ordering = ("version",)
+        constraints = (
+            models.UniqueConstraint(fields=["request", "version"], name="version_is_reached_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.version} {self.state}"
+
+
 class Outbox(models.Model):
     """A message that must reach the broker; written in the transaction that decided on it."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self, TypeVar
 from uuid import UUID
 
 from django.utils import translation
-from pydantic import BaseModel, PlainSerializer
+from pydantic import BaseModel, PlainSerializer, WithJsonSchema
 
 from messages.failures import FAILURE_TEXTS, FailureCode
 from web.inference.models import InferenceRequest
@@ -16,7 +16,11 @@ from web.inference.states import State
 M = TypeVar("M", bound=BaseModel)
 
 #: Written out here: Django's encoder, which answers the API, would cut what the sockets send.
-Moment = Annotated[datetime, PlainSerializer(datetime.isoformat, return_type=str)]
+Moment = Annotated[
+    datetime,
+    PlainSerializer(datetime.isoformat, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
 
 
 class Progress(BaseModel):
@@ -103,7 +107,7 @@ class RequestView(BaseModel):
             next_try_at=row.next_try_at,
             lab=row.lab,
             progress=_as_model(Progress, row.progress),
-            failure=_failure(row, language or translation.get_language() or "en"),
+            failure=failure_of(row.failure_code, language),
             inputs=[Input.model_validate(item) for item in row.inputs],
             result=_as_model(Result, row.result),
         )
@@ -113,8 +117,9 @@ def _as_model(kind: type[M], value: Any) -> M | None:
     return None if value is None else kind.model_validate(value)
 
 
-def _failure(row: InferenceRequest, language: str) -> Failure | None:
-    if not row.failure_code:
+def failure_of(code: str, language: str | None = None) -> Failure | None:
+    """A stored failure code for a reader, or None without one."""
+    if not code:
         return None
-    text = FAILURE_TEXTS[FailureCode(row.failure_code)]
-    return Failure(code=row.failure_code, reader=text.reader(language))
+    text = FAILURE_TEXTS[FailureCode(code)]
+    return Failure(code=code, reader=text.reader(language or translation.get_language() or "en"))

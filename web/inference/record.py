@@ -10,6 +10,7 @@ import structlog
 from django.db import transaction
 
 from messages.events import RunEvent
+from web.inference.history import note_change
 from web.inference.models import InferenceRequest, SeenEvent
 from web.inference.states import DeadLettered, Happening, Published, Snapshot, State, change_for
 
@@ -61,6 +62,7 @@ def record(request_id: UUID, what: Happening) -> bool:
         setattr(row, name, value)
     row.version += 1
     row.save(update_fields=[*_COLUMNS, "version"])
+    note_change(row, before, after, what.at)
     log.info(
         "request_changed",
         request_id=str(request_id),

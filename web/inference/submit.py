@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from pydantic import TypeAdapter, ValidationError
@@ -20,6 +20,10 @@ from messages.request import InferenceRequested, InputSeries
 from messages.topology import REQUESTS
 from web.archive.errors import ArchiveUnavailable, NotAnOrthancId, StudyNotFound
 from web.archive.orthanc import Orthanc, archive, checked_id
+from web.door.audit import Action
+from web.door.visitor import Visitor
+from web.inference.history import note_beginning
+from web.inference.idempotency import Wish, digest_of
 from web.inference.models import InferenceRequest
 from web.inference.outbox import enqueue_on_commit
 from web.inference.refusals import NotAsked, NotNow
@@ -44,13 +48,26 @@ def submit(
     model: str | None = None,
     threshold: float | None = None,
     pool: str | None = None,
+    key: str | None = None,
+    visitor: Visitor | None = None,
     orthanc: Orthanc | None = None,
 ) -> InferenceRequest:
     """Write the request down and return it; it is published after the commit.
 
-    Without `pool` the settings choose it. Raises `NotAsked` for wrong input and `NotNow` when the
-    archive cannot be asked.
+    Without `pool` the settings choose it. With a `key` of this user that was used before for the
+    same wish, the request of that time is returned and nothing is written. What a `visitor` asks
+    for is noted in the audit trail; a study that they do not see is not there. Raises `NotAsked`
+    for wrong input and `NotNow` when the archive cannot be asked.
     """
+    if visitor is not None and not visitor.sight.sees(study_id):
+        raise _no_study()
+    wish = None
+    if key is not None and user is not None:
+        named = [(item.role, item.series_id) for item in inputs]
+        wish = Wish(user, key, digest_of(study_id, named, model, threshold))
+        # Before the archive is asked: what was taken once is told also while that is down.
+        if earlier := wish.earlier():
+            return earlier
     pool = pool or settings.SITE.pool
     chosen = _model(model, pool)
     _check_choice(chosen, study_id, inputs, threshold)
@@ -67,19 +84,42 @@ def submit(
         threshold=threshold,
         deadline_s=settings.SITE.request_deadline_seconds,
     )
+    try:
+        return _written(message, study_id=study_id, user=user, wish=wish, visitor=visitor)
+    except IntegrityError:
+        # The same click came twice, and the other one was first: all of this one is undone.
+        if wish is None or (earlier := wish.earlier()) is None:
+            raise
+        return earlier
+
+
+def _written(
+    message: InferenceRequested,
+    *,
+    study_id: str,
+    user: User | None,
+    wish: Wish | None,
+    visitor: Visitor | None,
+) -> InferenceRequest:
+    """All that a click leaves behind, in one transaction."""
     with transaction.atomic():
         row = InferenceRequest.objects.create(
             id=message.request_id,
             pool=message.pool,
             model=message.model,
             study_id=study_id,
-            study_uid=study_uid,
+            study_uid=message.study_uid,
             inputs=message.model_dump(mode="json", exclude_none=True)["inputs"],
-            threshold=threshold,
+            threshold=message.threshold,
             deadline_s=message.deadline_s,
             requested_by=user,
         )
+        note_beginning(row)
         enqueue_on_commit(row, message, exchange=REQUESTS, routing_key=message.routing_key)
+        if visitor is not None:
+            visitor.note(Action.REQUESTED, study_id=study_id, subject=str(row.pk))
+        if wish is not None:
+            wish.keep(row)
     return row
 
 
@@ -127,7 +167,7 @@ def _from_archive(
         study_uid: str = orthanc.json("studies", study_id)["MainDicomTags"]["StudyInstanceUID"]
         listed: list[dict[str, Any]] = orthanc.json("studies", study_id, "/series")
     except StudyNotFound:
-        raise NotAsked("study_not_found", _("This study is not in the archive."), 404) from None
+        raise _no_study() from None
     except ArchiveUnavailable:
         sentence = _("The image archive does not answer. Nothing was sent; please try again.")
         raise NotNow("archive_unavailable", sentence) from None
@@ -152,6 +192,10 @@ def _input(role: str, series: dict[str, Any]) -> InputSeries:
         series_uid=series["MainDicomTags"]["SeriesInstanceUID"],
         instance_count=len(series["Instances"]),
     )
+
+
+def _no_study() -> NotAsked:
+    return NotAsked("study_not_found", _("This study is not in the archive."), 404)
 
 
 def _unsupported() -> NotAsked:

@@ -1,29 +1,55 @@
-// Sends a request, and looks for one whose answer did not arrive.
+// Sends a request, and repeats it under the same key when the answer does not arrive.
 import { page } from "./page.js";
 
-/** Milliseconds for the answer. The server asks the archive before it answers. */
+/** Milliseconds for the first answer: the server asks the archive before it gives one. */
 const PATIENCE = 30000;
 
-/** Milliseconds before each look for a request whose answer did not arrive. */
-const LOOKS = [0, 2000, 4000, 6000, 8000];
-
-/** Milliseconds for one look, and by which the two clocks may differ. */
-const LOOK_PATIENCE = 8000;
-const SKEW = 5000;
+/** Milliseconds before each repeat, and for its answer. */
+const REPEATS = [500, 2000, 4000, 8000];
+const REPEAT_PATIENCE = 10000;
 
 /** The server has refused, with a sentence for the reader: nothing was stored. */
 export class NotTaken extends Error {}
 
-/** POST the request; returns it as it was stored, throws `NotTaken` or a network error. */
-export async function sendRequest(body) {
+/** The last click when nobody could tell what became of it: `{ text, key }`. */
+let unclear = null;
+
+/**
+ * POST the request; returns it as it was stored, throws `NotTaken`, or a network error when it is
+ * not known what became of it. `onSilence` is called once if the first answer does not arrive.
+ *
+ * A click has a key of its own, and the server knows it again: however often it comes, it is one
+ * request. The same wish clicked again after an unknown outcome keeps its key.
+ */
+export async function sendRequest(body, onSilence) {
+  const text = JSON.stringify(body);
+  const key = unclear?.text === text ? unclear.key : newKey();
+  unclear = { text, key };
+  try {
+    return settled(await post(text, key, PATIENCE));
+  } catch (error) {
+    stopIfRefused(error);
+    onSilence();
+  }
+  let last;
+  for (const wait of REPEATS) {
+    await new Promise((resolve) => setTimeout(resolve, wait));
+    try {
+      return settled(await post(text, key, REPEAT_PATIENCE));
+    } catch (error) {
+      stopIfRefused(error);
+      last = error;
+    }
+  }
+  throw last;
+}
+
+async function post(text, key, patience) {
   const answer = await fetch(page.requests, {
     method: "POST",
-    headers: {
-      "Content-Type": "application/json",
-      "X-CSRFToken": document.querySelector("#analysis [name=csrfmiddlewaretoken]").value,
-    },
-    body: JSON.stringify(body),
-    signal: AbortSignal.timeout(PATIENCE),
+    headers: { "Content-Type": "application/json", "Idempotency-Key": key },
+    body: text,
+    signal: AbortSignal.timeout(patience),
   });
   // What stands between answers in HTML.
   const told = await answer.json().catch(() => null);
@@ -41,40 +67,20 @@ export async function sendRequest(body) {
   return told;
 }
 
-/**
- * The request that was stored for the body `wanted` since the click, or null: also when that cannot
- * be learned. Another reader's request for other images, or of another day, is not it. `before` is
- * the id of the request that the page showed at the click.
- */
-export async function lookForRequest(wanted, since, before) {
-  for (const wait of LOOKS) {
-    await new Promise((resolve) => setTimeout(resolve, wait));
-    const found = (await requestsOf(wanted.study_id)).find(
-      (request) =>
-        request.request_id !== before &&
-        Date.parse(request.created_at) >= since - SKEW &&
-        request.model === wanted.model &&
-        inputsOf(request) === inputsOf(wanted),
-    );
-    if (found) {
-      return found;
-    }
-  }
-  return null;
+function settled(request) {
+  unclear = null;
+  return request;
 }
 
-async function requestsOf(studyId) {
-  try {
-    const answer = await fetch(`${page.requests}?study_id=${encodeURIComponent(studyId)}`, {
-      signal: AbortSignal.timeout(LOOK_PATIENCE),
-    });
-    return answer.ok ? (await answer.json()).requests : [];
-  } catch {
-    return [];
+function stopIfRefused(error) {
+  if (error instanceof NotTaken) {
+    unclear = null;
+    throw error;
   }
 }
 
-/** Which series plays which role, as one text that does not depend on the order. */
-function inputsOf({ inputs }) {
-  return JSON.stringify(inputs.map((item) => [item.role, item.series_id]).sort());
+/** 128 random bits. Not `randomUUID`, which a page has over https and on loopback only. */
+function newKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,0 +1,133 @@
+"""The API keeps to its description whatever is sent: generated calls, on a real archive.
+
+Most of the well-formed calls name what exists, so that not every answer is 404.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import pytest
+import schemathesis
+from django.core.wsgi import get_wsgi_application
+from django.db import transaction
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as bounds
+from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import CHECKS, load_all_checks
+
+from infra.local.orthanc import OrthancNode
+from messages.phases import DCE_ROLES
+from tests.integration.test_web_api import body, store
+from tests.integration.web_requests import a_run
+from tests.site import reader_of, use_archive
+from web.door import limits
+from web.door.tokens import issue
+from web.inference.models import InferenceRequest
+from web.inference.record import record_event
+from web.inference.submit import Selection, submit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+#: Generated calls for each operation and kind.
+EXAMPLES = 20
+
+SCHEMA = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", get_wsgi_application())
+OPERATIONS = {
+    found.ok().definition.raw["operationId"]: found.ok() for found in SCHEMA.get_all_operations()
+}
+
+load_all_checks()
+#: A well-formed wish can be refused for what it says (422), so `positive_data_acceptance` is out;
+#: so is what follows a resource through its deletion, which the API does not have.
+CHECKED = CHECKS.get_by_names(
+    [
+        "not_a_server_error",
+        "status_code_conformance",
+        "content_type_conformance",
+        "response_headers_conformance",
+        "response_schema_conformance",
+        "negative_data_rejection",
+        "unsupported_method",
+        "allow_header_conformance",
+        "ignored_auth",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What exists."""
+
+    study_id: str
+    series: list[str]
+    request_ids: list[UUID]
+    headers: dict[str, str]
+
+    def put_into(self, case: Case, request: int) -> None:
+        """Let the call name it: that request, of those that there are."""
+        if "study_id" in case.path_parameters:
+            case.path_parameters["study_id"] = self.study_id
+        if "request_id" in case.path_parameters:
+            case.path_parameters["request_id"] = str(self.request_ids[request])
+        # A generated cursor leads nowhere.
+        case.query.pop("cursor", None)
+        if isinstance(case.body, dict):
+            case.body |= body(self.study_id, self.series) | {"model": None, "threshold": 0.5}
+
+
+@pytest.fixture(scope="module")
+def stored(orthanc: OrthancNode) -> tuple[str, list[str]]:
+    return store(orthanc, len(DCE_ROLES))
+
+
+@pytest.fixture
+def known(orthanc: OrthancNode, stored: tuple[str, list[str]], settings: Any) -> Known:
+    use_archive(settings, orthanc)
+    limits.reset()
+    study_id, series = stored
+    reader = reader_of()
+    rows = [
+        submit(study_id=study_id, inputs=list(map(Selection, DCE_ROLES, series)), user=reader)
+        for _ in range(2)
+    ]
+    with transaction.atomic():
+        for event in a_run(rows[0].pk):
+            record_event(event)
+    assert InferenceRequest.objects.get(pk=rows[0].pk).result
+    headers = {"Authorization": f"Bearer {issue(reader, 'generated calls')}"}
+    return Known(study_id, series, [row.pk for row in rows], headers)
+
+
+@pytest.mark.parametrize("mode", GenerationMode)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_generated_calls_are_answered_as_described(
+    name: str, mode: GenerationMode, known: Known
+) -> None:
+    answered: set[int] = set()
+
+    @bounds(
+        max_examples=EXAMPLES,
+        phases=[Phase.explicit, Phase.generate],
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(
+        case=OPERATIONS[name].as_strategy(generation_mode=mode), real=st.sampled_from([None, 0, 1])
+    )
+    def check(case: Case, real: int | None) -> None:
+        if real is not None and mode is GenerationMode.POSITIVE:
+            known.put_into(case, real)
+        response = case.call(headers=known.headers)
+        answered.add(response.status_code)
+        case.validate_response(response, checks=CHECKED, headers=known.headers)
+
+    check()
+    if mode is GenerationMode.POSITIVE:
+        # Calls that all name what is not there would show nothing.
+        assert min(answered) < 300

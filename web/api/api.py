@@ -1,0 +1,64 @@
+"""The API, put together: one router for each noun."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ninja import NinjaAPI
+
+from web.api import labs, models, phases, requests, results, studies
+from web.api.auth import Bearer, Session
+from web.api.docs import DocsPage
+from web.api.errors import add_handlers
+
+_DESCRIPTION = """\
+Ask for an analysis and read what became of it. Programs present a bearer token, pages the cookie of
+the log-in. Every error has one form, `ErrorAnswer`. What the caller may not see is not there: 404,
+and lists leave it out. Changes are told over the socket (docs/asyncapi.json), not by asking again.
+"""
+
+_RETRY_AFTER = {
+    "Retry-After": {
+        "description": "Seconds to wait.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
+    }
+}
+
+
+class DescribedApi(NinjaAPI):
+    """Ninja's API, whose description also tells the header of an answer by a middleware."""
+
+    def get_openapi_schema(self, **options: Any) -> Any:
+        """The OpenAPI document."""
+        document = super().get_openapi_schema(**options)
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                operation["responses"][429]["headers"] = _RETRY_AFTER
+        return document
+
+
+# The description is in the repository: reading it needs no log-in. Its page does.
+api = DescribedApi(
+    title="Labrelay",
+    version="1",
+    description=_DESCRIPTION,
+    auth=[Bearer(), Session()],
+    urls_namespace="labrelay_api",
+    docs=DocsPage(),
+    docs_url="/docs",
+    openapi_url="/openapi.json",
+)
+add_handlers(api)
+api.add_router("/studies", studies.router, tags=["studies"])
+api.add_router("/studies", phases.router, tags=["phases"])
+api.add_router("/models", models.router, tags=["models"])
+api.add_router("/labs", labs.router, tags=["labs"])
+api.add_router("/requests", requests.router, tags=["requests"])
+api.add_router("/requests", results.router, tags=["results"])
+
+
+def rendered() -> str:
+    """The text of ``docs/openapi.json``."""
+    return json.dumps(api.get_openapi_schema(), indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,47 @@
+"""Who makes a call: the reader of the session's cookie, or the user behind a machine's token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+from ninja.security import HttpBearer, SessionAuth
+
+from web.door.audit import Way
+from web.door.tokens import names_token, user_of_token
+
+_HEADER = "Authorization"
+
+
+class Bearer(HttpBearer):
+    """``Authorization: Bearer lrt_…``, made by ``mri-web token create``."""
+
+    openapi_description = "A token that `mri-web token create` has made."
+
+    def __call__(self, request: HttpRequest) -> Any:
+        """Return the token's user, who from here on is the request's."""
+        user = user_of_token(request.headers.get(_HEADER, ""))
+        if user is not None:
+            request.user = user
+            # What `web.door.visitor` writes into the audit trail.
+            request.labrelay_way = Way.TOKEN  # type: ignore[attr-defined]
+        return user
+
+    def authenticate(self, request: HttpRequest, token: str) -> Any:
+        """Ninja's own way in, not used: it would cut the header apart a second time."""
+        raise NotImplementedError
+
+
+class Session(SessionAuth):
+    """The cookie of the log-in page. `web.door.origin` refuses what another site's page sends."""
+
+    openapi_description = "The cookie of the log-in page."
+
+    def __init__(self) -> None:
+        super().__init__(csrf=False)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        """Return the session's user, unless the call names a token: then that alone decides."""
+        if names_token(request.headers.get(_HEADER, "")):
+            return None
+        return super().__call__(request)

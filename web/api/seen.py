@@ -1,0 +1,38 @@
+"""Which requests a caller may see. What is not granted is answered like what does not exist.
+
+Of studies `web.archive.views.seen` tells.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.http import HttpRequest
+
+from web.api.errors import UnknownRequest
+from web.archive.errors import NotAnOrthancId
+from web.archive.orthanc import checked_id
+from web.door.audit import Action
+from web.door.visitor import Visitor, visitor_of
+from web.inference.models import InferenceRequest
+
+
+def seen_request(request: HttpRequest, request_id: UUID) -> tuple[InferenceRequest, Visitor]:
+    """The request and the caller, who sees its study; raises `UnknownRequest` otherwise."""
+    caller = visitor_of(request)
+    row = InferenceRequest.objects.filter(pk=request_id).first()
+    if row is None:
+        raise UnknownRequest(request_id)
+    if not caller.sight.sees(row.study_id):
+        caller.note(Action.REFUSED, study_id=row.study_id, subject=str(request_id))
+        raise UnknownRequest(request_id)
+    return row, caller
+
+
+def note_refusal(caller: Visitor, study_id: str) -> None:
+    """Write down that the caller asked for a study that is not granted to them."""
+    try:
+        caller.note(Action.REFUSED, study_id=checked_id(study_id))
+    except NotAnOrthancId:
+        # It names no study, and the column holds nothing but ids.
+        return

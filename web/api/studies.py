@@ -1,0 +1,130 @@
+"""Studies: what the archive holds of what the caller sees. Answers name patients; logs never do."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from django.http import HttpRequest
+from ninja import Router, Schema
+from pydantic import TypeAdapter
+
+from web.api.cursors import DEFAULT_LIMIT, Cursor, Limit, cursor_of, place_of
+from web.api.errors import failing
+from web.api.study_pages import Place, as_date, page_of_studies
+from web.archive.studies import StudyDetail, readable_name, study_detail
+from web.archive.views import seen
+from web.door.audit import Action
+from web.door.visitor import visitor_of
+
+router = Router()
+
+_PLACE = TypeAdapter(Place)
+
+
+class StudyLine(Schema):
+    """A study in the list."""
+
+    study_id: str
+    study_uid: str
+    patient_name: str
+    patient_id: str
+    study_date: date | None
+    description: str
+    series_count: int
+
+
+class StudyList(Schema):
+    """One page, newest first."""
+
+    studies: list[StudyLine]
+    #: The cursor of the next page; null on the last one.
+    next: str | None
+
+
+class SeriesView(Schema):
+    """A series of a study."""
+
+    series_id: str
+    series_uid: str
+    modality: str
+    description: str
+    number: int | None
+    instance_count: int
+    #: MR only: seconds from the midnight before the study.
+    acquired_at_s: float | None
+    image_type: list[str]
+
+
+class StudyView(Schema):
+    """A study with its series in the order of their numbers."""
+
+    study_id: str
+    study_uid: str
+    patient_name: str
+    patient_id: str
+    study_date: date | None
+    description: str
+    series: list[SeriesView]
+
+
+@router.get("", response={200: StudyList, **failing(422, 503)}, operation_id="list_studies")
+def studies(
+    request: HttpRequest, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None
+) -> StudyList:
+    """The studies that the caller sees, newest first."""
+    sight = visitor_of(request).sight
+    after = None if cursor is None else place_of(cursor, _PLACE)
+    found, last = page_of_studies(sight, limit, after)
+    return StudyList(
+        studies=[_line(item) for item in found],
+        next=None if last is None else cursor_of(last, _PLACE),
+    )
+
+
+@router.get(
+    "/{study_id}", response={200: StudyView, **failing(404, 503)}, operation_id="read_study"
+)
+def study(request: HttpRequest, study_id: str) -> StudyView:
+    """A study and its series."""
+    caller = seen(request, study_id)
+    found = study_detail(study_id)
+    caller.note(Action.STUDY_VIEWED, study_id=found.study_id)
+    return _view(found)
+
+
+def _line(item: dict[str, Any]) -> StudyLine:
+    tags, patient = item["MainDicomTags"], item["PatientMainDicomTags"]
+    return StudyLine(
+        study_id=item["ID"],
+        study_uid=tags["StudyInstanceUID"],
+        patient_name=readable_name(patient.get("PatientName", "")),
+        patient_id=patient.get("PatientID", ""),
+        study_date=as_date(tags.get("StudyDate", "")),
+        description=tags.get("StudyDescription", ""),
+        series_count=len(item["Series"]),
+    )
+
+
+def _view(study: StudyDetail) -> StudyView:
+    return StudyView(
+        study_id=study.study_id,
+        study_uid=study.study_uid,
+        patient_name=study.patient_name,
+        patient_id=study.patient_id,
+        study_date=study.study_date,
+        description=study.description,
+        series=[
+            SeriesView(
+                series_id=item.series_id,
+                series_uid=item.series_uid,
+                modality=item.modality,
+                description=item.description,
+                number=item.number,
+                instance_count=item.instance_count,
+                acquired_at_s=item.acquired_at_s,
+                image_type=list(item.image_type),
+            )
+            for item in study.series
+        ],
+    )
