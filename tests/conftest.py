@@ -9,6 +9,7 @@ from django.conf import settings
 
 from infra.local.orthanc import OrthancNode
 from tests.integration.nodes import TestBroker, running_orthanc, running_rabbit
+from web.door import limits
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +32,9 @@ def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancNode]:
     """An Orthanc with DICOMweb. Do not stop or kill it: `running_orthanc` gives a test its own."""
     with running_orthanc(tmp_path_factory.mktemp("orthanc")) as node:
         yield node
+
+
+@pytest.fixture(autouse=True)
+def nothing_counted() -> None:
+    """A test does not meet the rate limits of those before it: each has the same user ids."""
+    limits.reset()

@@ -69,6 +69,8 @@ class SiteSettings(BaseSettings):
     #: Signs sessions. Needed to serve; a command without it gets a random one for its own run.
     secret_key: SecretStr = SecretStr("")
     debug: bool = False
+    #: json: for a collector; text: for a person; journal: text with systemd's priorities.
+    log_format: Literal["json", "text", "journal"] = "json"
     #: Host names that the site answers to, separated by commas.
     allowed_hosts: str = "127.0.0.1,localhost,[::1]"
     #: False is refused for now: processes that share a site need a shared channel layer.
@@ -106,13 +108,33 @@ class SiteSettings(BaseSettings):
         """Return the sentence that keeps a server from starting, or None."""
         if not (self.secret_key.get_secret_value() or self.debug):
             return "SECRET_KEY is missing: set it to a random text of 32 characters or more"
+        if self.debug and self.https_only:
+            # Its error pages show settings and values to whoever asks.
+            return "DEBUG is true: it must not be where the site is reached from outside"
+        if not self.run_broker_tasks:
+            # Processes that share a site need a shared channel layer, which this one has not.
+            return "RUN_BROKER_TASKS is false: then nothing would send the requests"
         return None
 
 
-def load() -> SiteSettings:
-    """Read the environment; raises `SettingsError`, whose text quotes no value."""
+#: ``OPTIONS`` of a SQLite database, also of a host project's.
+SQLITE_OPTIONS: dict[str, Any] = {
+    # A transaction takes the write lock at its start: two that read first and write later would
+    # otherwise fail at once, whatever the timeout.
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 20,
+    # FULL: an answer of 202 means that the request is on the disk.
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+}
+
+
+def load(**decided: Any) -> SiteSettings:
+    """Read the environment; raises `SettingsError`, whose text quotes no value.
+
+    `decided` comes first: what a host project's own settings say, whatever the environment holds.
+    """
     try:
-        return SiteSettings()
+        return SiteSettings(**decided)
     except ValidationError as exc:
         problems = [
             f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}".removeprefix(": ")
@@ -129,13 +151,6 @@ def database(site: SiteSettings) -> dict[str, Any]:
     # Open as long as its thread: the threads are few and stay (web/handler.py).
     database |= {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
     if database["ENGINE"].endswith("sqlite3"):
-        database["OPTIONS"] = {
-            # A transaction takes the write lock at its start: two that read first and write later
-            # would otherwise fail at once, whatever the timeout.
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
-            # FULL: an answer of 202 means that the request is on the disk.
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
-        }
+        database["OPTIONS"] = dict(SQLITE_OPTIONS)
         database["TEST"] = {}
     return database

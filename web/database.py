@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 #: Seconds between attempts while the database is away: doubled from the first to the second.
 FIRST_RETRY, LONGEST_RETRY = 0.25, 10.0
 
+_MIGRATE = "migrations are missing: run mri-web migrate (in a host project: manage.py migrate)"
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -68,7 +70,7 @@ def why_not_migrated() -> str | None:
     finally:
         # Of the thread that asked, which may never ask again.
         connection.close()
-    return "migrations are missing: run mri-web migrate" if missing else None
+    return _MIGRATE if missing else None
 
 
 async def patiently(attempt: Callable[[], Awaitable[T]]) -> T:

@@ -14,6 +14,9 @@ from django.utils.translation import gettext as _
 #: Where the answers are for programs.
 API_PREFIX = "/api/"
 
+#: Of our API's addresses.
+API_NAMESPACE = "labrelay_api"
+
 #: Below this a status is no error.
 FIRST_ERROR = 400
 
@@ -68,10 +71,20 @@ def json_errors(
     return answer
 
 
+def _is_anothers(request: HttpRequest) -> bool:
+    """Whether a view of a host project answers: its own errors under ``/api/`` stay its own."""
+    match = request.resolver_match
+    if match is None or API_NAMESPACE in match.namespaces:
+        return False
+    return not match.func.__module__.startswith("web.")
+
+
 def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     status = response.status_code
     kept = response.headers.get("Content-Type", "").startswith("application/json")
     if status < FIRST_ERROR or kept or not request.path.startswith(API_PREFIX):
+        return response
+    if _is_anothers(request):
         return response
     answer = error_response(status, code_for(status), sentence_for(status))
     for header in ("Allow", "Set-Cookie", "Vary"):

@@ -15,5 +15,5 @@ APPS = [
 #: For the front of ``MIDDLEWARE``: what must see every answer, also those of the others.
 OUTER_MIDDLEWARE = ["web.errors.json_errors"]
 
-#: For the end of ``MIDDLEWARE``: what wants to know the user.
-INNER_MIDDLEWARE: list[str] = []
+#: For the end of ``MIDDLEWARE``: what wants to know the user and the language.
+INNER_MIDDLEWARE = ["web.door.origin.same_origin", "web.door.limits.rate_limited"]

@@ -1,12 +1,14 @@
-"""Labrelay's addresses, for a project to include at its root: the pages' scripts name them so."""
+"""All of Labrelay's addresses, for a project to include at its root.
+
+One that has a page of its own at ``/`` includes `web.api_urls` there, and `web.archive.urls` below
+a prefix.
+"""
 
 from __future__ import annotations
 
 from django.urls import include, path
 
-from web.inference.api import api
-
 urlpatterns = [
-    path("api/v1/", api.urls),
+    path("", include("web.api_urls")),
     path("", include("web.archive.urls")),
 ]

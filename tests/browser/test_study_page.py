@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from messages.lab import LabHeartbeat, ModelDescriptor
 from tests.browser.conftest import COLUMNS, ROLES, ROWS, SLICES, OpenPage, StoredStudy
 from web.archive.outline import outline_path
 from web.inference.models import InferenceRequest
 from web.inference.presentation import RequestView
+from web.labs.heartbeats import record_heartbeat
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -102,6 +103,25 @@ def test_a_stored_result_opens_on_the_largest_area_with_its_outline(open_page, s
     expect(page.locator("#volume-ml")).to_have_text("0.12")
     expect(page.locator("#diameter-mm")).to_have_text("7.3")
     expect(page.locator("#result-notice")).not_to_be_empty()
+
+
+def test_a_result_that_marks_no_tumour_is_not_called_one(open_page, study):
+    row = completed(study)
+    brain = ModelDescriptor(
+        name="brain", version="1", sha256="0" * 64, roles=ROLES, labels=("brain",), notice=""
+    )
+    record_heartbeat(
+        LabHeartbeat(lab="lab1", pool="lab", device="cpu", models=(brain,), at=datetime.now(UTC))
+    )
+    row.result["model"]["name"] = row.model = "brain"
+    row.save()
+    page = open_page().open(f"/studies/{study.study_id}/")
+
+    expect(page.locator("#verdict")).to_have_text("The model marked: brain.")
+    expect(page.locator("#slices-label")).to_have_text("Marked slices")
+    shows(page, 6)
+    label = page.locator("#slice-slider")
+    expect(label).to_have_attribute("aria-valuetext", re.compile("brain outlined"))
 
 
 def test_the_keyboard_moves_the_slices_the_phases_and_the_outline(open_page, study):
@@ -299,37 +319,56 @@ def test_the_notice_of_another_model_is_never_shown(open_page, study):
     expect(page.locator("#result-notice")).to_have_text("Not for clinical use.")
 
 
-def test_a_lost_answer_does_not_adopt_a_colleagues_request(open_page, study):
+def test_a_click_whose_answer_is_lost_makes_one_request(open_page, study):
     opened: OpenPage = open_page()
     page = opened.open(f"/studies/{study.study_id}/")
     until(page, lambda: opened.sent)
-    stored = {}
+    # A colleague's, of the same series: not the one that this click has made.
+    other = request_of(study, "queued")
+    keys = []
 
-    def post(route: Route) -> None:
-        if route.request.method != "POST":
-            # Another reader's, of other series, is there at once; ours is seen late.
-            row = stored["row"]
-            other = RequestView.of(row).model_dump(mode="json")
-            other["request_id"] = str(uuid4())
-            other["inputs"] = other["inputs"][::-1]
-            for item, role in zip(other["inputs"], ROLES, strict=True):
-                item["role"] = role
-            mine = RequestView.of(row).model_dump(mode="json")
-            earlier = mine | {"request_id": str(uuid4()), "created_at": "2026-01-01T00:00:00+00:00"}
-            stored["looks"] = stored.get("looks", 0) + 1
-            found = [other, earlier] + ([mine] if stored["looks"] > 1 else [])
-            route.fulfill(json={"requests": found})
-            return
-        stored["row"] = request_of(study, "queued")
-        route.abort()
+    def lose_two(route: Route) -> None:
+        keys.append(route.request.headers["idempotency-key"])
+        if len(keys) <= 2:
+            route.fetch()
+            route.abort()
+        else:
+            route.continue_()
 
-    opened.page.route("**/api/v1/requests*", post)
+    opened.page.route("**/api/v1/requests", lose_two)
     page.locator("#analyse").click()
 
+    expect(page.locator("#status")).to_contain_text("The answer did not arrive.")
     until(page, lambda: len(opened.sent[-1]["request_ids"]) == 1)
-    assert opened.sent[-1]["request_ids"] == [str(stored["row"].pk)]
-    assert stored["looks"] == 2
+    row = InferenceRequest.objects.exclude(pk=other.pk).get()
+    assert opened.sent[-1]["request_ids"] == [str(row.pk)]
+    assert len(keys) == 3
+    assert len(set(keys)) == 1
     expect(page.locator("#status")).to_contain_text("stored safely")
+
+
+def test_a_second_click_after_an_unknown_outcome_is_the_same_click(open_page, study):
+    opened: OpenPage = open_page()
+    page = opened.open(f"/studies/{study.study_id}/")
+    keys = []
+
+    def lose_all(route: Route) -> None:
+        keys.append(route.request.headers["idempotency-key"])
+        if len(keys) == 1:
+            route.fetch()
+        route.abort() if len(keys) <= 5 else route.continue_()
+
+    opened.page.route("**/api/v1/requests", lose_all)
+    # The pauses between the repeats are not waited for.
+    page.evaluate("const later = setTimeout; window.setTimeout = (work) => later(work, 0)")
+    page.locator("#analyse").click()
+    expect(page.locator("#problem")).to_contain_text("did not arrive")
+    page.locator("#analyse").click()
+
+    expect(page.locator("#status")).to_contain_text("stored safely")
+    assert len(keys) == 6
+    assert len(set(keys)) == 1
+    assert InferenceRequest.objects.count() == 1
 
 
 def test_letters_act_in_the_viewer_only_and_the_button_keeps_the_focus(open_page, study):

@@ -178,7 +178,7 @@ def test_garbage_for_the_lab_becomes_a_row_that_staff_can_see(
     connection.close()
 
     def listed() -> bool:
-        page = reader.get("/admin/inference/deadletter/")
+        page = reader.get("/admin/labrelay_inference/deadletter/")
         return page.status_code == 200 and "garbage-of-this-test" in page.text
 
     wait_until(listed, "show the dead letter to staff", 30)

@@ -24,6 +24,7 @@ from messages.events import InferenceFailed, RunEvent
 from messages.failures import FAILURE_TEXTS, FailureCode
 from messages.lab import LabHeartbeat
 from tests.integration.web_requests import a_run, place, written_request
+from tests.site import reader_of
 from web.inference.record import record_event
 from web.labs.heartbeats import record_heartbeat
 from web.live import notify, reading
@@ -84,7 +85,7 @@ class Browser(ApplicationCommunicator):
 
 @sync_to_async
 def logged_in() -> tuple[Any, Any]:
-    user = get_user_model().objects.create(username=f"reader-{uuid4().hex[:8]}")
+    user = reader_of(name=f"reader-{uuid4().hex[:8]}")
     client = Client()
     client.force_login(user)
     # Lazy, as `SessionMiddleware` of Channels hands it over.

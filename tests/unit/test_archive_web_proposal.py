@@ -58,7 +58,7 @@ def test_a_one_phase_model_gets_one_series():
         made = proposal_for(FOUR[:1], ("image",))
 
     assert made.roles[0].series_id == "pre"
-    assert made.roles[0].reason == "The only dynamic series"
+    assert made.roles[0].reason == "The only series that fits"
 
 
 @pytest.mark.parametrize("reason", LeftOut)

@@ -66,6 +66,21 @@ def test_serving_needs_a_secret_key() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"DEBUG": "true", "HTTPS_ONLY": "true"}, "DEBUG is true"),
+        ({"RUN_BROKER_TASKS": "false"}, "RUN_BROKER_TASKS is false"),
+    ],
+)
+def test_what_would_serve_badly_does_not_serve(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], named: str
+) -> None:
+    for name, value in {"SECRET_KEY": "s" * 50, **variables}.items():
+        monkeypatch.setenv(name, value)
+    assert (load().why_not_serve() or "").startswith(named)
+
+
 def test_passwords_do_not_show_when_the_settings_are_printed() -> None:
     site = SiteSettings(rabbitmq_url="amqp://web:secret@127.0.0.1:5673/mri")
     assert "secret@" not in repr(site)

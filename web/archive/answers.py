@@ -37,8 +37,8 @@ def page(view: View) -> View:
         try:
             return view(request, *args, **kwargs)
         except ArchiveError as error:
-            status, sentence = _told(error)
-            template = "404.html" if status == 404 else "503.html"
+            status, sentence = told(error)
+            template = "labrelay/404.html" if status == 404 else "labrelay/503.html"
             response = render(request, template, {"sentence": sentence}, status=status)
             response.headers["Cache-Control"] = "no-store"
             return response
@@ -56,7 +56,7 @@ def data(view: View) -> View:
         try:
             return view(request, *args, **kwargs)
         except ArchiveError as error:
-            status, sentence = _told(error)
+            status, sentence = told(error)
             response = error_response(status, code_for(status), sentence)
             response.headers["Cache-Control"] = "no-store"
             return response
@@ -64,7 +64,7 @@ def data(view: View) -> View:
     return answer
 
 
-def _told(error: ArchiveError) -> tuple[int, str]:
+def told(error: ArchiveError) -> tuple[int, str]:
     """Status and sentence for a reader; what an operator needs goes to the log."""
     match error:
         case ArchiveUnavailable():

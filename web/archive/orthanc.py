@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import re
+from collections.abc import Collection
 from functools import cache
 from typing import Any, Literal
 
@@ -85,6 +86,16 @@ class Orthanc:
     def find(self, query: dict[str, Any]) -> Any:
         """What ``/tools/find`` answers to `query`."""
         return _decoded(self._send(self._client.build_request("POST", "/tools/find", json=query)))
+
+    def bulk(self, level: str, orthanc_ids: Collection[str]) -> Any:
+        """What Orthanc knows of these resources, without those that it does not hold."""
+        # The level would otherwise be guessed from the ids, and a series answered as a study.
+        query = {"Level": level, "Resources": [checked_id(one) for one in orthanc_ids]}
+        if not query["Resources"]:
+            return []
+        return _decoded(
+            self._send(self._client.build_request("POST", "/tools/bulk-content", json=query))
+        )
 
     def close(self) -> None:
         """Close the connections."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop
 
-from messages.phases import Choice, LeftOut, Problem, SeriesFacts, propose
+from messages.phases import DCE_ROLES, Choice, LeftOut, Problem, SeriesFacts, propose
 from web.archive.studies import SeriesDetail
 
 _ROLE_LABELS = {
@@ -47,6 +47,7 @@ _PROBLEMS = {
 #: notice of another bundle is shown as its maker wrote it.
 SHIPPED_NOTICES: tuple[str, ...] = (
     gettext_noop("Trained on simulated phantoms, not for clinical use."),
+    gettext_noop("Trained for T1 brain masks. No medical device, no clinical use."),
 )
 
 
@@ -111,7 +112,9 @@ def _facts(series: SeriesDetail) -> SeriesFacts:
 
 def _reason(choice: Choice) -> str:
     if choice.of == 1:
-        return _("The only dynamic series")
+        # A model of one phase may take any kind of series.
+        dynamic = choice.role in DCE_ROLES
+        return _("The only dynamic series") if dynamic else _("The only series that fits")
     numbers = {"place": choice.place, "of": choice.of}
     if choice.place == 1:
         return _("No. %(place)d of %(of)d by acquisition time") % numbers

@@ -78,10 +78,19 @@ def _along_image_axes(
     return frames[:, :, ::-1] if across @ image_across < 0 else frames
 
 
+def sources(group: Any) -> list[str]:
+    """UIDs of the images that a frame names."""
+    return [
+        str(source.get("ReferencedSOPInstanceUID", ""))
+        for derivation in group.get("DerivationImageSequence", ())
+        for source in derivation.get("SourceImageSequence", ())
+    ]
+
+
 def _source_uid(group: Any) -> str:
-    derivation = _first(group.get("DerivationImageSequence"))
-    source = _first(derivation.get("SourceImageSequence")) if derivation is not None else None
-    return "" if source is None else str(source.get("ReferencedSOPInstanceUID", ""))
+    """The image that a frame names; none where it names several: some makers name them all."""
+    named = set(sources(group))
+    return named.pop() if len(named) == 1 else ""
 
 
 def _position(group: Any) -> tuple[float, ...] | None:

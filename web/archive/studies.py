@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -66,9 +67,21 @@ class StudyDetail:
     series: tuple[SeriesDetail, ...]
 
 
-def studies(limit: int = LIST_LIMIT, *, orthanc: Orthanc | None = None) -> list[StudySummary]:
-    """Return the newest studies, newest first; raises `ArchiveUnavailable`."""
+def studies(
+    limit: int = LIST_LIMIT, *, only: Collection[str] | None = None, orthanc: Orthanc | None = None
+) -> list[StudySummary]:
+    """Return the newest studies, newest first; raises `ArchiveUnavailable`.
+
+    `only` holds Orthanc's ids of the studies to choose from. They are asked for by id: among the
+    newest of the whole archive they may not be.
+    """
     source = orthanc or archive()
+    found = _newest_of_all(source, limit) if only is None else source.bulk("Study", only)
+    found.sort(key=_newest, reverse=True)
+    return [_summary(item) for item in found[:limit]]
+
+
+def _newest_of_all(source: Orthanc, limit: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for days in _SEARCH_DAYS:
         since = "" if days is None else f"{_today() - timedelta(days=days):%Y%m%d}-"
@@ -82,8 +95,7 @@ def studies(limit: int = LIST_LIMIT, *, orthanc: Orthanc | None = None) -> list[
         )
         if len(found) >= limit:
             break
-    found.sort(key=_newest, reverse=True)
-    return [_summary(item) for item in found[:limit]]
+    return found
 
 
 def study_detail(study_id: str, *, orthanc: Orthanc | None = None) -> StudyDetail:

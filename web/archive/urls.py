@@ -1,4 +1,4 @@
-"""Addresses of the pages; included by the site at its root."""
+"""Addresses of the pages; a project may include them below a prefix, their scripts follow."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from django.urls import path
 
 from web.archive import views
 
+app_name = "labrelay"
 urlpatterns = [
     path("", views.study_list, name="studies"),
     path("studies/<str:study_id>/", views.study_page, name="study"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -20,14 +21,16 @@ from django.views.decorators.http import require_safe
 
 from messages.lab import ModelDescriptor
 from web.archive import answers
-from web.archive.errors import SeriesChanged, UnreadableResult
+from web.archive.errors import SeriesChanged, StudyNotFound, UnreadableResult
 from web.archive.orthanc import checked_id
 from web.archive.overlay import overlay_of
 from web.archive.proposal import StudyProposal, notice_text, proposal_for
 from web.archive.slices import rendered, window_of
 from web.archive.stack import stack_of
 from web.archive.studies import SeriesDetail, StudyDetail, studies, study_detail
-from web.archive.wording import STATE_LABELS, page_texts, stage_lines
+from web.archive.wording import STATE_LABELS, other_than_tumour, page_texts, stage_lines
+from web.door.audit import Action
+from web.door.visitor import Visitor, visitor_of
 from web.errors import code_for, error_response
 from web.inference.models import InferenceRequest
 from web.inference.presentation import RequestView
@@ -52,6 +55,8 @@ class OfferedModel:
     name: str
     version: str
     notice: str
+    #: What it marks, where that is no tumour.
+    marks: str
     proposal: StudyProposal
 
 
@@ -59,8 +64,9 @@ class OfferedModel:
 @never_cache
 @answers.page
 def study_list(request: HttpRequest) -> HttpResponse:
-    """The newest studies, each with the state of its latest analysis."""
-    found = studies()
+    """The newest studies that the reader sees, each with the state of its latest analysis."""
+    sight = visitor_of(request).sight
+    found = studies(only=None if sight.everything else sight.study_ids)
     latest = _latest([study.study_id for study in found])
     lines = []
     for study in found:
@@ -74,7 +80,9 @@ def study_list(request: HttpRequest) -> HttpResponse:
                 "label": STATE_LABELS[State(row.state)] if row else _("Not analysed"),
             }
         )
-    return render(request, "labrelay/studies.html", {"lines": lines, "page": _page()})
+    shared = sight.everything or bool(sight.study_ids)
+    context = {"lines": lines, "shared": shared, "page": _page()}
+    return render(request, "labrelay/studies.html", context)
 
 
 @require_safe
@@ -82,7 +90,9 @@ def study_list(request: HttpRequest) -> HttpResponse:
 @answers.page
 def study_page(request: HttpRequest, study_id: str) -> HttpResponse:
     """One study: its images, the button, and its latest analysis as it is."""
+    visitor = seen(request, study_id)
     study = study_detail(study_id)
+    visitor.note(Action.STUDY_VIEWED, study_id=study.study_id)
     offered = [_offered(model, study) for model in models_on_offer()]
     row = _latest([study.study_id]).get(study.study_id)
     page = _page() | {
@@ -111,11 +121,14 @@ def slice_png(request: HttpRequest, study_id: str, series_id: str, index: int) -
     ``?window=`` names the series whose window is used, so that the phases of a study differ by the
     contrast medium alone.
     """
+    visitor = seen(request, study_id)
     slices = _slices(request.GET.get("of"))
     stack = stack_of(study_id, series_id, slices)
     pattern = request.GET.get("window")
     window = window_of(stack_of(study_id, checked_id(pattern)) if pattern else stack)
-    response = HttpResponse(rendered(stack, index, window), content_type="image/png")
+    picture = rendered(stack, index, window)
+    visitor.looks_at(study_id)
+    response = HttpResponse(picture, content_type="image/png")
     kept = f"private, max-age={SLICE_SECONDS}"
     response.headers["Cache-Control"] = "no-store" if slices is None else kept
     return response
@@ -123,9 +136,13 @@ def slice_png(request: HttpRequest, study_id: str, series_id: str, index: int) -
 
 @require_safe
 @answers.data
-def overlay_json(_request: HttpRequest, request_id: UUID) -> HttpResponse:
+def overlay_json(request: HttpRequest, request_id: UUID) -> HttpResponse:
     """The outlines of a completed request."""
+    visitor = visitor_of(request)
     row = InferenceRequest.objects.filter(pk=request_id).first()
+    if row is not None and not visitor.sight.sees(row.study_id):
+        visitor.note(Action.REFUSED, study_id=row.study_id, subject=str(request_id))
+        row = None
     if row is None:
         return error_response(404, code_for(404), _("There is no such request."), request_id)
     if row.state != State.COMPLETED or row.result is None:
@@ -134,9 +151,22 @@ def overlay_json(_request: HttpRequest, request_id: UUID) -> HttpResponse:
     if not series_ids:
         raise UnreadableResult("the request names no series")
     overlay = overlay_of(row.study_id, series_ids, row.result["seg_instance_id"])
+    visitor.note(Action.RESULT_VIEWED, study_id=row.study_id, subject=str(row.pk))
     response = JsonResponse(overlay.as_json())
     response.headers["Cache-Control"] = "private, no-cache"
     return response
+
+
+def seen(request: HttpRequest, study_id: str) -> Visitor:
+    """The visitor, who sees the study; raises `StudyNotFound` where they do not.
+
+    Before the archive is asked: whether it holds the study is not theirs to know.
+    """
+    visitor = visitor_of(request)
+    if not visitor.sight.sees(checked_id(study_id)):
+        visitor.note(Action.REFUSED, study_id=study_id)
+        raise StudyNotFound("not granted")
+    return visitor
 
 
 def _slices(text: str | None) -> int | None:
@@ -160,9 +190,10 @@ def _page() -> dict[str, Any]:
     return {
         "language": get_language() or "en",
         "live": LIVE_PATH,
-        "requests": reverse("api:requests"),
+        "requests": reverse("labrelay_api:requests"),
         "now": timezone.now().isoformat(),
         "labs": lab_views(),
+        "pool": settings.SITE.pool,
         "texts": page_texts(),
     }
 
@@ -181,6 +212,7 @@ def _offered(model: ModelDescriptor, study: StudyDetail) -> OfferedModel:
         version=model.version,
         notice=notice_text(model.notice)
         or _("No lab has described this model yet. Not for clinical use."),
+        marks=other_than_tumour(model.labels),
         proposal=proposal_for(study.series, model.roles),
     )
 
@@ -189,6 +221,7 @@ def _model_json(model: OfferedModel) -> dict[str, Any]:
     return {
         "name": model.name,
         "notice": model.notice,
+        "marks": model.marks,
         "roles": [{"role": item.role, "label": item.label} for item in model.proposal.roles],
         "left_out": model.proposal.left_out,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
@@ -78,12 +80,18 @@ _OTHERS = {
     "in_use": _("Chosen for: {role}"),
     "slice": _("Slice {number} of {total}"),
     "slice_with_tumour": _("Slice {number} of {total}, tumour outlined"),
+    "slice_with_marks": _("Slice {number} of {total}, {label} outlined"),
     "image_failed": _("This slice could not be loaded."),
     "series_changed": _("The series has changed since the page was loaded. Please load it again."),
     "outline_failed": _("The outline could not be loaded."),
     "not_clinical": _("Not for clinical use."),
     "found": _("The model marked a possible tumour."),
     "not_found": _("The model found no lesion."),
+    "a_region": _("a region"),
+    "found_other": _("The model marked: {label}."),
+    "not_found_other": _("The model marked nothing."),
+    "slices_with_tumour": _("Slices with tumour"),
+    "slices_with_marks": _("Marked slices"),
     "of_slices": _("of {total}"),
     "seconds": _("{seconds} s"),
     "minutes": _("{minutes} min {seconds} s"),
@@ -100,6 +108,17 @@ _STAGE_TIMES = {
     "verify": _("Checking the stored result"),
     "report": _("Measurement report"),
 }
+
+
+#: What a label of ours marks when it is a tumour: the page speaks of one only then.
+_TUMOUR = frozenset({"lesion", "tumor", "tumour"})
+
+_LABELS = {"brain": _("brain")}
+
+
+def other_than_tumour(labels: Sequence[str]) -> str:
+    """What a model marks, in the reader's language; empty for a model that marks tumours."""
+    return ", ".join(str(_LABELS.get(one, one)) for one in labels if one not in _TUMOUR)
 
 
 def page_texts() -> dict[str, object]:

@@ -7,8 +7,14 @@ from django.utils.translation import gettext_lazy as _
 
 
 class DoorConfig(AppConfig):
-    """Registered as ``door``."""
+    """Registered as ``labrelay_door``: a host project may have its own ``door``."""
 
     name = "web.door"
-    label = "door"
+    label = "labrelay_door"
+    # As the migrations have it, whatever a host project has for its own.
+    default_auto_field = "django.db.models.BigAutoField"
     verbose_name = _("Access")
+
+    def ready(self) -> None:
+        """Listen to log-ins and log-outs."""
+        from web.door import signals  # noqa: F401 - importing connects

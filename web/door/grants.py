@@ -29,6 +29,16 @@ class Sight:
         """Whether the study is there for this user."""
         return self.everything or study_id in self.study_ids
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sight) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[bool, frozenset[str]]:
+        return self.everything, self.study_ids
+
     def only(self, rows: QuerySet[M], column: str = "study_id") -> QuerySet[M]:
         """Those of the rows whose study is seen."""
         return rows if self.everything else rows.filter(**{f"{column}__in": self.study_ids})

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, cast
 
 from django.contrib.auth.models import User
 
-from web.door import audit
+from web.door import audit, limits
 from web.door.audit import Action, Way
 from web.door.grants import EVERYTHING, Anyone, Sight, sight_of
+from web.door.limits import Kind
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,9 @@ class Visitor:
     sight: Sight
 
     def note(self, action: Action, *, study_id: str = "", subject: str = "") -> None:
-        """Write into the audit trail what the visitor does."""
+        """Write into the audit trail what the visitor does; not every one of many refusals."""
+        if action is Action.REFUSED and limits.allowed(Kind.REFUSAL, self._key) is not None:
+            return
         audit.note(
             action,
             user_id=None if self.user is None else self.user.pk,
@@ -35,11 +38,21 @@ class Visitor:
             subject=subject,
         )
 
+    def looks_at(self, study_id: str) -> None:
+        """Write down that the visitor sees images of the study, once an hour."""
+        if limits.allowed(Kind.VIEW, f"{self._key} {study_id}") is None:
+            self.note(Action.STUDY_VIEWED, study_id=study_id)
+
+    @property
+    def _key(self) -> str:
+        return limits.visitor_key(None if self.user is None else self.user.pk, self.address)
+
 
 def visitor(user: Anyone, *, address: str | None, way: Way = Way.SESSION) -> Visitor:
     """The visitor who is this user; reads what they see. One that is not logged in sees nothing."""
     return Visitor(
-        user=user if isinstance(user, User) else None,
+        # Of the project's own user model: of Django's in the annotations only.
+        user=cast("User", user) if user.is_authenticated else None,
         way=way,
         address=address_in(address),
         sight=sight_of(user),

@@ -6,7 +6,9 @@ from django.apps import AppConfig
 
 
 class LabsConfig(AppConfig):
-    """Registered as ``labs``."""
+    """Registered as ``labrelay_labs``: a host project may have its own ``labs``."""
 
     name = "web.labs"
-    label = "labs"
+    label = "labrelay_labs"
+    # As the migrations have it, whatever a host project has for its own.
+    default_auto_field = "django.db.models.BigAutoField"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,11 @@ def group_of(request_id: UUID) -> str:
     return f"request.{request_id.hex}"
 
 
+def group_of_session(session_key: str) -> str:
+    """The group of a session's sockets; not its key, which would let in whoever reads it."""
+    return f"session.{sha256(session_key.encode()).hexdigest()}"
+
+
 async def requests_changed(request_ids: Iterable[UUID]) -> None:
     """Tell the sockets that follow these requests; never raises."""
     for request_id in request_ids:
@@ -34,6 +40,11 @@ async def requests_changed(request_ids: Iterable[UUID]) -> None:
 async def labs_changed() -> None:
     """Tell every socket to look at the labs; never raises."""
     await _send(LABS_GROUP, {"type": "labs.changed"})
+
+
+async def session_ended(session_key: str) -> None:
+    """Close the sockets of a session that is logged out; never raises."""
+    await _send(group_of_session(session_key), {"type": "session.ended"})
 
 
 async def _send(group: str, hint: dict[str, Any]) -> None:

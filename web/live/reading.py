@@ -1,43 +1,59 @@
-"""What sockets read: whole requests for a page, versions to find what a page has missed."""
+"""What sockets read: whole requests for a page, versions to find what a page has missed.
+
+Of requests of studies that the reader does not see nothing is read, as if they did not exist.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 from uuid import UUID
 
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
+
+from web.door.grants import EVERYTHING, Anyone, Sight, sight_of
 from web.inference.models import InferenceRequest
 from web.inference.presentation import RequestView
 from web.labs.heartbeats import lab_views
+from web.live.messages import LabView
 
 #: Requests that a worklist holds, the newest.
 WORKLIST_LENGTH = 200
 
 
-def requests_by_id(request_ids: Collection[UUID], language: str) -> list[dict[str, Any]]:
+def sight(user: Anyone) -> Sight:
+    """What the reader sees now; nothing once they are deactivated or deleted."""
+    fresh = get_user_model().objects.filter(pk=user.pk).first() if user.pk else None
+    return sight_of(fresh or AnonymousUser())
+
+
+def requests_by_id(
+    request_ids: Collection[UUID], language: str, seen: Sight = EVERYTHING
+) -> list[RequestView]:
     """These requests as a page shows them; unknown ones are left out."""
-    rows = InferenceRequest.objects.filter(pk__in=request_ids)
-    return [RequestView.of(row, language).model_dump(mode="json") for row in rows]
+    rows = seen.only(InferenceRequest.objects.filter(pk__in=request_ids))
+    return [RequestView.of(row, language) for row in rows]
 
 
-def worklist(language: str) -> list[dict[str, Any]]:
+def worklist(language: str, seen: Sight = EVERYTHING) -> list[RequestView]:
     """The newest requests as a page shows them."""
-    rows = InferenceRequest.objects.order_by("-created_at")[:WORKLIST_LENGTH]
-    return [RequestView.of(row, language).model_dump(mode="json") for row in rows]
+    rows = seen.only(InferenceRequest.objects.order_by("-created_at"))[:WORKLIST_LENGTH]
+    return [RequestView.of(row, language) for row in rows]
 
 
-def versions(request_ids: Collection[UUID]) -> dict[str, int]:
+def versions(request_ids: Collection[UUID], seen: Sight = EVERYTHING) -> dict[str, int]:
     """The version of each of these requests."""
-    rows = InferenceRequest.objects.filter(pk__in=request_ids).values_list("pk", "version")
-    return {str(key): version for key, version in rows}
+    rows = seen.only(InferenceRequest.objects.filter(pk__in=request_ids))
+    return {str(key): version for key, version in rows.values_list("pk", "version")}
 
 
-def worklist_versions() -> dict[str, int]:
+def worklist_versions(seen: Sight = EVERYTHING) -> dict[str, int]:
     """The versions of the newest requests."""
-    rows = InferenceRequest.objects.order_by("-created_at").values_list("pk", "version")
-    return {str(key): version for key, version in rows[:WORKLIST_LENGTH]}
+    rows = seen.only(InferenceRequest.objects.order_by("-created_at"))
+    found = rows.values_list("pk", "version")[:WORKLIST_LENGTH]
+    return {str(key): version for key, version in found}
 
 
-def labs() -> list[dict[str, Any]]:
+def labs() -> list[LabView]:
     """The labs as a page shows them."""
-    return lab_views()
+    return [LabView.model_validate(lab) for lab in lab_views()]

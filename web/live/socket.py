@@ -1,7 +1,7 @@
 """``/ws/live/``: a page says what it follows and is told of every change.
 
-Client: ``{"type": "follow", "request_ids": [...]}`` or ``{"type": "follow", "worklist": true}``.
-Server: ``snapshot``, ``event``, ``lab``, ``error``.
+What is said stands in `web.live.messages`. A request of a study that the reader does not see is
+like one that does not exist.
 
 The group is joined before the snapshot is read, so no change falls between the two; what then
 comes twice is recognised by its version.
@@ -10,7 +10,7 @@ comes twice is recognised by its version.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Annotated, Any, Literal
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -23,17 +23,29 @@ from channels.generic.websocket import (  # type: ignore[import-untyped]
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest
+from django.middleware.locale import LocaleMiddleware
 from django.utils import translation
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import ValidationError
 
+from web.door import limits
+from web.door.grants import NOTHING
+from web.door.limits import Kind
+from web.inference.presentation import RequestView
 from web.live import reading, watch
-from web.live.notify import LABS_GROUP, WORKLIST_GROUP, group_of
+from web.live.messages import (
+    MAX_FOLLOWED,
+    ErrorMessage,
+    EventMessage,
+    Follow,
+    LabMessage,
+    ServerMessage,
+    SnapshotMessage,
+)
+from web.live.notify import LABS_GROUP, WORKLIST_GROUP, group_of, group_of_session
 
 log = structlog.get_logger(__name__)
-
-#: Requests that one socket may follow by id.
-MAX_FOLLOWED = 200
 
 #: Close code for a socket without a log-in; from the range that is free for applications.
 NOT_LOGGED_IN = 4401
@@ -41,16 +53,11 @@ NOT_LOGGED_IN = 4401
 #: Close code for "come again" (RFC 6455's registry, 1013).
 TRY_AGAIN_LATER = 1013
 
+#: Close code for a page that opens or says too much (RFC 6455, 7.4.1: policy violation).
+TOO_MUCH = 1008
+
 #: Characters of a message; 200 ids take less than half of it.
 MAX_MESSAGE = 20_000
-
-
-class Follow(BaseModel):
-    """What a page may say."""
-
-    type: Literal["follow"]
-    request_ids: Annotated[list[UUID], Field(max_length=MAX_FOLLOWED)] = []
-    worklist: bool = False
 
 
 class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
@@ -62,6 +69,9 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         self.sent: dict[str, int] = {}
         self.followed: set[UUID] = set()
         self.worklist = False
+        #: What the reader sees: read with each wish, and with each look at the session.
+        self.sight = NOTHING
+        self._session_group: str | None = None
         self._labs: list[dict[str, Any]] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -99,8 +109,15 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         if user is None or not user.is_authenticated:
             await self.close(code=NOT_LOGGED_IN)
             return
+        if limits.allowed(Kind.SOCKET, limits.visitor_key(user.pk, None)) is not None:
+            log.warning("rate_limited", kind=Kind.SOCKET.value, user_id=user.pk)
+            await self.close(code=TOO_MUCH)
+            return
         watch.sockets.add(self)
         await self.channel_layer.group_add(LABS_GROUP, self.channel_name)
+        if key := getattr(self.scope.get("session"), "session_key", None):
+            self._session_group = group_of_session(key)
+            await self.channel_layer.group_add(self._session_group, self.channel_name)
 
     async def receive(
         self, text_data: str | None = None, bytes_data: bytes | None = None, **_rest: Any
@@ -108,6 +125,9 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         """Read a message; a bad one is answered and the connection stays."""
         if self not in watch.sockets:
             return
+        if limits.allowed(Kind.MESSAGE, self.channel_name) is not None:
+            log.warning("rate_limited", kind=Kind.MESSAGE.value, user_id=self.scope["user"].pk)
+            await self._away(TOO_MUCH)
         try:
             wanted = Follow.model_validate_json((text_data or bytes_data or "")[:MAX_MESSAGE])
         except ValidationError:
@@ -121,31 +141,45 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     async def request_changed(self, hint: dict[str, Any]) -> None:
         """Something may have changed: read it and send what is newer than what was sent."""
         ids = {UUID(text) for text in hint["request_ids"]}
-        for view in await _read(reading.requests_by_id, ids, self.language):
+        for view in await _read(reading.requests_by_id, ids, self.language, self.sight):
             if self._is_newer(view):
-                await self.send_json({"type": "event", "request": view})
+                await self._say(EventMessage(request=view))
 
     async def labs_changed(self, _hint: dict[str, Any]) -> None:
         """Send the labs when a reader would see a difference."""
         labs = await _read(reading.labs)
-        seen = [{key: lab[key] for key in lab if key != "last_seen"} for lab in labs]
+        seen = [lab.model_dump(exclude={"last_seen"}) for lab in labs]
         if seen != self._labs:
             self._labs = seen
-            await self.send_json({"type": "lab", "labs": labs})
+            await self._say(LabMessage(labs=labs))
 
     async def session_check(self, _hint: dict[str, Any]) -> None:
-        """Send the page away when its reader has logged out or may not log in any more."""
+        """Send the page away when its reader has logged out or may not log in any more.
+
+        What the reader sees is read again too: a grant may have been withdrawn.
+        """
         # A fresh one: that of the scope remembers what it has read.
         store = import_module(settings.SESSION_ENGINE).SessionStore
         session = store(self.scope["session"].session_key)
-        if not (await get_user({"session": session})).is_authenticated:
-            watch.sockets.discard(self)
-            await self.close(code=NOT_LOGGED_IN)
-            raise StopConsumer
+        user = await get_user({"session": session})
+        if not user.is_authenticated:
+            await self._away(NOT_LOGGED_IN)
+        self.sight = await _read(reading.sight, user)
+
+    async def session_ended(self, _hint: dict[str, Any]) -> None:
+        """Send the page away: its reader has logged out."""
+        await self._away(NOT_LOGGED_IN)
+
+    async def _away(self, code: int) -> None:
+        watch.sockets.discard(self)
+        await self.close(code=code)
+        raise StopConsumer
 
     async def _forgotten(self) -> None:
         watch.sockets.discard(self)
         groups = [group_of(request_id) for request_id in self.followed]
+        if self._session_group:
+            groups.append(self._session_group)
         for group in (*groups, WORKLIST_GROUP, LABS_GROUP):
             await self.channel_layer.group_discard(group, self.channel_name)
 
@@ -158,34 +192,49 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             await self.channel_layer.group_add(WORKLIST_GROUP, self.channel_name)
             self.worklist = True
         # Only now: what changes from here on is told to the groups.
-        views = []
+        self.sight = await _read(reading.sight, self.scope["user"])
+        views: list[RequestView] = []
         if wanted.request_ids:
-            views += await _read(reading.requests_by_id, wanted.request_ids, self.language)
+            ids = wanted.request_ids
+            views += await _read(reading.requests_by_id, ids, self.language, self.sight)
         if wanted.worklist:
-            views += await _read(reading.worklist, self.language)
-        snapshot = {view["request_id"]: view for view in views}
-        self.sent.update({key: view["version"] for key, view in snapshot.items()})
-        await self.send_json({"type": "snapshot", "requests": list(snapshot.values())})
+            views += await _read(reading.worklist, self.language, self.sight)
+        snapshot = {str(view.request_id): view for view in views}
+        self.sent.update({key: view.version for key, view in snapshot.items()})
+        await self._say(SnapshotMessage(requests=list(snapshot.values())))
         await self.labs_changed({})
 
-    def _is_newer(self, view: dict[str, Any]) -> bool:
-        key, version = view["request_id"], view["version"]
+    def _is_newer(self, view: RequestView) -> bool:
+        key, version = str(view.request_id), view.version
         if version <= self.sent.get(key, 0):
             return False
         self.sent[key] = version
         return True
 
     async def _refuse(self, code: str, sentence: str) -> None:
-        await self.send_json({"type": "error", "code": code, "message": sentence})
+        await self._say(ErrorMessage(code=code, message=sentence))
+
+    async def _say(self, message: ServerMessage) -> None:
+        await self.send(text_data=message.model_dump_json())
 
 
 def language_of(scope: dict[str, Any]) -> str:
-    """The reader's language, from the same cookie and header that a page's is taken from."""
+    """The reader's language, from the same cookie and header that a page's is taken from.
+
+    A host project without Django's middleware for it speaks its own language to everybody.
+    """
+    if not _readers_choose():
+        return settings.LANGUAGE_CODE
     headers = dict(scope.get("headers", []))
     request = HttpRequest()
     request.COOKIES = dict(scope.get("cookies", {}))
     request.META["HTTP_ACCEPT_LANGUAGE"] = headers.get(b"accept-language", b"").decode("latin-1")
     return translation.get_language_from_request(request)
+
+
+def _readers_choose() -> bool:
+    found = (import_string(name) for name in settings.MIDDLEWARE)
+    return any(isinstance(one, type) and issubclass(one, LocaleMiddleware) for one in found)
 
 
 async def _read(function: Any, *args: Any) -> Any:

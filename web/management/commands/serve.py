@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from web.broker import tasks
 from web.broker.connection import why_not
 from web.database import why_not_migrated
+from web.single import why_not_single
 
 #: Seconds that open answers and sockets get at the end.
 GOODBYE_SECONDS = 5
@@ -27,25 +28,24 @@ class Command(BaseCommand):
         """Check, then serve."""
         site = settings.SITE
         problem = site.why_not_serve()
-        if problem is None and not site.run_broker_tasks:
-            # Processes that share a site need a shared channel layer, which this one has not.
-            problem = "RUN_BROKER_TASKS is false: then nothing would send the requests"
         if problem is None:
-            problem = why_not_migrated()
+            problem = why_not_migrated() or why_not_single()
         if problem is None:
             problem = asyncio.run(why_not(site.broker_urls, tasks.NEEDS))
         if problem is not None:
             raise CommandError(f"the site cannot start: {problem}")
         # Static files are small, and read whole before they are sent.
         warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous")
+        module, _, name = settings.ASGI_APPLICATION.rpartition(".")
         uvicorn.run(
-            "web.asgi:application",
+            f"{module}:{name}",
             host="127.0.0.1",
             port=site.web_port,
             lifespan="on",
             log_config=None,
             # An address may hold what a reader searched for.
             access_log=False,
+            server_header=False,
             # A proxy on the same machine tells the reader's address and the scheme.
             proxy_headers=True,
             timeout_graceful_shutdown=GOODBYE_SECONDS,

@@ -1,5 +1,6 @@
 // The figures of a completed request.
 import { clock, duration, fill, number, page, say } from "./page.js";
+import { marksOf } from "./marks.js";
 
 const panel = document.getElementById("result");
 const at = (id) => document.getElementById(id);
@@ -15,7 +16,11 @@ export function showResult(request) {
   const { texts } = page;
   panel.hidden = false;
   panel.dataset.found = String(result.tumor_detected);
-  say(at("verdict"), result.tumor_detected ? texts.found : texts.not_found);
+  const label = marksOf(result.model.name);
+  const found = label ? fill(texts.found_other, { label }) : texts.found;
+  const notFound = label ? texts.not_found_other : texts.not_found;
+  say(at("verdict"), result.tumor_detected ? found : notFound);
+  at("slices-label").textContent = label ? texts.slices_with_marks : texts.slices_with_tumour;
   at("figures").hidden = !result.tumor_detected;
   at("volume-ml").textContent = number(result.volume_ml, 2);
   at("diameter-mm").textContent = number(result.longest_diameter_mm, 1);

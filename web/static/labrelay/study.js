@@ -3,11 +3,12 @@ import { showConnection } from "./connection.js";
 import { onLabsChanged, updateLabs } from "./labs.js";
 import { Live } from "./live.js";
 import { overlayOf } from "./outline.js";
-import { page, serverNow } from "./page.js";
+import { page } from "./page.js";
+import { marksOf } from "./marks.js";
 import { hideResult, showResult } from "./result.js";
 import { asPhases, chosenModel, chosenPhases, choices, onChoice, problem } from "./roles.js";
 import { hideStages, isOver, refreshStages, showRequest, showSentence } from "./stages.js";
-import { lookForRequest, NotTaken, sendRequest } from "./submit.js";
+import { NotTaken, sendRequest } from "./submit.js";
 import { setOverlay, showPhases } from "./viewer.js";
 
 const button = document.getElementById("analyse");
@@ -44,7 +45,7 @@ function apply(request) {
 async function loadOutline(request) {
   const { overlay, sentence } = await overlayOf(request.request_id);
   if (current === request && overlay) {
-    setOverlay(overlay);
+    setOverlay(overlay, marksOf(request.result.model.name));
   } else if (current === request) {
     tell(sentence);
   }
@@ -90,29 +91,20 @@ async function ask() {
   showSentence(page.texts.sending);
   document.getElementById("progress").scrollIntoView({ block: "nearest" });
   const before = current;
-  const since = serverNow();
   const inputs = choices().map(({ role, series_id: id }) => ({ role, series_id: id }));
   const wanted = { study_id: page.study_id, inputs, model: chosenModel().name };
   try {
-    follow(await sendRequest(wanted));
+    follow(await sendRequest(wanted, () => showSentence(page.texts.looking)));
   } catch (error) {
-    await notSent(error, before, wanted, since);
+    notSent(error, before);
   } finally {
     sending = false;
     renderButton();
   }
 }
 
-/** A refusal is a sentence. Without an answer the request may be stored: look before saying so. */
-async function notSent(error, before, wanted, since) {
-  if (!(error instanceof NotTaken)) {
-    showSentence(page.texts.looking);
-    const stored = await lookForRequest(wanted, since, before?.request_id);
-    if (stored) {
-      follow(stored);
-      return;
-    }
-  }
+/** A refusal is a sentence. So is that nobody could tell whether the request was stored. */
+function notSent(error, before) {
   if (before) {
     apply(before);
   } else {

@@ -15,6 +15,7 @@ let phases = [];
 let phase = 0;
 let index = 0;
 let overlay = null;
+let outlined = "";
 
 /** Show these series as phases: `[{role, label, series_id, slices}]`, in the model's order. */
 export function showPhases(list) {
@@ -35,9 +36,13 @@ export function showPhases(list) {
   setOverlay(null);
 }
 
-/** Draw this `overlay.json` over the images, or nothing; go to the largest area. */
-export function setOverlay(data) {
+/**
+ * Draw this `overlay.json` over the images, or nothing; go to the largest area. `label` says what
+ * is outlined, where that is no tumour.
+ */
+export function setOverlay(data, label = "") {
   overlay = data;
+  outlined = label;
   const any = Boolean(overlay?.slices_with_tumor.length);
   toggle.hidden = !any;
   largest.hidden = !any;
@@ -94,8 +99,10 @@ function go(wanted) {
 }
 
 function sliceText(at) {
-  const text = overlay?.outlines[at] ? page.texts.slice_with_tumour : page.texts.slice;
-  return fill(text, { number: at + 1, total: slices() });
+  const { slice, slice_with_marks, slice_with_tumour } = page.texts;
+  const marked = outlined ? slice_with_marks : slice_with_tumour;
+  const values = { number: at + 1, total: slices(), label: outlined };
+  return fill(overlay?.outlines[at] ? marked : slice, values);
 }
 
 /**

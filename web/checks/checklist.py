@@ -1,0 +1,43 @@
+"""The whole list of a site."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+
+from django.conf import settings
+
+from web.checks import archive, broker, database
+from web.checks.line import Line, bad, ok
+
+
+def checklist() -> Iterator[Line]:
+    """Every line of the list. Never raises: a check that breaks is a line too."""
+    site = settings.SITE
+    yield from _guarded("settings", _settings)
+    yield from _guarded("database", database.check)
+    yield from _guarded("broker", lambda: asyncio.run(broker.check(site.broker_urls)))
+    yield from _guarded(
+        "archive",
+        lambda: archive.check(
+            site.orthanc_url, site.orthanc_user, site.orthanc_password.get_secret_value()
+        ),
+    )
+
+
+def _settings() -> Iterator[Line]:
+    problem = settings.SITE.why_not_serve()
+    if problem is None:
+        hosts = ", ".join(settings.ALLOWED_HOSTS)
+        yield ok("settings", f"SECRET_KEY is set, the site answers to {hosts}")
+        return
+    what, _, fix = problem.partition(": ")
+    yield bad("settings", what, f"{fix}, for example from: openssl rand -base64 48")
+
+
+def _guarded(noun: str, check: Callable[[], Iterable[Line]]) -> Iterator[Line]:
+    try:
+        yield from check()
+    except Exception as error:  # noqa: BLE001 - an engineer gets a line, never a traceback
+        # The text is left out: it may quote a URL with its password.
+        yield bad(noun, f"the check broke ({type(error).__name__})", "report this as a fault")

@@ -1,0 +1,95 @@
+"""The database: there, up to date, written to, with room; and the labs that it knows."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
+
+from web.checks.line import Line, bad, note, ok, skipped
+from web.database import why_not_migrated
+from web.labs.models import Lab
+
+#: Bytes. Requests are small; SQLite needs as much again while it tidies up.
+DISK_BYTES = 1024**3
+
+_GIB = 1024**3
+
+_MIGRATE = "run mri-web migrate as the user that the site runs as"
+
+
+def check() -> Iterator[Line]:
+    """The default database of the settings."""
+    file = _file()
+    if file is not None and not file.is_file():
+        # Not opened: SQLite would make it, for whoever asks.
+        yield bad("database", f"{file} does not exist", f"correct VAR_DIR, or {_MIGRATE}")
+        yield from (skipped(noun, "database") for noun in ("migrations", "writing", "disk", "labs"))
+        return
+    try:
+        connection.ensure_connection()
+    except DatabaseError as error:
+        fix = "start it, or correct DATABASE_URL"
+        yield bad("database", f"it cannot be opened ({type(error).__name__})", fix)
+        yield from (skipped(noun, "database") for noun in ("migrations", "writing", "labs"))
+        return
+    yield ok("database", f"{connection.vendor} answers")
+    problem = why_not_migrated()
+    if problem is not None:
+        yield bad("migrations", "some are missing", _MIGRATE)
+        yield from (skipped(noun, "migrations") for noun in ("writing", "labs"))
+    else:
+        yield ok("migrations", "all are applied")
+        yield _writes(file)
+        yield _labs()
+    if file is not None:
+        yield _room(file)
+
+
+def _file() -> Path | None:
+    name = str(connection.settings_dict["NAME"])
+    if connection.vendor != "sqlite" or name == ":memory:" or name.startswith("file:"):
+        return None
+    return Path(name)
+
+
+def _writes(file: Path | None) -> Line:
+    """Write a row and take it back, all in one transaction."""
+    try:
+        with transaction.atomic():
+            Lab.objects.create(
+                name="labrelay check",
+                pool="",
+                device="",
+                models=[],
+                current=[],
+                last_seen=timezone.now(),
+            )
+            transaction.set_rollback(True)
+    except DatabaseError as error:
+        place = f"{file} and its folder" if file else "its tables"
+        return bad(
+            "writing",
+            f"nothing can be written ({type(error).__name__})",
+            f"the site's user must be able to write {place}",
+        )
+    return ok("writing", "a row was written and taken back")
+
+
+def _labs() -> Line:
+    labs = list(Lab.objects.all())
+    if not labs:
+        return note("labs", "none heard of yet; start mri-consumer run, and this site")
+    known = (f"{lab.name} ({lab.pool}, {'online' if lab.online else 'offline'})" for lab in labs)
+    return ok("labs", ", ".join(known))
+
+
+def _room(file: Path) -> Line:
+    free = shutil.disk_usage(file.parent).free
+    text = f"{free / _GIB:.1f} GiB free on {file.parent}"
+    if free < DISK_BYTES:
+        return bad("disk", text, f"free {DISK_BYTES / _GIB:.0f} GiB or more there")
+    return ok("disk", text)
