@@ -35,8 +35,10 @@ types:
 imports:
 	$(BIN)/lint-imports
 
+# Two at a time: much of a test's time is waiting for servers to start, stop and fail. A file's tests
+# stay together and share its servers.
 pytest:
-	$(BIN)/python -m pytest -v --durations=10 $(ARGS)
+	$(BIN)/python -m pytest -v -n 2 --dist loadfile --durations=10 $(ARGS)
 
 # make rabbitmqctl ARGS='-p mri list_queues name messages consumers'
 rabbitmqctl:

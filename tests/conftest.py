@@ -7,9 +7,19 @@ from collections.abc import Iterator
 import pytest
 from django.conf import settings
 
+from infra.local import ports
 from infra.local.orthanc import OrthancNode
 from tests.integration.nodes import TestBroker, running_orthanc, running_rabbit
 from web.door import limits
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each of several workers ports of its own: a free one must stay free until used."""
+    worker = getattr(config, "workerinput", None)
+    if worker:
+        number = int(worker["workerid"].removeprefix("gw"))
+        every = ports.TEST_PORTS
+        ports.TEST_PORTS = every[number :: worker["workercount"]]
 
 
 @pytest.fixture(scope="session")

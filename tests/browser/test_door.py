@@ -83,7 +83,7 @@ def test_the_pages_for_staff_and_the_log_in_work_under_the_policy(
     page.get_by_label("Password").fill("a long pass phrase")
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("link", name="Study grants")).to_be_visible()
-    for path in ("door/studygrant/add/", "door/auditentry/", "auth/group/add/"):
+    for path in ("labrelay_door/studygrant/add/", "labrelay_door/auditentry/", "auth/group/add/"):
         page.goto(f"{live_server.url}/admin/{path}")
         expect(page.locator("#content h1")).to_be_visible()
         assert page.evaluate("violations") == []

@@ -185,11 +185,13 @@ def other_orthanc(root: Path, like: OrthancNode, changes: Mapping[str, Any]) -> 
 
 
 def bundles(folder: Path) -> dict[str, str]:
-    """Copies of the held bundle that each lack something."""
+    """Copies of the held bundle: a whole one, and some that each lack something."""
     made = {}
-    for name in ("weightless", "pointer"):
+    # A bundle that runs writes into its folder: a copy, also of the whole one.
+    for name in ("held", "weightless", "pointer"):
         made[name] = str(folder / name)
         shutil.copytree(REPOSITORY / "tests" / "bundles" / "held", made[name])
+    for name in ("weightless", "pointer"):
         config = folder / name / "configs" / "inference.json"
         text = config.read_text("utf-8")
         config.write_text(text.replace("{", '{"weights": "models/model.pt",', 1), "utf-8")
@@ -269,7 +271,7 @@ def urls(rabbit: TestBroker, user: str) -> dict[str, str]:
 
 
 def lab_run(case: Case, rabbit: TestBroker, orthanc: OrthancNode, places: dict[str, str]) -> Run:
-    settings = {"LAB_POOL": LABS["lab1"], "MODEL_PATH": "tests/bundles/held"}
+    settings = {"LAB_POOL": LABS["lab1"], "MODEL_PATH": "{held}"}
     places = places | urls(rabbit, "lab1")
     return Run(("check", *case.options), environment(case, settings, orthanc, places))
 

@@ -15,7 +15,13 @@ from infra.local.orthanc import OrthancNode
 from infra.local.settings import child_environment
 from messages.identity import primary_instance_uid
 from tests.integration.forked import Done, Run, run_all
-from tests.integration.lab import StoredStudy, orthanc_get, store_small_study, stored_objects
+from tests.integration.lab import (
+    HeldBundle,
+    StoredStudy,
+    orthanc_get,
+    store_small_study,
+    stored_objects,
+)
 
 UNKNOWN = "01234567-89abcdef-01234567-89abcdef-01234567"
 
@@ -44,7 +50,7 @@ def runs(orthanc: OrthancNode, tmp_path_factory: pytest.TempPathFactory) -> Runs
         "ORTHANC_URL": orthanc.url,
         "ORTHANC_USER": orthanc.user,
         "ORTHANC_PASSWORD": orthanc.password,
-        "MODEL_PATH": "tests/bundles/held",
+        "MODEL_PATH": str(HeldBundle(folder).path),
         "LOG_FORMAT": "text",
     }
 

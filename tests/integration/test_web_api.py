@@ -9,6 +9,7 @@ import httpx
 import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client
+from django.urls import reverse
 from pydicom.uid import generate_uid
 
 from infra.local.orthanc import OrthancNode
@@ -287,9 +288,10 @@ def test_staff_see_requests_dead_letters_and_labs_and_change_none(
     request_id = ask(reader, body(study[0], study[1][:4])).json()["request_id"]
     staff = Client()
     staff.force_login(get_user_model().objects.create_superuser("staff"))
-    for kind in ("inference/inferencerequest", "inference/deadletter", "labs/lab"):
-        assert staff.get(f"/admin/{kind}/").status_code == 200
-        assert staff.get(f"/admin/{kind}/add/").status_code == 403
+    for kind in ("inference_inferencerequest", "inference_deadletter", "labs_lab"):
+        listed = reverse(f"admin:labrelay_{kind}_changelist")
+        assert staff.get(listed).status_code == 200
+        assert staff.get(f"{listed}add/").status_code == 403
     page = staff.get(f"/admin/labrelay_inference/inferencerequest/{request_id}/change/")
     assert page.status_code == 200
     assert b'name="_save"' not in page.content
