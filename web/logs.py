@@ -157,6 +157,8 @@ def configuration(*, debug: bool, form: LogFormat = "json") -> dict[str, Any]:
             # They log every failed attempt with its frames; web/broker says it in one line.
             "aio_pika": {"level": "ERROR"},
             "aiormq": {"level": "CRITICAL"},
+            # It quotes DICOM values in what it warns of.
+            "pydicom": {"level": "CRITICAL"},
             # One line a request to the archive, with its URL.
             "httpx": {"level": "WARNING"},
         },

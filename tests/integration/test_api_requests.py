@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import connection, transaction
 from django.test import Client
+from django.utils import timezone
 
 from infra.local.orthanc import OrthancNode
 from messages import identity
@@ -24,7 +25,7 @@ from tests.site import reader_of, site_with, use_archive
 from web.door.audit import Action
 from web.door.models import AuditEntry
 from web.inference.models import IdempotencyKey, InferenceRequest, Outbox, RequestEvent
-from web.inference.record import record_event
+from web.inference.record import record_event, record_published
 
 #: Of a study that is not in the archive.
 OTHER_ID = "-".join(["89abcdef"] * 5)
@@ -99,6 +100,8 @@ def test_a_repeated_click_tells_where_the_request_is_by_now(
     told(*a_run(request_id))
     again = ask_again(reader, body(*study), "click-1")
     assert (again.status_code, again.json()["state"]) == (202, "completed")
+    # It tells the result, so that is a look at it.
+    assert AuditEntry.objects.filter(action=Action.RESULT_VIEWED).exists()
 
 
 def test_a_key_stands_for_one_wish(reader: Client, study: tuple[str, list[str]]) -> None:
@@ -279,6 +282,17 @@ def test_a_history_holds_every_change_of_state_and_no_mere_progress(
     assert [event["failure"] for event in events].count(None) == len(events) - 1
 
 
+def test_a_history_holds_the_publishing_also_when_the_lab_was_faster() -> None:
+    row = written()
+    told(*a_run(row.pk)[:2])
+    with transaction.atomic():
+        at = timezone.now()
+        assert record_published(row.pk, at)
+    published = RequestEvent.objects.get(request=row, state="published")
+    assert published.at == at
+    assert InferenceRequest.objects.get(pk=row.pk).state == "downloading"
+
+
 def test_a_history_and_the_request_are_written_together() -> None:
     row = written()
     with transaction.atomic():
@@ -311,7 +325,8 @@ def test_a_result_has_figures_and_says_where_its_objects_are(reader: Client) -> 
     assert reader.get(shown["links"]["request"]).json()["result"] == shown["figures"]
     assert shown["links"]["overlay"] == f"/requests/{row.pk}/overlay.json"
     viewed = AuditEntry.objects.filter(action=Action.RESULT_VIEWED, subject=str(row.pk))
-    assert viewed.count() == 2
+    # The second look is within the hour.
+    assert viewed.count() == 1
 
 
 def test_without_a_finding_the_report_is_the_primary_object(reader: Client) -> None:

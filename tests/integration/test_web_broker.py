@@ -6,7 +6,9 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from uuid import uuid4
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -26,7 +28,7 @@ from tests.integration.web_requests import (
     stored,
     written_request,
 )
-from web.broker import leases, tasks
+from web.broker import leases, relay, tasks
 from web.broker.connection import Needs, why_not
 from web.broker.tasks import BrokerTasks
 from web.inference.models import DeadLetter, Outbox, SeenEvent
@@ -90,6 +92,46 @@ async def test_a_crash_between_publish_and_mark_publishes_the_same_message_again
 
         assert first.message_id == second.message_id == str(outbox.message_id)
         assert (await stored(row.pk)).state == State.PUBLISHED
+
+
+async def test_a_relay_that_is_stopped_between_confirm_and_mark_marks_the_row_all_the_same(
+    rabbit: TestBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    confirmed = asyncio.Event()
+
+    def heard(*args: Any) -> leases.Sent:
+        confirmed.set()
+        return leases.Sent(*args)
+
+    monkeypatch.setattr(relay, "Sent", heard)
+    monkeypatch.setattr(relay, "SETTLE_SECONDS", 3600.0)
+    async with lab_side(rabbit) as lab:
+        row = await written_request()
+        async with running_tasks(rabbit):
+            await asyncio.wait_for(confirmed.wait(), 10)
+            assert (await Outbox.objects.aget(request=row)).sent_at is None
+
+        assert (await Outbox.objects.aget(request=row)).sent_at is not None
+        assert (await stored(row.pk)).state == State.PUBLISHED
+        await lab.take()
+
+
+async def test_a_row_that_cannot_be_marked_keeps_no_other_from_it(
+    rabbit: TestBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, *good = [await written_request() for _ in range(4)]
+    record = leases.record_published
+
+    def failing(request_id: UUID, at: datetime) -> bool:
+        if request_id == bad.pk:
+            raise ValueError("a fault of ours")
+        return record(request_id, at)
+
+    monkeypatch.setattr(leases, "record_published", failing)
+    async with lab_side(rabbit), running_tasks(rabbit):
+        for row in good:
+            await in_state(row.pk, State.PUBLISHED)
+        assert (await Outbox.objects.aget(request=bad)).sent_at is None
 
 
 async def test_two_relays_share_an_outbox_without_publishing_a_row_twice(

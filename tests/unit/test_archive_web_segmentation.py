@@ -6,9 +6,9 @@ import io
 
 import numpy as np
 import pytest
-from pydicom import Dataset, FileMetaDataset
+from pydicom import Dataset, FileMetaDataset, dcmread
 from pydicom.pixels import pack_bits
-from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless, SegmentationStorage, generate_uid
 
 from web.archive.errors import SliceNotFound, UnreadableResult
 from web.archive.segmentation import masks
@@ -125,6 +125,52 @@ def test_a_segmentation_with_rows_and_columns_exchanged_is_turned_to_the_images(
 def test_what_is_no_segmentation_is_said_to_be_unreadable(content):
     with pytest.raises(UnreadableResult):
         masks(content, stack([0.0]))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda seg: setattr(seg.file_meta, "TransferSyntaxUID", RLELossless),
+        lambda seg: setattr(
+            seg.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0],
+            "ImageOrientationPatient",
+            [1.0, 0.0, 0.0],
+        ),
+        lambda seg: setattr(
+            seg.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0],
+            "ImagePositionPatient",
+            [0.0, 2.0],
+        ),
+        lambda seg: delattr(seg, "PixelData"),
+        lambda seg: setattr(seg, "Rows", 4000),
+    ],
+    ids=["compressed", "three cosines", "two coordinates", "no pixels", "other rows"],
+)
+def test_a_segmentation_that_is_not_whole_is_said_to_be_unreadable(fault):
+    seg = dcmread(io.BytesIO(segmentation(marks((1, 1)), [0.0])))
+    fault(seg)
+    buffer = io.BytesIO()
+    seg.save_as(buffer)
+
+    with pytest.raises(UnreadableResult):
+        masks(buffer.getvalue(), stack([0.0]))
+
+
+def test_frames_that_each_name_every_image_go_by_their_position():
+    seg = dcmread(io.BytesIO(segmentation(marks((1, 1), (1, 2)), [2.0, 6.0], ["1.2.0"] * 2)))
+    for group in seg.PerFrameFunctionalGroupsSequence:
+        images = []
+        for number in range(4):
+            image = Dataset()
+            image.ReferencedSOPInstanceUID = f"1.2.{number}"
+            images.append(image)
+        group.DerivationImageSequence[0].SourceImageSequence = images
+    buffer = io.BytesIO()
+    seg.save_as(buffer)
+
+    volume = masks(buffer.getvalue(), stack([0.0, 2.0, 4.0, 6.0]))
+
+    assert np.argwhere(volume).tolist() == [[1, 1, 1], [3, 1, 2]]
 
 
 def test_a_phase_that_counts_its_slices_the_other_way_is_matched_by_position():

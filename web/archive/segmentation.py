@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import Any
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.errors import InvalidDicomError
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from web.archive.errors import UnreadableResult
 from web.archive.stack import Stack, nearest
+
+#: A decoder of compressed pixels would meet whatever bytes somebody stored: none is used here.
+#: A mask of single bits is small without.
+_PLAIN = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
 
 #: Two directions are the same when the cosine of their angle is at least this: 2.5 degrees.
 _SAME_DIRECTION = 0.999
@@ -24,16 +29,7 @@ def masks(seg_file: bytes, stack: Stack) -> NDArray[np.bool_]:
     goes to the slice that it names, or else to the slice at its position. Several segments are
     united. Raises `UnreadableResult`.
     """
-    try:
-        seg = pydicom.dcmread(io.BytesIO(seg_file))
-        frames = np.atleast_3d(seg.pixel_array)
-        if seg.pixel_array.ndim == 2:
-            frames = seg.pixel_array[np.newaxis]
-        groups = list(seg.PerFrameFunctionalGroupsSequence)
-        shared = _first(seg.get("SharedFunctionalGroupsSequence"))
-        orientation = _orientation(shared, groups[0])
-    except (InvalidDicomError, AttributeError, ValueError, IndexError, NotImplementedError) as exc:
-        raise UnreadableResult(f"the segmentation cannot be read: {type(exc).__name__}") from exc
+    frames, groups, orientation = _read(seg_file)
     if len(groups) != len(frames):
         raise UnreadableResult("the segmentation has another number of frames than it says")
     marked = _along_image_axes(frames > 0, orientation, stack.at(0).orientation)
@@ -41,6 +37,27 @@ def masks(seg_file: bytes, stack: Stack) -> NDArray[np.bool_]:
     for frame, index in zip(marked, _slice_indices(groups, stack), strict=True):
         volume[index] |= frame
     return volume
+
+
+def _read(file: bytes) -> tuple[NDArray[Any], list[Any], tuple[float, ...] | None]:
+    """Frames (frames, rows, columns), their functional groups, and their orientation."""
+    try:
+        return _contents(pydicom.dcmread(io.BytesIO(file)))
+    except UnreadableResult:
+        raise
+    except Exception as exc:  # noqa: BLE001 - anybody's object may break the parser in any way
+        # Its text may quote what it read.
+        raise UnreadableResult(f"the segmentation cannot be read: {type(exc).__name__}") from None
+
+
+def _contents(seg: Any) -> tuple[NDArray[Any], list[Any], tuple[float, ...] | None]:
+    if seg.file_meta.TransferSyntaxUID not in _PLAIN:
+        raise UnreadableResult("the segmentation is compressed")
+    pixels = seg.pixel_array
+    groups = list(seg.PerFrameFunctionalGroupsSequence)
+    shared = _first(seg.get("SharedFunctionalGroupsSequence"))
+    frames = pixels[np.newaxis] if pixels.ndim == 2 else pixels
+    return frames, groups, _orientation(shared, groups[0])
 
 
 def _slice_indices(groups: list[Any], stack: Stack) -> list[int]:
@@ -96,7 +113,7 @@ def _source_uid(group: Any) -> str:
 def _position(group: Any) -> tuple[float, ...] | None:
     plane = _first(group.get("PlanePositionSequence"))
     value = None if plane is None else plane.get("ImagePositionPatient")
-    return None if value is None else tuple(float(v) for v in value)
+    return None if value is None else _numbers(value, 3)
 
 
 def _orientation(*groups: Any) -> tuple[float, ...] | None:
@@ -104,8 +121,15 @@ def _orientation(*groups: Any) -> tuple[float, ...] | None:
         plane = None if group is None else _first(group.get("PlaneOrientationSequence"))
         value = None if plane is None else plane.get("ImageOrientationPatient")
         if value is not None:
-            return tuple(float(v) for v in value)
+            return _numbers(value, 6)
     return None
+
+
+def _numbers(value: Any, count: int) -> tuple[float, ...]:
+    numbers = tuple(float(v) for v in value)
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+        raise UnreadableResult("the segmentation states a place that is none")
+    return numbers
 
 
 def _first(sequence: Any) -> Any:

@@ -94,6 +94,7 @@ class Session:
         tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(one) for one in work]
         tasks.append(asyncio.ensure_future(self._lost.wait()))
         try:
+            _heed_cancel()
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
@@ -117,14 +118,22 @@ async def open_session(url: str, name: str, needs: Needs) -> Session:
     address = make_url(url, name=f"labrelay-web {name}", heartbeat=HEARTBEAT_SECONDS)
     connection = aio_pika.Connection(address)
     session = Session(connection, URL(url).user or "")
+    connecting = asyncio.ensure_future(connection.connect(timeout=ANSWER_SECONDS))
     try:
-        await connection.connect(timeout=ANSWER_SECONDS)
+        await asyncio.shield(connecting)
     except (*CONNECTION_EXCEPTIONS, TimeoutError) as exc:
         # `aio_pika.connect` would leave this to the garbage collector, which cannot await.
         await close_session(session)
         raise BrokerLost(f"{_address(url)} does not answer: {named(exc)}") from exc
+    except asyncio.CancelledError:
+        # Broken off within the handshake the library may wait for ever; a handshake takes
+        # milliseconds, so its end is waited for, and then closed as any other connection.
+        await asyncio.wait([connecting])
+        await close_session(session)
+        raise
     session.watch()
     try:
+        _heed_cancel()
         for exchange in needs.exchanges:
             await _check(session, "exchange", exchange)
         for queue in needs.queues:
@@ -133,6 +142,13 @@ async def open_session(url: str, name: str, needs: Needs) -> Session:
         await close_session(session)
         raise
     return session
+
+
+def _heed_cancel() -> None:
+    """Raise the cancel that the library lost: Python 3.11's `wait_for` drops one now and then."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def close_session(session: Session) -> None:

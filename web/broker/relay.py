@@ -68,6 +68,8 @@ class Relay:
         self._bell = asyncio.Event()
         #: Rows that this process has just committed: no need to look for them.
         self._fresh: list[Outbox] = []
+        #: When the outbox is looked through at the latest, by the loop's clock.
+        self._next_look = 0.0
         #: Rows that are published and not marked yet.
         self._flying: set[int] = set()
         #: Those of them that the broker has confirmed.
@@ -127,17 +129,20 @@ class Relay:
 
     async def _leased(self, lease: UUID) -> list[Outbox]:
         room = BATCH - len(self._flying)
-        fresh, self._fresh = self._fresh[:room], []
         if not room:
             return []
+        fresh, self._fresh = self._fresh[:room], self._fresh[room:]
+        # Also while clicks come one after the other: what was put off or left by others waits.
+        due = self._loop.time() >= self._next_look
+        rows = []
         try:
             if fresh:
                 rows = await self._database.run(leases.take_fresh, lease, fresh)
-            else:
-                rows = await self._database.run(leases.take, lease, room)
+            if (due or not fresh) and room > len(rows):
+                rows += await self._database.run(leases.take, lease, room - len(rows))
+                self._next_look = self._loop.time() + POLL_SECONDS
         except DatabaseAway as exc:
             log.warning("outbox_unreadable", detail=str(exc))
-            return []
         # A lease that could not be renewed in time is ours again by that look.
         return [row for row in rows if row.pk not in self._flying]
 
@@ -193,18 +198,40 @@ class Relay:
         if not sent:
             return
         try:
-            changed = await self._database.run(leases.mark_sent, sent)
+            changed = await self._marked(sent)
         except DatabaseAway as exc:
             # Their leases are renewed meanwhile: nobody publishes them once more.
             log.warning("outbox_unwritable", detail=str(exc))
             self._sent = sent + self._sent
             self._loop.call_later(POLL_SECONDS, self._confirmations.set)
             return
+        except asyncio.CancelledError:
+            # It may not have begun: `_end` does it, and a second time is harmless.
+            self._sent = sent + self._sent
+            raise
         if len(self._flying) == BATCH:
             # The next rows were waiting for room.
             self._bell.set()
         self._flying.difference_update(item.row_id for item in sent)
         await notify.requests_changed(changed)
+
+    async def _marked(self, sent: list[Sent]) -> list[UUID]:
+        try:
+            return await self._database.run(leases.mark_sent, sent)
+        except DatabaseAway:
+            raise
+        except Exception:
+            log.exception("rows_not_marked", rows=len(sent))
+        # One that cannot be marked must not keep the others from it; its lease runs out.
+        changed = []
+        for item in sent:
+            try:
+                changed += await self._database.run(leases.mark_sent, [item])
+            except DatabaseAway:
+                raise
+            except Exception:
+                log.exception("row_not_marked", row=item.row_id)
+        return changed
 
     async def _quietly(self, function: Callable[P, None], *args: P.args, **kw: P.kwargs) -> None:
         try:
