@@ -7,6 +7,7 @@ import io
 import numpy as np
 import pytest
 from pydicom import Dataset, FileMetaDataset, dcmread
+from pydicom.encaps import encapsulate
 from pydicom.pixels import pack_bits
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless, SegmentationStorage, generate_uid
 
@@ -127,10 +128,15 @@ def test_what_is_no_segmentation_is_said_to_be_unreadable(content):
         masks(content, stack([0.0]))
 
 
+def compressed(seg: Dataset) -> None:
+    seg.file_meta.TransferSyntaxUID = RLELossless
+    seg.PixelData = encapsulate([b"\0" * 64])
+
+
 @pytest.mark.parametrize(
     "fault",
     [
-        lambda seg: setattr(seg.file_meta, "TransferSyntaxUID", RLELossless),
+        compressed,
         lambda seg: setattr(
             seg.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0],
             "ImageOrientationPatient",
