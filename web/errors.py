@@ -6,7 +6,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from uuid import UUID
 
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -84,10 +84,15 @@ def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
     kept = response.headers.get("Content-Type", "").startswith("application/json")
     if status < FIRST_ERROR or kept or not request.path.startswith(API_PREFIX):
         return response
-    if _is_anothers(request):
+    # Nothing of ours fails in a stream.
+    if _is_anothers(request) or not isinstance(response, HttpResponse):
         return response
-    answer = error_response(status, code_for(status), sentence_for(status))
-    for header in ("Allow", "Set-Cookie", "Vary"):
-        if header in response.headers:
-            answer.headers[header] = response.headers[header]
-    return answer
+    # In place: cookies and the headers of the middleware inside stay on it.
+    json = error_response(status, code_for(status), sentence_for(status))
+    response.content = json.content
+    response.headers["Content-Type"] = json.headers["Content-Type"]
+    # Both told of the page that this was.
+    del response.headers["Content-Encoding"], response.headers["ETag"]
+    if "Content-Length" in response.headers:
+        response.headers["Content-Length"] = str(len(json.content))
+    return response

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.auth import get_user_model
 from django.http import HttpRequest
 
 if TYPE_CHECKING:
@@ -28,3 +29,9 @@ class ReadOnlyAdmin(Base):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         """Nobody deletes."""
         return False
+
+
+def name_of_users() -> str:
+    """The field by which users log in: a host project's own may have no ``username``."""
+    field: str = get_user_model().USERNAME_FIELD
+    return field

@@ -19,6 +19,9 @@ LOOK_SECONDS = 0.1
 async def watchdog() -> None:
     """Run beside the site until cancelled: while the event loop turns, the site is alive."""
     notifier = _notifier()
+    if notifier.socket is None:
+        # Nobody listens; and a host project's port may be another, that never opens.
+        return
     try:
         await _port_open(settings.SITE.web_port)
         notifier.notify("READY=1\nSTATUS=serving")
@@ -27,8 +30,7 @@ async def watchdog() -> None:
             await asyncio.sleep(WATCHDOG_SECONDS)
     finally:
         notifier.notify("STOPPING=1")
-        if notifier.socket is not None:
-            notifier.socket.close()
+        notifier.socket.close()
 
 
 def _notifier() -> SystemdNotifier:

@@ -85,7 +85,7 @@ class Study:
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with running_system(
         tmp_path_factory.mktemp("replay"),
-        web_settings={"LEGACY_TRUSTED_NETWORKS": "127.0.0.0/8"},
+        web_settings={"LEGACY_TRUSTED_NETWORKS": "127.0.0.0/8", "DEFAULT_MODEL": "held"},
         further_labs={SERVER_LAB: "server"},
     ) as system:
         # The consumer on the web machine's own processor; it loads while the first tests run.
@@ -430,12 +430,9 @@ def test_after_its_time_the_call_is_504_and_the_request_completes(
     system: System, viewer: httpx.Client
 ) -> None:
     study = Study(system)
-    site = system.stack.web
-    site.stop()
-    site._env["LEGACY_WAIT_SECONDS"] = "1"
     system.bundle.hold()
     try:
-        system.stack.start_web()
+        restarted(system, {"LEGACY_WAIT_SECONDS": "3"})
         answer = press(viewer, study.series)
         assert answer.status_code == 504
         sentence_in(answer)
@@ -443,9 +440,19 @@ def test_after_its_time_the_call_is_504_and_the_request_completes(
         assert told["status"] == "timeout"
     finally:
         system.bundle.release()
+        # For the tests after this one.
+        restarted(system, {})
 
     def status() -> Any:
         return viewer.get(f"{BASE}/status/{told['request_id']}/").json()
 
     wait_until(lambda: status()["status"] == "completed", "complete the request", 60)
     assert status()["result"]["tumor_volume_voxels"] == 32
+
+
+def restarted(system: System, settings: dict[str, str]) -> None:
+    """Serve anew with the settings of the module and these."""
+    site = system.stack.web
+    site.stop()
+    site._env = system.stack._web_environment | settings
+    system.stack.start_web()

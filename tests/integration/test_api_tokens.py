@@ -16,6 +16,7 @@ from django.utils import timezone
 from tests.integration.test_web_api import REQUESTS, body, error_of, store
 from tests.site import reader_of, use_archive
 from web.door.audit import Action, Way
+from web.door.limits import Kind, allowed
 from web.door.models import ApiToken, AuditEntry
 from web.door.tokens import issue, user_of_token
 from web.inference.models import InferenceRequest
@@ -102,6 +103,41 @@ def test_a_wrong_token_is_401_also_beside_a_log_in(reader: User) -> None:
         assert error_of(answer)["code"] == "unauthorized"
     # A proxy's own log-in is not ours.
     assert client.get(REQUESTS, headers={"Authorization": "Basic eDp5"}).status_code == 200
+
+
+def test_a_users_tokens_have_one_limit_from_whichever_address(reader: User) -> None:
+    tokens = [issue(reader, "a"), issue(reader, "b")]
+    other = issue(reader_of(name="other"), "c")
+    for number in range(300):
+        called(tokens[number % 2], f"192.0.2.{number % 200}")
+    answer = called(tokens[0], "198.51.100.1")
+    assert answer.status_code == 429
+    assert error_of(answer)["code"] == "too_many_requests"
+    assert 0 < int(answer.headers["Retry-After"]) <= 60
+    assert answer.headers["Cache-Control"] == "private, no-store"
+    # Neither the other machine behind the same address nor a reader is kept out.
+    assert called(other, "198.51.100.1").status_code == 422
+    assert called("", "198.51.100.1").status_code == 401
+
+
+def called(token: str, address: str) -> Any:
+    headers = bearer(token) if token else {}
+    machine = Client(headers=headers, REMOTE_ADDR=address)
+    return machine.post(REQUESTS, "{}", content_type="application/json")
+
+
+def test_wrong_tokens_are_counted_by_their_address_and_apart_from_readers(reader: User) -> None:
+    while allowed(Kind.CHANGE, "token address 192.0.2.1") is None:
+        pass
+    assert called("lrt_wrong", "192.0.2.1").status_code == 429
+    assert called("", "192.0.2.1").status_code == 401
+    for _ in range(300):
+        allowed(Kind.CHANGE, "address 192.0.2.2")
+    assert called("", "192.0.2.2").status_code == 429
+    assert called(issue(reader, "t"), "192.0.2.2").status_code == 422
+    for _ in range(300):
+        assert called("lrt_wrong", "192.0.2.3").status_code == 401
+    assert called("lrt_wrong", "192.0.2.3").status_code == 429
 
 
 def test_a_token_sees_what_its_user_sees(reader: User) -> None:

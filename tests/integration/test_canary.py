@@ -8,9 +8,11 @@ run has left behind or sent.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import threading
 import zlib
+from base64 import b64encode, urlsafe_b64decode
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -35,8 +37,23 @@ from tests.integration.system import System, running_system
 #: In every patient field, in one of its alphabets, is one of these.
 CANARIES = ("kanarienvogel", "카나리아", "cnry", "19031104")
 
-#: How they might be hidden: as JSON escapes a Korean letter, as RFC 3986 does, and in base64.
+#: How they might be hidden: as JSON escapes a Korean letter, as RFC 3986 and as Python write it.
 HIDDEN = (json.dumps("카나리아")[1:-1], "%ec%b9%b4%eb%82%98", "b'\\xec\\xb9\\xb4")
+
+
+def in_base64(word: str) -> Iterator[str]:
+    """What base64 makes of a word, wherever in a longer text it begins."""
+    for before in range(3):
+        text = b64encode(b"\0" * before + word.encode())
+        # Without the letters into which a neighbour's bits run.
+        whole = (before + len(word.encode())) * 8 // 6
+        yield text[-(-before * 8 // 6) : whole].decode()
+
+
+#: As they stand in the patient's fields: base64 keeps no case that could be overlooked.
+AS_WRITTEN = ("Kanarienvogel", "kanarienvogel", "카나리아", "CNRY-", "cnry ", "19031104")
+
+IN_BASE64 = tuple(form for word in AS_WRITTEN for form in in_base64(word))
 
 PATIENT = {
     "PatientName": "Kanarienvogel^Anna=^=카나리아",
@@ -106,6 +123,15 @@ def garbage_pixels(role: str, series: Series) -> None:
             dataset.PixelData = "카나리아 cnry".encode()
 
 
+#: The cursor of a list's next page.
+_CURSOR = re.compile(r'"next":\s*"([^"]+)"')
+
+
+def base64_text(text: str) -> str:
+    """What stands in a cursor."""
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+
+
 @dataclass
 class Seen:
     """Everything that went over the wires of the run, by where it was seen."""
@@ -114,6 +140,7 @@ class Seen:
     urls: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
+    cursors: list[str] = field(default_factory=list)
 
     def answered(self, answer: httpx.Response) -> None:
         """Keep an answer of the site: its address, its headers, and its body if it is JSON."""
@@ -121,6 +148,8 @@ class Seen:
         self.urls += [str(answer.request.url), answer.headers.get("location", "")]
         kept = f"{answer.status_code} {dict(answer.headers)} {answer.text}"
         (self.errors if answer.is_error else self.answers).append(kept)
+        if not answer.is_error and "json" in answer.headers["content-type"]:
+            self.cursors += [base64_text(found) for found in _CURSOR.findall(answer.text)]
 
 
 @contextmanager
@@ -167,7 +196,9 @@ class Run:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    with running_system(tmp_path_factory.mktemp("canary")) as system:
+    # The old calls take the default model, and no other that a lab may have.
+    settings = {"DEFAULT_MODEL": "held"}
+    with running_system(tmp_path_factory.mktemp("canary"), web_settings=settings) as system:
         seen = Seen()
         with listening(system, seen):
             states, page = everything(system, seen)
@@ -193,9 +224,7 @@ def everything(system: System, seen: Seen) -> tuple[list[tuple[str, str]], str]:
         told = [reader.wait(request_id, ended, 90) for request_id in ids]
         seen.answers += [json.dumps(one, ensure_ascii=False) for one in told]
         page = walk(reader, studies[0], ids[0])
-        # The old call waits for its result.
-        series_id = studies[0].series_by_role["pre"]
-        reader.post(f"/api/mri/segmentation/series/{series_id}/segment", {})
+        old_front_end(reader, studies[0])
         mistakes(reader, studies[0])
         archive.stop()
         walk(reader, studies[1], ids[1])
@@ -225,6 +254,8 @@ def walk(reader: Any, study: Planted, request_id: str) -> str:
         f"/api/v1/requests/{request_id}/events",
         f"/api/v1/requests/{request_id}/result",
         f"/api/v1/requests?study_id={study.study_id}",
+        "/api/v1/requests?limit=1",
+        "/api/v1/studies?limit=1",
         f"/api/v1/studies/{study.study_id}/phases",
         f"/api/mri/segmentation/status/{request_id}",
         f"/api/mri/segmentation/requests/?series_id={series_id}",
@@ -235,6 +266,17 @@ def walk(reader: Any, study: Planted, request_id: str) -> str:
     ):
         reader.get(path)
     return page
+
+
+def old_front_end(reader: Any, study: Planted) -> None:
+    """A call that waits for its result, and the masks of that result."""
+    old = "/api/mri/segmentation"
+    series = [study.series_by_role[role] for role in DCE_ROLES]
+    told = reader.post(f"{old}/series/{series[0]}/segment/", {"sequence_series_ids": series})
+    assert told.status_code == 200, told.text
+    frames = reader.get(f"{old}/instances/{told.json()['seg_instance_id']}/frames/")
+    assert frames.status_code == 200, frames.text
+    assert frames.json()["num_frames"] == 6
 
 
 def mistakes(reader: Any, study: Planted) -> None:
@@ -278,7 +320,8 @@ def strangers(system: System, seen: Seen) -> None:
 def found_in(text: str) -> list[str]:
     """The canaries that a text holds, in any case and disguise."""
     lowered = text.casefold()
-    return [word for word in (*CANARIES, *HIDDEN) if word.casefold() in lowered]
+    plain = [word for word in (*CANARIES, *HIDDEN) if word.casefold() in lowered]
+    return plain + [form for form in IN_BASE64 if form in text]
 
 
 def assert_clean(texts: dict[str, str]) -> None:
@@ -355,6 +398,18 @@ def test_no_row_of_the_database_holds_it(run: Run) -> None:
     assert_clean({"the file": path.read_bytes().decode("utf-8", "replace")})
 
 
+def test_no_cursor_of_a_list_holds_it(run: Run) -> None:
+    assert len(run.seen.cursors) >= 2
+    assert all(text.startswith(("[", "{")) for text in run.seen.cursors)
+    assert_clean({f"cursor {n}": text for n, text in enumerate(run.seen.cursors)})
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab"])
+@pytest.mark.parametrize("word", AS_WRITTEN)
+def test_the_search_finds_a_word_in_base64(before: str, word: str) -> None:
+    assert found_in(b64encode(f"{before}{word}, and more".encode()).decode())
+
+
 def test_no_address_holds_it(run: Run) -> None:
     assert len(run.seen.urls) > 40
     assert_clean({"addresses": "\n".join(run.seen.urls)})
@@ -368,6 +423,8 @@ def test_no_error_holds_it(run: Run) -> None:
 def test_no_request_that_a_page_is_told_of_holds_it(run: Run) -> None:
     told = [text for text in run.seen.answers if '"request_id"' in text and "<html" not in text]
     assert len(told) >= 8
+    told += [text for text in run.seen.answers if '"mask_base64"' in text]
+    assert '"num_frames": 6' in told[-1]
     assert_clean({f"answer {n}": text for n, text in enumerate(told)})
 
 

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,11 +18,13 @@ import pytest
 from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth.models import Group, User
+from django.db import connection, transaction
 from django.test import Client
 from httpx import MockTransport as Mock
 
 from infra.local.orthanc import OrthancNode
 from tests.integration.test_web_api import store
+from tests.integration.web_requests import a_run
 from tests.site import reader_of, use_archive
 from web.application import labrelay
 from web.archive.errors import ArchiveUnavailable
@@ -31,10 +33,12 @@ from web.archive.studies import studies, study_detail
 from web.door.audit import Action
 from web.door.limits import Kind, allowed
 from web.door.models import AuditEntry, StudyGrant
+from web.door.tokens import issue
 from web.inference.models import InferenceRequest
+from web.inference.record import record_event
 from web.live import notify
 from web.live.socket import NOT_LOGGED_IN, TOO_MUCH
-from web.live.watch import check_sessions
+from web.live.watch import LOOK_SECONDS, LOOKS_A_SESSION, check_sessions, watch
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -306,6 +310,31 @@ async def test_a_socket_of_another_site_is_refused_before_it_opens(
 
 
 @pytest.mark.asyncio
+async def test_a_trusted_origin_may_post_and_opens_no_socket(reader: Client, settings: Any) -> None:
+    settings.CSRF_TRUSTED_ORIGINS = ["https://*.friend.example"]
+    friend = {"Origin": "https://login.friend.example"}
+    posted = await sync_to_async(reader.post)("/api/v1/requests", headers=friend)
+    assert posted.status_code != 403
+    page = Page(OWN | cookies(reader) | friend)
+    assert await page.handshake() == "websocket.close"
+    await page.wait(timeout=3)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("believed", [True, False])
+async def test_a_socket_behind_a_proxy_is_held_to_the_host_that_django_believes(
+    reader: Client, settings: Any, believed: bool
+) -> None:
+    settings.USE_X_FORWARDED_HOST = believed
+    settings.ALLOWED_HOSTS = ["mri.example"]
+    outside = {"X-Forwarded-Host": "mri.example", "Origin": "https://mri.example"}
+    page = Page(OWN | cookies(reader) | outside)
+    assert await page.handshake() == ("websocket.accept" if believed else "websocket.close")
+    await page.send_input({"type": "websocket.disconnect", "code": 1000})
+    await page.wait(timeout=3)
+
+
+@pytest.mark.asyncio
 async def test_a_request_of_a_study_without_a_grant_is_never_told(
     reader: Client, shared: tuple[str, list[str]], hidden: tuple[str, list[str]]
 ) -> None:
@@ -363,6 +392,21 @@ async def test_a_revoked_session_loses_its_socket_at_the_next_check(
         await sync_to_async(revoke)(reader, how)
         await check_sessions()
         assert await page.closed() == NOT_LOGGED_IN
+
+
+@pytest.mark.asyncio
+async def test_a_revoked_session_is_noticed_without_being_asked(reader: Client) -> None:
+    # What `watch` is started with: a minute is what was promised.
+    assert LOOK_SECONDS * LOOKS_A_SESSION <= 60
+    watching = asyncio.create_task(watch(every=0.01))
+    try:
+        async with open_socket(reader) as page:
+            await sync_to_async(revoke)(reader, "row deleted")
+            assert await page.closed() == NOT_LOGGED_IN
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
 
 
 def revoke(client: Client, how: str) -> None:
@@ -446,7 +490,18 @@ def test_every_page_carries_the_strict_headers(
     reader: Client, shared: tuple[str, list[str]]
 ) -> None:
     answers = [Client().get("/login/"), reader.get(f"/studies/{shared[0]}/"), reader.get("/none/")]
-    for answer in answers:
+    errors = [
+        reader.get("/api/nothing/"),
+        reader.delete("/api/v1/studies"),
+        Client().get("/api/v1/studies"),
+        Client(headers={"Host": "evil.example"}).get("/api/v1/studies"),
+    ]
+    assert [answer.status_code for answer in errors] == [404, 405, 401, 400]
+    for answer in errors:
+        assert answer.json()["error"]["message"]
+        # Set before Django comes to the middleware of this one.
+        answer.headers.setdefault("X-Frame-Options", "DENY")
+    for answer in answers + errors:
         policy = answer.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
         assert "frame-ancestors 'none'" in policy
@@ -458,6 +513,41 @@ def test_every_page_carries_the_strict_headers(
         assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
         assert "camera=()" in answer.headers["Permissions-Policy"]
         assert "no-store" in answer.headers["Cache-Control"]
+
+
+def test_an_error_that_became_json_keeps_what_stood_on_it(reader: Client, settings: Any) -> None:
+    settings.SECURE_HSTS_SECONDS = 60
+    settings.MIDDLEWARE = [
+        settings.MIDDLEWARE[0],
+        f"{__name__}.with_a_cookie",
+        *settings.MIDDLEWARE[1:],
+    ]
+    answer = reader.get("/api/nothing/", secure=True)
+    assert answer.status_code == 404
+    assert answer.headers["Strict-Transport-Security"] == "max-age=60"
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Content-Length"] == str(len(answer.content))
+    assert answer.cookies["theirs"].value == "1"
+    assert "Allow" in reader.delete("/api/v1/studies").headers
+
+
+def with_a_cookie(get_response: Any) -> Any:
+    def answer(request: Any) -> Any:
+        response = get_response(request)
+        response.set_cookie("theirs", "1")
+        return response
+
+    return answer
+
+
+def test_no_cache_keeps_an_answer_of_the_api_whatever_middleware_a_host_has(
+    reader: Client, settings: Any, shared: tuple[str, list[str]]
+) -> None:
+    settings.MIDDLEWARE = [one for one in settings.MIDDLEWARE if "strict_headers" not in one]
+    assert "Cache-Control" not in reader.get("/api/nothing/").headers
+    for path in (f"studies/{shared[0]}", "studies", f"studies/{UNKNOWN}", "studies?limit=x"):
+        answer = reader.get(f"/api/v1/{path}")
+        assert answer.headers["Cache-Control"] == "private, no-store", path
 
 
 def test_the_checks_for_production_find_nothing(tmp_path: Path) -> None:
@@ -521,14 +611,142 @@ def test_who_came_and_what_they_opened_is_written_down(
     assert trail() == [
         (Action.LOGIN_FAILED, False, ""),
         (Action.LOGGED_IN, True, ""),
-        (Action.STUDY_VIEWED, True, shared[0]),
-        # The first of its images, which could be fetched without the page.
+        # The page and its images are one look.
         (Action.STUDY_VIEWED, True, shared[0]),
         (Action.REFUSED, True, hidden[0]),
         (Action.REFUSED, True, hidden[0]),
         (Action.LOGGED_OUT, True, ""),
     ]
     assert set(AuditEntry.objects.values_list("address", flat=True)) == {"192.0.2.7"}
+
+
+def viewed(row: InferenceRequest) -> int:
+    """How often the trail says that the result was viewed."""
+    of_row = {"study_id": row.study_id, "subject": str(row.pk)}
+    return AuditEntry.objects.filter(action=Action.RESULT_VIEWED, **of_row).count()
+
+
+def with_result(study_id: str) -> InferenceRequest:
+    row = request_of(study_id)
+    for event in a_run(row.pk):
+        with transaction.atomic():
+            record_event(event)
+    return row
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/studies/{study}/",
+        "/api/v1/requests",
+        "/api/v1/requests/{request}",
+        "/api/v1/requests/{request}/result",
+        "/api/mri/segmentation/status/{request}/",
+    ],
+)
+def test_every_way_to_a_result_is_written_down_once_an_hour(
+    reader: Client, shared: tuple[str, list[str]], path: str
+) -> None:
+    row, other = with_result(shared[0]), request_of(shared[0])
+    if path.startswith("/studies"):
+        other.delete()
+    for _ in range(3):
+        answer = reader.get(path.format(study=shared[0], request=row.pk))
+        assert answer.status_code == 200, answer.content
+    assert viewed(row) == 1
+    assert viewed(other) == 0, "it has no result"
+    # The same session from elsewhere may be somebody else.
+    reader.get(path.format(study=shared[0], request=row.pk), REMOTE_ADDR="192.0.2.8")
+    assert viewed(row) == 2
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1/studies"])
+def test_a_list_of_studies_which_names_patients_is_written_down(reader: Client, path: str) -> None:
+    for _ in range(3):
+        assert reader.get(path).status_code == 200
+    assert AuditEntry.objects.filter(action=Action.STUDIES_LISTED).count() == 1
+
+
+@pytest.mark.asyncio
+async def test_a_result_that_a_socket_tells_is_written_down(
+    reader: Client, shared: tuple[str, list[str]]
+) -> None:
+    row = await sync_to_async(request_of)(shared[0])
+    async with open_socket(reader) as page:
+        await page.follow(row.pk)
+        await page.hear("snapshot")
+        assert await sync_to_async(viewed)(row) == 0
+        for event in a_run(row.pk):
+            await sync_to_async(transaction.atomic(record_event))(event)
+        await notify.requests_changed([row.pk])
+        assert (await page.hear("event"))["request"]["result"]
+        assert await sync_to_async(viewed)(row) == 1
+    later = await sync_to_async(with_result)(shared[0])
+    async with open_socket(reader) as page:
+        await page.follow(worklist=True)
+        assert len((await page.hear("snapshot"))["requests"]) == 2
+    assert await sync_to_async(viewed)(later) == 1
+    assert await sync_to_async(viewed)(row) == 1
+
+
+def test_a_look_that_could_not_be_written_down_is_no_look(
+    reader: Client, shared: tuple[str, list[str]]
+) -> None:
+    path = f"/studies/{shared[0]}/series/{shared[1][0]}/slices/0.png"
+    trigger = (
+        "CREATE TRIGGER full BEFORE INSERT ON labrelay_door_auditentry "
+        "BEGIN SELECT RAISE(ABORT, 'full'); END"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(trigger)
+    try:
+        assert reader.get(path).status_code == 500
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TRIGGER full")
+    assert reader.get(path).status_code == 200
+    assert AuditEntry.objects.filter(action=Action.STUDY_VIEWED).count() == 1
+
+
+def test_the_trail_knows_who_it_was_after_the_user_is_deleted(
+    reader: Client, shared: tuple[str, list[str]]
+) -> None:
+    reader.get(f"/studies/{shared[0]}/")
+    user = User.objects.get(username="reader")
+    staff = Client()
+    staff.force_login(User.objects.create_superuser("staff"))
+    gone = staff.post(f"/admin/auth/user/{user.pk}/delete/", {"post": "yes"})
+    assert gone.status_code == 302
+    assert not User.objects.filter(pk=user.pk).exists()
+
+    entry = AuditEntry.objects.get(action=Action.STUDY_VIEWED)
+    assert entry.user_id == user.pk
+    trail = "/admin/labrelay_door/auditentry/"
+    cell = f'<td class="field-who">{user.pk}</td>'
+    assert cell in staff.get(trail).content.decode()
+    assert cell in staff.get(trail, {"q": str(user.pk)}).content.decode()
+    assert "field-who" not in staff.get(trail, {"q": "99999"}).content.decode()
+    page = staff.get(f"{trail}{entry.pk}/change/")
+    assert f'<div class="readonly">{user.pk}</div>' in page.content.decode()
+
+
+@pytest.mark.parametrize("table", ["auditentry", "apitoken"])
+def test_staff_search_by_what_users_log_in_with(
+    reader: Client, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    user = User.objects.get(username="reader")
+    user.email = "reader@mri.example"
+    user.save()
+    issue(user, "ward 7")
+    reader.get("/")
+    staff = Client()
+    staff.force_login(User.objects.create_superuser("staff"))
+    # As a host's own users may have it, who need not have a user name.
+    monkeypatch.setattr(User, "USERNAME_FIELD", "email")
+    for wanted, found in ((user.email, True), ("nobody@mri.example", False)):
+        page = staff.get(f"/admin/labrelay_door/{table}/", {"q": wanted})
+        assert page.status_code == 200
+        assert ('id="result_list"' in page.content.decode()) is found
 
 
 def test_a_script_that_tries_ids_does_not_fill_the_trail(reader: Client) -> None:

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
+import uvicorn
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
-from django.db import OperationalError, transaction
+from django.db import OperationalError, connection, transaction
 from django.test import Client
 
 from infra.local.orthanc import OrthancNode
+from infra.local.ports import free_ports
 from messages.events import InferenceCancelled, InferenceFailed, RunEvent
 from messages.failures import FAILURE_TEXTS, FailureCode
-from tests.integration.lab import StoredStudy, store_small_study
+from messages.lab import LabHeartbeat, ModelDescriptor
+from messages.phases import DCE_ROLES
+from tests.integration.lab import StoredStudy, orthanc_get, store_small_study
 from tests.integration.web_requests import a_run, eventually, place, write_request
 from tests.site import reader_of, site_with, use_archive
 from web.application import labrelay
@@ -32,7 +39,8 @@ from web.handler import OneThreadHandler
 from web.inference.models import InferenceRequest, Outbox
 from web.inference.record import record_dead, record_event
 from web.inference.states import State
-from web.legacy import wish
+from web.labs.heartbeats import record_heartbeat
+from web.legacy import threads, waiting, wish
 from web.legacy.outcome import STATES
 from web.live import notify, watch
 
@@ -105,6 +113,12 @@ def applied(*events: RunEvent) -> None:
             record_event(event)
 
 
+def time_is_up() -> None:
+    """For every call that waits."""
+    for call in watch.calls:
+        call._patience.reschedule(asyncio.get_running_loop().time())
+
+
 def nothing_is_left() -> bool:
     return not watch.calls and not get_channel_layer().groups
 
@@ -146,8 +160,10 @@ async def test_a_call_is_answered_with_the_hint_that_its_request_has_ended(
         "total_slices": 134,
     }
     assert nothing_is_left()
-    noted = await AuditEntry.objects.aget(action="requested")
-    assert (noted.subject, noted.study_id, noted.way) == (str(row.pk), study.study_id, "session")
+    for action in ("requested", "result_viewed"):
+        noted = await AuditEntry.objects.aget(action=action)
+        assert (noted.subject, noted.study_id) == (str(row.pk), study.study_id)
+        assert noted.way == "session"
 
 
 async def test_without_a_tumour_there_is_no_segmentation_and_no_slice(study: StoredStudy) -> None:
@@ -214,7 +230,7 @@ def dead(row: InferenceRequest) -> None:
 async def test_after_its_time_the_call_is_504_and_the_request_goes_on(
     study: StoredStudy, site: Any
 ) -> None:
-    site_with(site, legacy_wait_seconds=0.3)
+    site_with(site, legacy_wait_seconds=1)
     async with caller(await cookie_of()) as client:
         answer = await segment(client, study)
         row = await InferenceRequest.objects.aget()
@@ -229,12 +245,14 @@ async def test_after_its_time_the_call_is_504_and_the_request_goes_on(
 
 
 async def test_a_hint_that_was_lost_just_before_the_time_is_up_costs_no_result(
-    study: StoredStudy, site: Any
+    study: StoredStudy,
 ) -> None:
-    site_with(site, legacy_wait_seconds=1)
     async with caller(await cookie_of()) as client:
         call = asyncio.create_task(segment(client, study))
         await applied(a_run((await the_request()).pk)[-1])
+        await asyncio.sleep(0.1)
+        assert not call.done()
+        time_is_up()
         assert (await call).status_code == 200
 
 
@@ -252,8 +270,7 @@ async def test_a_caller_who_goes_away_leaves_the_request_and_nothing_else(
 
 
 async def test_many_calls_wait_in_few_threads_and_all_are_answered(study: StoredStudy) -> None:
-    import threading
-
+    threads_before, files_before = threading.active_count(), open_databases()
     async with caller(await cookie_of()) as client:
         calls = [asyncio.create_task(segment(client, study)) for _ in range(50)]
 
@@ -261,13 +278,267 @@ async def test_many_calls_wait_in_few_threads_and_all_are_answered(study: Stored
             return len(watch.calls) == len(calls)
 
         await eventually(all_wait, "all calls wait", 30)
-        assert sum(t.name.startswith("legacy") for t in threading.enumerate()) <= 8
+        # The threads' own connections, and those of the test and of what serves the pages.
+        few = threads.TAKING + threads.READING + 3
+        assert threading.active_count() - threads_before <= few < len(calls) / 2
+        assert open_databases() - files_before <= few
         rows = [row async for row in InferenceRequest.objects.all()]
         await applied(*(a_run(row.pk)[-1] for row in rows))
         await notify.requests_changed([row.pk for row in rows])
         answers = await asyncio.gather(*calls)
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.json()["request_id"] for answer in answers}) == len(calls)
+
+
+def open_databases() -> int:
+    """Descriptors of this process on the SQLite file: one for each open connection."""
+    name, found = str(connection.settings_dict["NAME"]), 0
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            found += str(entry.readlink()) == name
+        except OSError:
+            # Closed meanwhile.
+            continue
+    return found
+
+
+async def test_the_time_of_a_call_counts_from_its_arrival(
+    study: StoredStudy, site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site_with(site, legacy_wait_seconds=2)
+
+    def slow(*arguments: Any, **named: Any) -> Any:
+        time.sleep(1)
+        return wish.take(*arguments, **named)
+
+    monkeypatch.setattr(waiting, "take", slow)
+    async with caller(await cookie_of()) as client:
+        began = time.monotonic()
+        answer = await segment(client, study)
+    assert answer.status_code == 504
+    assert answer.json()["request_id"] == str((await InferenceRequest.objects.aget()).pk)
+    # A little earlier than the front end gives up, and not 2 s after the first one.
+    assert time.monotonic() - began < 2
+
+
+async def test_an_archive_that_hangs_delays_neither_results_nor_the_end_of_the_wait(
+    study: StoredStudy, site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = threading.Event()
+
+    def hanging(*_: Any, **__: Any) -> None:
+        hangs.wait(30)
+        raise wish.Told(503, "The archive hangs.")
+
+    async with caller(await cookie_of()) as client:
+        first = asyncio.create_task(segment(client, study))
+        row = await the_request()
+        monkeypatch.setattr(waiting, "take", hanging)
+        site_with(site, legacy_wait_seconds=1)
+        try:
+            others = [
+                asyncio.create_task(segment(client, study)) for _ in range(threads.TAKING + 2)
+            ]
+            late = await asyncio.wait_for(asyncio.gather(*others), 5)
+            await applied(a_run(row.pk)[-1])
+            await notify.requests_changed([row.pk])
+            assert (await asyncio.wait_for(first, 5)).status_code == 200
+        finally:
+            hangs.set()
+    for answer in late:
+        # Whether it was written down is not known.
+        assert (answer.status_code, answer.json()["request_id"]) == (504, None)
+        assert answer.json()["status"] == "timeout"
+        assert sentence_in(answer)
+
+
+@pytest.mark.parametrize("when", ["with a hint", "at the end"])
+async def test_a_fault_while_a_call_waits_is_500_and_does_not_leave_it_hanging(
+    study: StoredStudy, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    def faulty(*_: object) -> None:
+        raise ZeroDivisionError("Test^Phantom")
+
+    async with caller(await cookie_of()) as client:
+        call = asyncio.create_task(segment(client, study))
+        row = await the_request()
+        await asyncio.sleep(0.1)
+        monkeypatch.setattr(waiting, "outcome", faulty)
+        if when == "at the end":
+            time_is_up()
+        else:
+            await notify.requests_changed([row.pk])
+        answer = await asyncio.wait_for(call, 5)
+    assert (answer.status_code, answer.json()["request_id"]) == (500, str(row.pk))
+    assert "Phantom" not in sentence_in(answer)
+    assert nothing_is_left()
+
+
+async def test_a_result_that_comes_while_the_504_is_sent_makes_neither_half_an_answer_nor_two(
+    study: StoredStudy, site: Any
+) -> None:
+    site_with(site, legacy_wait_seconds=0.5)
+    token = await sync_to_async(lambda: issue(reader_of(), "slow line"))()
+    ids = series_of(study)
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> Any:
+        if bodies:
+            return {"type": "http.request", "body": bodies.pop()}
+        return await asyncio.Future()
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+        if message["type"] == "http.response.start":
+            row = await InferenceRequest.objects.aget()
+            await applied(a_run(row.pk)[-1])
+            await notify.requests_changed([row.pk])
+            # A line that takes its time.
+            await asyncio.sleep(0.3)
+
+    bodies = [httpx.Request("POST", "http://x", json={"sequence_series_ids": ids}).content]
+    await labrelay(OneThreadHandler())(
+        {
+            "type": "http",
+            "method": "POST",
+            "path": f"{BASE}/series/{ids[0]}/segment/",
+            "query_string": b"",
+            "headers": [
+                (b"host", b"localhost"),
+                (b"content-type", b"application/json"),
+                (b"authorization", f"Bearer {token}".encode()),
+            ],
+            "client": ("10.1.2.3", 50_000),
+        },
+        receive,
+        send,
+    )
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert sent[0]["status"] == 504
+    assert b"timeout" in sent[1]["body"]
+
+
+async def test_a_body_that_does_not_come_holds_nothing(
+    study: StoredStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "BODY_SECONDS", 0.3)
+
+    async def trickle() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(60)
+        yield b"}"
+
+    path = f"{BASE}/series/{series_of(study)[0]}/segment/"
+    headers = {"content-type": "application/json"}
+    async with caller() as client:
+        call = client.post(path, content=trickle(), headers=headers)
+        answer = await asyncio.wait_for(call, 5)
+    assert answer.status_code == 400
+    assert sentence_in(answer)
+
+
+async def test_a_stranger_who_calls_again_and_again_reaches_no_thread(
+    study: StoredStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = 0
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        nonlocal taken
+        taken += 1
+        return wish.take(*arguments, **named)
+
+    monkeypatch.setattr(waiting, "take", counted)
+    async with caller() as client:
+        answers = [await segment(client, study) for _ in range(305)]
+    assert [answer.status_code for answer in answers] == [401] * 300 + [429] * 5
+    assert sentence_in(answers[-1])
+    assert taken == 300
+    # Others are not held up.
+    async with caller(address="10.1.2.4") as client:
+        assert (await segment(client, study)).status_code == 401
+
+
+async def test_another_model_than_the_default_one_is_never_run_instead(
+    study: StoredStudy, site: Any
+) -> None:
+    site_with(site, legacy_wait_seconds=0.5)
+    other = ModelDescriptor(
+        name="other", version="1", sha256="0" * 64, roles=DCE_ROLES, labels=("x",), notice=""
+    )
+    told = LabHeartbeat(lab="lab1", pool="lab", device="cpu", models=(other,), at=datetime.now(UTC))
+    await sync_to_async(record_heartbeat)(told)
+    async with caller(await cookie_of()) as client:
+        await refused(client, study, 503)
+
+
+async def test_the_host_of_a_trusted_proxy_is_this_site(study: StoredStudy, site: Any) -> None:
+    site_with(site, legacy_wait_seconds=0.5)
+    site.USE_X_FORWARDED_HOST = True
+    site.ALLOWED_HOSTS = ["mri.example"]
+    headers = {"x_forwarded_host": "mri.example", "sec_fetch_site": "same-origin"}
+    cookies = await cookie_of()
+    async with caller(cookies, origin="https://mri.example", **headers) as client:
+        assert (await segment(client, study)).status_code == 504
+    async with caller(cookies, origin="https://evil.example", **headers) as client:
+        assert (await segment(client, study)).status_code == 403
+
+
+async def test_instances_of_a_study_that_is_not_granted_do_not_exist(
+    study: StoredStudy, orthanc: OrthancNode
+) -> None:
+    hidden = await sync_to_async(store_small_study)(orthanc)
+
+    def instances(of: StoredStudy) -> list[list[str]]:
+        return [orthanc_get(orthanc, f"/series/{one}")["Instances"] for one in series_of(of)]
+
+    mine, theirs = instances(study), instances(hidden)
+    first, second = mine[0][0], mine[1][0]
+    unknown = UNKNOWN.replace("3", "4")
+    told = {}
+    async with caller(await cookie_of(study.study_id)) as client:
+        for case, ids in {
+            "nowhere": [first, second, UNKNOWN, unknown],
+            "hidden": [first, second, theirs[2][0], theirs[3][0]],
+            "two of one hidden series": [first, second, *theirs[2][:2]],
+            "the first nowhere": [UNKNOWN, *(one[0] for one in mine[1:])],
+            "the first hidden": [theirs[0][0], *(one[0] for one in theirs[1:])],
+        }.items():
+            path = f"{BASE}/instances/{ids[0]}/segment/"
+            answer = await client.post(path, json={"sequence_instance_ids": ids})
+            assert answer.status_code == 404, case
+            told[case] = sentence_in(answer)
+    assert told["nowhere"] == told["hidden"] == told["two of one hidden series"]
+    assert told["the first nowhere"] == told["the first hidden"]
+    assert not await InferenceRequest.objects.aexists()
+
+
+async def test_when_the_site_stops_its_waiting_calls_are_told_so(study: StoredStudy) -> None:
+    (port,) = free_ports(1)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            labrelay(OneThreadHandler()),
+            port=port,
+            lifespan="off",
+            log_config=None,
+            timeout_graceful_shutdown=1,
+        )
+    )
+    serving = asyncio.create_task(server.serve())
+
+    async def listens() -> bool:
+        return server.started
+
+    await eventually(listens, "a server that listens")
+    url = f"http://127.0.0.1:{port}"
+    async with httpx.AsyncClient(base_url=url, cookies=await cookie_of(), timeout=30) as client:
+        call = asyncio.create_task(segment(client, study))
+        row = await the_request()
+        server.should_exit = True
+        answer = await call
+    await serving
+    assert (answer.status_code, answer.json()["request_id"]) == (503, str(row.pk))
+    assert sentence_in(answer)
+    assert nothing_is_left()
 
 
 async def refused(client: httpx.AsyncClient, study: StoredStudy, status: int) -> str:
@@ -294,8 +565,27 @@ async def test_without_a_log_in_every_call_is_401(study: StoredStudy) -> None:
         ("::ffff:127.0.0.1", {}, 504),
         ("10.1.2.3", {}, 401),
         ("not an address", {}, 401),
+        ("127.0.0.1", {"host": "[::1]:8000"}, 504),
+        ("10.9.1.2", {"host": "mri.example"}, 504),
         # A proxy on this machine that does not say for whom it asks.
         ("127.0.0.1", {"x_forwarded_proto": "https"}, 401),
+        ("127.0.0.1", {"x_forwarded_for": ""}, 401),
+        ("127.0.0.1", {"x_real_ip": "127.0.0.1"}, 401),
+        ("127.0.0.1", {"forwarded": "for=127.0.0.1"}, 401),
+        ("127.0.0.1", {"via": "1.1 proxy"}, 401),
+        # One that adds nothing but keeps the name that was asked for.
+        ("127.0.0.1", {"host": "mri.example"}, 401),
+        ("127.0.0.1", {"x_forwarded_for": "127.0.0.1", "host": "mri.example"}, 401),
+        # One whose header the server does not read.
+        ("127.0.0.1", {"x_forwarded_for": "8.8.8.8"}, 401),
+        ("127.0.0.1", {"x_forwarded_for": "10.9.1.2"}, 401),
+        # A caller who wrote into the header what the proxy then added to.
+        ("127.0.0.1", {"x_forwarded_for": "127.0.0.1, 8.8.8.8"}, 401),
+        ("10.9.1.2", {"x_forwarded_for": "10.9.1.2, 8.8.8.8"}, 401),
+        # Two proxies on this machine.
+        ("127.0.0.1", {"x_forwarded_for": "8.8.8.8, 127.0.0.1"}, 401),
+        ("127.0.0.1", {"x_forwarded_for": "127.0.0.1"}, 504),
+        ("10.9.1.2", {"x_forwarded_for": "10.9.1.2:50000", "host": "mri.example"}, 504),
         ("127.0.0.1", {"authorization": "Bearer no-token-of-ours"}, 401),
         # A browser on the machine, on another site's page.
         ("127.0.0.1", {"sec_fetch_site": "cross-site"}, 403),
@@ -306,11 +596,15 @@ async def test_without_a_log_in_every_call_is_401(study: StoredStudy) -> None:
 async def test_a_trusted_network_needs_no_log_in_and_is_anonymous(
     study: StoredStudy, site: Any, address: str, headers: dict[str, str], status: int
 ) -> None:
-    site_with(site, legacy_wait_seconds=0.1, legacy_trusted_networks="127.0.0.0/8")
-    assert site.SITE.trusted_networks == (ip_network("127.0.0.0/8"),)
+    networks = "127.0.0.0/8, 10.9.0.0/16"
+    site_with(site, legacy_wait_seconds=0.5, legacy_trusted_networks=networks)
+    site.ALLOWED_HOSTS = ["localhost", "[::1]", "mri.example"]
+    assert site.SITE.trusted_networks == (ip_network("127.0.0.0/8"), ip_network("10.9.0.0/16"))
     async with caller(address=address, **headers) as client:
         if status != 504:
             await refused(client, study, status)
+            if status == 401:
+                assert (await client.get(f"{BASE}/requests/")).status_code == 401
             return
         assert (await segment(client, study)).status_code == 504
         (one,) = (await client.get(f"{BASE}/requests/")).json()["requests"]
@@ -322,7 +616,7 @@ async def test_a_trusted_network_needs_no_log_in_and_is_anonymous(
 async def test_a_machine_with_a_token_calls_under_its_users_name(
     study: StoredStudy, site: Any
 ) -> None:
-    site_with(site, legacy_wait_seconds=0.1)
+    site_with(site, legacy_wait_seconds=0.5)
     token = await sync_to_async(lambda: issue(reader_of(name="machine"), "nightly run"))()
     async with caller(authorization=f"Bearer {token}") as client:
         assert (await segment(client, study)).status_code == 504

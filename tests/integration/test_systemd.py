@@ -147,8 +147,5 @@ async def test_without_systemd_nothing_is_said_and_nothing_breaks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    task = asyncio.create_task(systemd.watchdog())
-    await asyncio.sleep(0.2)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    # Returns, and does not knock at a port that a host project may never open.
+    await asyncio.wait_for(systemd.watchdog(), timeout=1)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.http import HttpResponse
+from django.middleware.csrf import CsrfViewMiddleware
+from django.test import RequestFactory
 
 from web.door.origin import is_foreign, knows_host
 
@@ -59,10 +62,53 @@ def test_a_call_of_another_page_is_foreign(headers: dict[str, str]) -> None:
     assert is_foreign(HERE | headers)
 
 
-def test_an_origin_that_a_host_project_trusts_is_not_foreign(settings: Any) -> None:
-    settings.CSRF_TRUSTED_ORIGINS = ["https://login.example"]
-    headers = HERE | {"origin": "https://login.example", "sec-fetch-site": "cross-site"}
-    assert not is_foreign(headers)
+TRUSTED = ["https://login.example", "https://*.Friend.example", "https://Capital.example:8443"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "trusted"),
+    [
+        ("https://login.example", True),
+        ("http://login.example", False),
+        ("https://www.login.example", False),
+        ("https://sso.friend.example", True),
+        ("https://a.b.friend.example", True),
+        ("https://friend.example", True),
+        ("http://sso.friend.example", False),
+        ("https://sso.friend.example:8443", False),
+        ("https://evilfriend.example", False),
+        ("https://sso.friend.example.evil.example", False),
+        ("https://capital.example:8443", True),
+        ("https://capital.example", False),
+        ("https://[broken", False),
+        ("null", False),
+    ],
+)
+def test_an_origin_that_a_host_project_trusts_is_not_foreign(
+    settings: Any, origin: str, trusted: bool
+) -> None:
+    settings.CSRF_TRUSTED_ORIGINS = TRUSTED
+    headers = HERE | {"origin": origin, "sec-fetch-site": "cross-site"}
+    assert is_foreign(headers) is not trusted
+    assert is_foreign(headers, friends=False)
+
+
+@pytest.mark.parametrize("origin", ["https://sso.friend.example", "https://friend.example"])
+def test_a_wildcard_means_what_it_means_to_django(settings: Any, origin: str) -> None:
+    settings.CSRF_TRUSTED_ORIGINS = TRUSTED
+    call = RequestFactory(headers={"origin": origin}).post("/")
+    assert CsrfViewMiddleware(lambda _: HttpResponse())._origin_verified(call)
+
+
+@pytest.mark.parametrize("believed", [True, False])
+def test_the_host_of_a_proxy_counts_where_the_project_says_so(
+    settings: Any, believed: bool
+) -> None:
+    settings.USE_X_FORWARDED_HOST = believed
+    settings.ALLOWED_HOSTS = ["outside.example"]
+    headers = HERE | {"origin": "https://outside.example", "x-forwarded-host": "outside.example"}
+    assert is_foreign(headers) is not believed
+    assert knows_host(headers) is believed
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 
 from web.api import labs, models, phases, requests, results, studies
@@ -27,8 +28,24 @@ _RETRY_AFTER = {
 }
 
 
+#: Answers name patients, and a host project need not have a middleware that says it.
+_CACHE_CONTROL = "private, no-store"
+
+
 class DescribedApi(NinjaAPI):
-    """Ninja's API, whose description also tells the header of an answer by a middleware."""
+    """Ninja's API, which no cache keeps, and whose description tells the header of a 429."""
+
+    def create_response(self, *args: Any, **kwargs: Any) -> HttpResponse:
+        """An answer of an operation."""
+        response = super().create_response(*args, **kwargs)
+        response.headers["Cache-Control"] = _CACHE_CONTROL
+        return response
+
+    def on_exception(self, request: HttpRequest, exc: Any) -> HttpResponse:
+        """An error."""
+        response = super().on_exception(request, exc)
+        response.headers["Cache-Control"] = _CACHE_CONTROL
+        return response
 
     def get_openapi_schema(self, **options: Any) -> Any:
         """The OpenAPI document."""

@@ -7,6 +7,8 @@ from typing import Any
 from django.http import HttpRequest
 from ninja.security import HttpBearer, SessionAuth
 
+from web.api.errors import TooMany
+from web.door import limits
 from web.door.audit import Way
 from web.door.tokens import names_token, user_of_token
 
@@ -19,9 +21,14 @@ class Bearer(HttpBearer):
     openapi_description = "A token that `mri-web token create` has made."
 
     def __call__(self, request: HttpRequest) -> Any:
-        """Return the token's user, who from here on is the request's."""
+        """Return the token's user, who from here on is the request's; None without.
+
+        Raises `TooMany` for a user who has made too many calls, from whichever addresses.
+        """
         user = user_of_token(request.headers.get(_HEADER, ""))
         if user is not None:
+            if (wait := limits.count_token(request, user.pk)) is not None:
+                raise TooMany(wait)
             request.user = user
             # What `web.door.visitor` writes into the audit trail.
             request.labrelay_way = Way.TOKEN  # type: ignore[attr-defined]

@@ -13,6 +13,7 @@ from ninja.errors import HttpError, ValidationError
 
 from web.archive import answers
 from web.archive.errors import ArchiveError
+from web.door import limits
 from web.errors import code_for, error_response, sentence_for
 from web.inference.refusals import Refused
 
@@ -58,6 +59,15 @@ class NoResult(Exception):
         self.request_id = request_id
 
 
+class TooMany(Exception):
+    """The caller has made too many calls."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__("too many calls")
+        #: Seconds.
+        self.wait = wait
+
+
 def add_handlers(api: NinjaAPI) -> None:
     """Let the API answer every exception that is not a fault of ours."""
     for kind, handler in (
@@ -65,6 +75,7 @@ def add_handlers(api: NinjaAPI) -> None:
         (ArchiveError, _archive),
         (UnknownRequest, _unknown),
         (NoResult, _no_result),
+        (TooMany, _too_many),
         (ValidationError, _invalid),
         (HttpError, _http_error),
         (Http404, _absent),
@@ -89,6 +100,10 @@ def _unknown(_request: HttpRequest, exc: Any) -> HttpResponse:
 
 def _no_result(_request: HttpRequest, exc: Any) -> HttpResponse:
     return error_response(409, "no_result", _("This request has no result."), exc.request_id)
+
+
+def _too_many(request: HttpRequest, exc: Any) -> HttpResponse:
+    return limits.too_many(request, exc.wait)
 
 
 def _invalid(_request: HttpRequest, exc: Any) -> HttpResponse:

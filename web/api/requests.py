@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -14,7 +15,6 @@ from messages.envelope import Name, OrthancId
 from web.api.cursors import DEFAULT_LIMIT, Cursor, Instant, Limit, cursor_of, place_of
 from web.api.errors import failing
 from web.api.seen import note_refusal, seen_request
-from web.door.audit import Action
 from web.door.visitor import Visitor, visitor_of
 from web.inference.idempotency import KEY_PATTERN
 from web.inference.models import InferenceRequest
@@ -149,6 +149,8 @@ def create(
         visitor=caller,
     )
     response["Location"] = f"{request.path}/{row.pk}"
+    # A key that was used before names a request that may have ended.
+    _note_results(caller, [row])
     return Status(202, RequestView.of(row))
 
 
@@ -169,6 +171,7 @@ def newest(
     found = list(rows.order_by("-created_at", "-pk")[: limit + 1])
     more = len(found) > limit
     found = found[:limit]
+    _note_results(caller, found)
     return RequestList(
         requests=[RequestView.of(row) for row in found],
         next=cursor_of((found[-1].created_at, found[-1].pk), _PLACE) if more else None,
@@ -184,8 +187,7 @@ def newest(
 def one(request: HttpRequest, request_id: UUID) -> RequestView:
     """Where a request is."""
     row, caller = seen_request(request, request_id)
-    if row.result is not None:
-        caller.note(Action.RESULT_VIEWED, study_id=row.study_id, subject=str(row.pk))
+    _note_results(caller, [row])
     return RequestView.of(row)
 
 
@@ -212,3 +214,7 @@ def events(request: HttpRequest, request_id: UUID) -> EventList:
             for event in row.events.all()
         ],
     )
+
+
+def _note_results(caller: Visitor, rows: Iterable[InferenceRequest]) -> None:
+    caller.sees_results((row.study_id, row.pk) for row in rows if row.result is not None)

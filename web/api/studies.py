@@ -73,9 +73,10 @@ def studies(
     request: HttpRequest, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None
 ) -> StudyList:
     """The studies that the caller sees, newest first."""
-    sight = visitor_of(request).sight
+    caller = visitor_of(request)
     after = None if cursor is None else place_of(cursor, _PLACE)
-    found, last = page_of_studies(sight, limit, after)
+    found, last = page_of_studies(caller.sight, limit, after)
+    caller.note(Action.STUDIES_LISTED)
     return StudyList(
         studies=[_line(item) for item in found],
         next=None if last is None else cursor_of(last, _PLACE),

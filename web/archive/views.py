@@ -65,8 +65,10 @@ class OfferedModel:
 @answers.page
 def study_list(request: HttpRequest) -> HttpResponse:
     """The newest studies that the reader sees, each with the state of its latest analysis."""
-    sight = visitor_of(request).sight
+    visitor = visitor_of(request)
+    sight = visitor.sight
     found = studies(only=None if sight.everything else sight.study_ids)
+    visitor.note(Action.STUDIES_LISTED)
     latest = _latest([study.study_id for study in found])
     lines = []
     for study in found:
@@ -95,6 +97,8 @@ def study_page(request: HttpRequest, study_id: str) -> HttpResponse:
     visitor.note(Action.STUDY_VIEWED, study_id=study.study_id)
     offered = [_offered(model, study) for model in models_on_offer()]
     row = _latest([study.study_id]).get(study.study_id)
+    if row is not None and row.result is not None:
+        visitor.note(Action.RESULT_VIEWED, study_id=study.study_id, subject=str(row.pk))
     page = _page() | {
         "study_id": study.study_id,
         "series": [_series_json(series) for series in study.series],
@@ -127,7 +131,7 @@ def slice_png(request: HttpRequest, study_id: str, series_id: str, index: int) -
     pattern = request.GET.get("window")
     window = window_of(stack_of(study_id, checked_id(pattern)) if pattern else stack)
     picture = rendered(stack, index, window)
-    visitor.looks_at(study_id)
+    visitor.note(Action.STUDY_VIEWED, study_id=study_id)
     response = HttpResponse(picture, content_type="image/png")
     kept = f"private, max-age={SLICE_SECONDS}"
     response.headers["Cache-Control"] = "no-store" if slices is None else kept

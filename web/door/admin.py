@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.core.exceptions import ObjectDoesNotExist
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
 from web.door import token_admin  # noqa: F401 - importing registers
 from web.door.models import AuditEntry, StudyGrant
-from web.readonly import Base, ReadOnlyAdmin
+from web.readonly import Base, ReadOnlyAdmin, name_of_users
 
 
 @admin.register(StudyGrant)
@@ -28,8 +31,25 @@ class StudyGrantAdmin(Base):
 class AuditEntryAdmin(ReadOnlyAdmin):
     """Newest first; by study, to answer who has seen it."""
 
-    list_display = ("at", "action", "user", "way", "address", "study_id", "subject")
+    list_display = ("at", "action", "who", "way", "address", "study_id", "subject")
+    fields = list_display
+    readonly_fields = ("at", "who")
     list_filter = ("action", "way")
     list_select_related = ("user",)
-    search_fields = ("=study_id", "=subject", "=user__username")
     date_hierarchy = "at"
+
+    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:  # noqa: ARG002
+        """By what the project's users log in with, or by the id of one who is deleted."""
+        return ("=study_id", "=subject", f"=user__{name_of_users()}", "=user__pk")
+
+    @admin.display(description=_("user"), ordering="user_id")
+    def who(self, entry: AuditEntry) -> str:
+        """The user; of one who is deleted, the id."""
+        if entry.user_id is None:
+            return ""
+        try:
+            user = entry.user
+        except ObjectDoesNotExist:
+            user = None
+        # None as well: the list has looked for them already.
+        return str(entry.user_id) if user is None else user.get_username()

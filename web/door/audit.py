@@ -1,5 +1,7 @@
 """The audit trail: one row for what somebody did, in the transaction that does it if there is one.
 
+Who looks at the same thing again is written down once an hour (`web.door.visitor`).
+
 No patient's name or id is written, only Orthanc's ids and ours.
 """
 
@@ -17,11 +19,13 @@ class Action(StrEnum):
     LOGGED_IN = "logged_in"
     LOGIN_FAILED = "login_failed"
     LOGGED_OUT = "logged_out"
-    #: A study's page or its description was opened.
+    #: A list of studies, which names patients, was opened.
+    STUDIES_LISTED = "studies_listed"
+    #: A study's page, its description or one of its images was opened.
     STUDY_VIEWED = "study_viewed"
-    #: A result's overlay, frames or figures were opened.
+    #: A result's outlines or figures were shown or told.
     RESULT_VIEWED = "result_viewed"
-    #: A stored object left the archive as a file.
+    #: The pixels of a stored object left as data for another program.
     EXPORTED = "exported"
     #: An analysis was asked for.
     REQUESTED = "requested"

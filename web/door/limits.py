@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render, resolve_url
 from django.urls import NoReverseMatch, reverse
@@ -26,6 +26,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from web.door.origin import SAFE_METHODS
+from web.door.tokens import names_token
 from web.errors import API_PREFIX, code_for, error_response
 
 log = structlog.get_logger(__name__)
@@ -46,7 +47,7 @@ class Kind(StrEnum):
     #: Sockets that one visitor opens, and messages over one socket.
     SOCKET = "socket"
     MESSAGE = "message"
-    #: Entries of the audit trail that say that somebody looks at the images of a study.
+    #: Entries of the audit trail that say that a visitor looks at one thing.
     VIEW = "view"
     #: Entries of the audit trail that say that a visitor was refused.
     REFUSAL = "refusal"
@@ -65,11 +66,14 @@ _LIMITS: dict[Kind, RateLimitItem] = {
     #: A page that reconnects does it twice a second at first, and less and less.
     Kind.SOCKET: RateLimitItemPerMinute(120),
     Kind.MESSAGE: RateLimitItemPerMinute(120),
-    #: Scrolling through a study is one look at it, not a thousand.
+    #: Scrolling through a study is one look at it, not a thousand, and so is reading a list anew.
     Kind.VIEW: RateLimitItemPerHour(1),
     #: A script that tries ids must not fill the database; the first of a minute say enough.
     Kind.REFUSAL: RateLimitItemPerMinute(60),
 }
+
+#: On a request: the user of its token was counted.
+_COUNTED_BY_USER = "labrelay_counted"
 
 _limiter = MovingWindowRateLimiter(MemoryStorage())
 
@@ -117,22 +121,40 @@ def wrong_password(username: str, address: str | None) -> None:
 def rate_limited(
     get_response: Callable[[HttpRequest], HttpResponseBase],
 ) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Middleware: who does too much is told with 429 how long to wait."""
+    """Middleware: who does too much is told with 429 how long to wait.
+
+    Whose token a call names is found out by the view: until then nobody is counted, and after it
+    the address of a call that named nobody's.
+    """
 
     def answer(request: HttpRequest) -> HttpResponseBase:
         wait = _wait_of(request)
-        return get_response(request) if wait is None else too_many(request, wait)
+        if wait is not None:
+            return too_many(request, wait)
+        response = get_response(request)
+        if _by_token(request) and not hasattr(request, _COUNTED_BY_USER):
+            allowed(_kind_of(request), _token_key(request))
+        return response
 
     return answer
 
 
-def too_many(request: HttpRequest, wait: float) -> HttpResponseBase:
+def count_token(request: HttpRequest, user_id: Any) -> float | None:
+    """Count a call of a token's user; the seconds to wait if that is too many, or None."""
+    setattr(request, _COUNTED_BY_USER, True)
+    wait = allowed(_kind_of(request), visitor_key(user_id, None))
+    if wait is not None:
+        log.warning("rate_limited", kind=_kind_of(request).value, user_id=user_id)
+    return wait
+
+
+def too_many(request: HttpRequest, wait: float) -> HttpResponse:
     """The answer to a call that came too soon: a page, or JSON under ``/api/``."""
     seconds = max(1, math.ceil(wait))
     sentence = _("Too many requests. Please try again in %(seconds)d seconds.") % {
         "seconds": seconds
     }
-    response: HttpResponseBase
+    response: HttpResponse
     if request.path.startswith(API_PREFIX):
         response = error_response(429, code_for(429), sentence)
     else:
@@ -146,8 +168,11 @@ def _wait_of(request: HttpRequest) -> float | None:
     address = request.META.get("REMOTE_ADDR")
     user = getattr(request, "user", None)
     user_id = user.pk if user is not None and user.is_authenticated else None
-    kind = Kind.READ if request.method in SAFE_METHODS else Kind.CHANGE
-    wait = allowed(kind, visitor_key(user_id, address))
+    kind = _kind_of(request)
+    if _by_token(request):
+        wait = exhausted(kind, _token_key(request))
+    else:
+        wait = allowed(kind, visitor_key(user_id, address))
     if wait is None and request.method == "POST" and request.path in _login_paths():
         here, username = address_key(address), request.POST.get("username", "")
         kind = Kind.LOGIN
@@ -157,6 +182,19 @@ def _wait_of(request: HttpRequest) -> float | None:
     if wait is not None:
         log.warning("rate_limited", kind=kind.value, user_id=user_id)
     return wait
+
+
+def _kind_of(request: HttpRequest) -> Kind:
+    return Kind.READ if request.method in SAFE_METHODS else Kind.CHANGE
+
+
+def _by_token(request: HttpRequest) -> bool:
+    return names_token(request.headers.get("Authorization", ""))
+
+
+def _token_key(request: HttpRequest) -> str:
+    # Apart from the pages' readers behind the same address.
+    return f"token {address_key(request.META.get('REMOTE_ADDR'))}"
 
 
 def _login_paths() -> set[str]:

@@ -70,9 +70,14 @@ class AuditEntry(models.Model):
     at = models.DateTimeField(auto_now_add=True)
     #: `web.door.audit.Action`.
     action = models.CharField(max_length=32)
-    #: Empty for the old calls from a trusted network.
+    #: Empty for the old calls from a trusted network. The id stays when the user is deleted, and
+    #: hinders nobody from deleting them.
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="+",
     )
     #: How they came in: session, token, network.
     way = models.CharField(max_length=16)

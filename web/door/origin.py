@@ -17,6 +17,7 @@ from django.http import HttpRequest
 from django.http.request import validate_host
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.utils.http import is_same_domain
 from django.utils.translation import gettext as _
 
 from web.errors import API_PREFIX, code_for, error_response
@@ -34,20 +35,19 @@ _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 
 
-def is_foreign(headers: Mapping[str, str]) -> bool:
+def is_foreign(headers: Mapping[str, str], *, friends: bool = True) -> bool:
     """Whether a browser says that another site's page makes this call.
 
-    `headers` have lower-case names and hold `host`. `X-Forwarded-Host` is not asked: whoever
-    reaches the site could set it. The scheme is not compared: behind a proxy that ends TLS a
-    browser says https where the site sees http. An origin of Django's `CSRF_TRUSTED_ORIGINS` is
-    never foreign: a host project lists its log-in service there.
+    `headers` have lower-case names and hold `host`. The scheme is not compared: behind a proxy
+    that ends TLS a browser says https where the site sees http. With `friends` an origin of
+    Django's `CSRF_TRUSTED_ORIGINS` is not foreign: a host project lists its log-in service there.
     """
     origin = headers.get("origin", "").strip().lower()
-    if origin and origin in settings.CSRF_TRUSTED_ORIGINS:
+    if friends and origin and _is_trusted(origin):
         return False
     if headers.get("sec-fetch-site", "none").strip().lower() not in OWN_SITES:
         return True
-    return bool(origin) and not _same(origin, headers.get("host", ""))
+    return bool(origin) and not _same(origin, _host_of(headers))
 
 
 def knows_host(headers: Mapping[str, str]) -> bool:
@@ -56,7 +56,7 @@ def knows_host(headers: Mapping[str, str]) -> bool:
     Without it a page of ``evil.example`` could let its own name lead to this machine, and be one
     of this site's pages by that name.
     """
-    host = _host(headers.get("host", "")) or ""
+    host = _name_in(_host_of(headers)) or ""
     allowed = settings.ALLOWED_HOSTS or (["localhost", "127.0.0.1"] if settings.DEBUG else [])
     return validate_host(f"[{host}]" if ":" in host else host, allowed)
 
@@ -92,8 +92,14 @@ def own_pages_only(application: Asgi) -> Asgi:
     """
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
-        headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
-        if "origin" in headers and knows_host(headers) and not is_foreign(headers):
+        headers: dict[str, str] = {}
+        for key, value in scope["headers"]:
+            name, text = key.decode("latin-1").lower(), value.decode("latin-1")
+            # As Django joins a header that came twice: then it is no host and no origin.
+            headers[name] = f"{headers[name]},{text}" if name in headers else text
+        # No friends: a socket tells everything that its reader sees, and a log-in needs none.
+        own = not is_foreign(headers, friends=False)
+        if "origin" in headers and knows_host(headers) and own:
             await application(scope, receive, send)
             return
         log.warning("foreign_socket_refused")
@@ -102,6 +108,36 @@ def own_pages_only(application: Asgi) -> Asgi:
         await send({"type": "websocket.close", "code": 4403})
 
     return answer
+
+
+def _host_of(headers: Mapping[str, str]) -> str:
+    """The host that was called, as Django understands it.
+
+    `X-Forwarded-Host` counts only where the project says that its proxy sets it: otherwise
+    whoever reaches the site could.
+    """
+    if settings.USE_X_FORWARDED_HOST and "x-forwarded-host" in headers:
+        return headers["x-forwarded-host"]
+    return headers.get("host", "")
+
+
+def _is_trusted(origin: str) -> bool:
+    """Whether `CSRF_TRUSTED_ORIGINS` names the origin, ``*.`` standing for any subdomain."""
+    try:
+        here = urlsplit(origin)
+    except ValueError:
+        return False
+    for entry in settings.CSRF_TRUSTED_ORIGINS:
+        trusted = entry.lower()
+        if "*" not in trusted:
+            if origin == trusted:
+                return True
+            continue
+        there = urlsplit(trusted)
+        pattern = there.netloc.lstrip("*")
+        if here.scheme == there.scheme and is_same_domain(here.netloc, pattern):
+            return True
+    return False
 
 
 def _same(origin: str, host: str) -> bool:
@@ -120,7 +156,7 @@ def _same(origin: str, host: str) -> bool:
     return there == here
 
 
-def _host(text: str) -> str | None:
+def _name_in(text: str) -> str | None:
     try:
         return urlsplit(f"//{text.strip()}").hostname
     except ValueError:

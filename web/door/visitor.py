@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from typing import Any, cast
 
 from django.contrib.auth.models import User
+from django.db import transaction
 
 from web.door import audit, limits
 from web.door.audit import Action, Way
 from web.door.grants import EVERYTHING, Anyone, Sight, sight_of
 from web.door.limits import Kind
+
+#: Written down once an hour for the same visitor, way, address and thing.
+ONCE_AN_HOUR = frozenset({Action.STUDIES_LISTED, Action.STUDY_VIEWED, Action.RESULT_VIEWED})
 
 
 @dataclass(frozen=True)
@@ -26,8 +32,12 @@ class Visitor:
     sight: Sight
 
     def note(self, action: Action, *, study_id: str = "", subject: str = "") -> None:
-        """Write into the audit trail what the visitor does; not every one of many refusals."""
-        if action is Action.REFUSED and limits.allowed(Kind.REFUSAL, self._key) is not None:
+        """Write into the audit trail what the visitor does, before they are answered.
+
+        Not every one of many refusals, and looks at the same thing once an hour.
+        """
+        counted = self._counted(action, subject or study_id)
+        if counted is not None and limits.exhausted(*counted) is not None:
             return
         audit.note(
             action,
@@ -37,11 +47,35 @@ class Visitor:
             study_id=study_id,
             subject=subject,
         )
+        if counted is not None:
+            # Only once it is written for good: an entry that was lost is written the next time.
+            transaction.on_commit(partial(limits.allowed, *counted))
 
-    def looks_at(self, study_id: str) -> None:
-        """Write down that the visitor sees images of the study, once an hour."""
-        if limits.allowed(Kind.VIEW, f"{self._key} {study_id}") is None:
-            self.note(Action.STUDY_VIEWED, study_id=study_id)
+    def sees_results(self, told: Iterable[tuple[str, object]]) -> None:
+        """Write down that the visitor is told these results: pairs of study and request id."""
+        action = Action.RESULT_VIEWED
+        due = [
+            (study_id, str(request_id))
+            for study_id, request_id in told
+            if limits.exhausted(*self._look(action, str(request_id))) is None
+        ]
+        if not due:
+            return
+        # Together: the reader of a long list waits for the database once.
+        with transaction.atomic():
+            for study_id, subject in due:
+                self.note(action, study_id=study_id, subject=subject)
+
+    def _counted(self, action: Action, thing: str) -> tuple[Kind, str] | None:
+        """As what an entry is counted; None where every one is written."""
+        if action is Action.REFUSED:
+            return Kind.REFUSAL, self._key
+        return self._look(action, thing) if action in ONCE_AN_HOUR else None
+
+    def _look(self, action: Action, thing: str) -> tuple[Kind, str]:
+        # With way and address: the same user from elsewhere may be somebody else.
+        address = limits.address_key(self.address)
+        return Kind.VIEW, f"{self._key} {self.way} {address} {action} {thing}"
 
     @property
     def _key(self) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from ipaddress import ip_address
-from typing import Any
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth import get_user
@@ -19,8 +19,8 @@ from web.door.visitor import Visitor, neighbour, visitor, visitor_of
 from web.errors import sentence_for
 from web.legacy.answers import Told
 
-#: What a proxy adds to what it passes on.
-_FORWARDED = ("Forwarded", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-IP", "Via")
+#: What a proxy adds to what it passes on, beside ``X-Forwarded-…``.
+_PROXY = frozenset({"forwarded", "x-real-ip", "via"})
 
 
 def caller_of(request: HttpRequest) -> Visitor:
@@ -50,18 +50,26 @@ def at_home(request: HttpRequest) -> None:
     The old front end sends no CSRF token. A call without cookies is held to the same: a browser
     on a trusted machine must not be used either. Raises `DisallowedHost` as well.
     """
-    request.get_host()
-    if is_foreign({name.lower(): value for name, value in request.headers.items()}):
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    # As Django understands it: a host project may trust its proxy's X-Forwarded-Host.
+    if is_foreign(headers | {"host": request.get_host()}):
         raise Told(403, _("Another site sent this. Nothing was changed."))
 
 
+def not_too_many_from(request: HttpRequest) -> None:
+    """Raise `Told` with 429 for an address that asks too much, whoever calls from it.
+
+    Asked before the database is, so that strangers cannot fill the threads of those who wait.
+    """
+    # Apart from the pages' visitors behind the same address.
+    _count(f"waiting {limits.address_key(request.META.get('REMOTE_ADDR'))}")
+
+
 def not_too_often(caller: Visitor) -> None:
-    """Raise `Told` with 429 for one who asks more than a person would: as `web.door.limits`."""
-    user_id = None if caller.user is None else caller.user.pk
-    wait = limits.allowed(limits.Kind.CHANGE, limits.visitor_key(user_id, caller.address))
-    if wait is not None:
-        sentence = _("Too many requests. Please try again in %(seconds)d seconds.")
-        raise Told(429, sentence % {"seconds": max(1, math.ceil(wait))})
+    """Raise `Told` with 429 for a user who asks more than a person would."""
+    # One without a name was counted by the address.
+    if caller.user is not None:
+        _count(limits.visitor_key(caller.user.pk, caller.address))
 
 
 def require_seen(caller: Visitor, study_id: str, subject: str, absent: str) -> None:
@@ -76,17 +84,48 @@ def no_such_request() -> Told:
     return Told(404, _("There is no such request."))
 
 
-def _trusted(request: HttpRequest, address: str | None) -> bool:
-    """Whether the call comes from a trusted network.
+def _count(key: str) -> None:
+    wait = limits.allowed(limits.Kind.CHANGE, key)
+    if wait is not None:
+        sentence = _("Too many requests. Please try again in %(seconds)d seconds.")
+        raise Told(429, sentence % {"seconds": max(1, math.ceil(wait))})
 
-    Not when a proxy passed it on without saying for whom: the address is then the proxy's own.
-    """
-    headers = request.headers
-    if "X-Forwarded-For" not in headers and any(name in headers for name in _FORWARDED):
+
+def _trusted(request: HttpRequest, address: str | None) -> bool:
+    """Whether the call comes from a trusted network, and not through a proxy that stands there."""
+    here = _address(address)
+    if here is None or not _in_trusted_network(here):
         return False
+    headers = {name.lower() for name in request.headers}
+    if any(name in _PROXY or name.startswith("x-forwarded-") for name in headers):
+        named = [_address(one) for one in request.headers.get("X-Forwarded-For", "").split(",")]
+        # If the server does not read the header, the address is the proxy's own. And a caller can
+        # write into the list, but cannot keep the proxy from adding whence the call came.
+        if here not in named or not all(one and _in_trusted_network(one) for one in named):
+            return False
+    # A proxy on this machine that adds nothing may still pass on the name that was asked for.
+    return not here.is_loopback or _names_loopback(request.headers.get("Host", ""))
+
+
+def _in_trusted_network(address: IPv4Address | IPv6Address) -> bool:
+    return any(address in network for network in settings.SITE.trusted_networks)
+
+
+def _address(text: str | None) -> IPv4Address | IPv6Address | None:
+    """An address, also with a port; one of IPv4 in the clothes of IPv6 is undressed."""
+    text = (text or "").strip()
     try:
-        here: Any = ip_address(address or "")
+        parsed = ip_address(text)
     except ValueError:
-        return False
-    here = getattr(here, "ipv4_mapped", None) or here
-    return any(here in network for network in settings.SITE.trusted_networks)
+        try:
+            parsed = ip_address(urlsplit(f"//{text}").hostname or "")
+        except ValueError:
+            return None
+    return getattr(parsed, "ipv4_mapped", None) or parsed
+
+
+def _names_loopback(host: str) -> bool:
+    address = _address(host)
+    if address is not None:
+        return address.is_loopback
+    return host.strip().lower().partition(":")[0] == "localhost"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.utils.translation import gettext as _
 
@@ -41,12 +42,26 @@ def outcome(row: InferenceRequest, series_id: str) -> Answer | None:
     return None
 
 
-def timed_out(request_id: object) -> Answer:
-    """What a call is told that has waited long enough; the request goes on."""
+def timed_out(request_id: UUID | None) -> Answer:
+    """What a call is told that has waited long enough; the request goes on.
+
+    Without an id its request was not even taken, and may still be: an archive that hangs.
+    """
+    if request_id is None:
+        sentence = _("The request could not be taken in time. It may still be analysed.")
+        return sorry(504, sentence, request_id=None, status="timeout")
     sentence = _(
         "The result did not come in time. The analysis goes on, and its result will be stored."
     )
     return sorry(504, sentence, request_id=str(request_id), status="timeout")
+
+
+def stopped(request_id: UUID | None) -> Answer:
+    """What a call is told when the site stops; a request that was taken goes on."""
+    if request_id is None:
+        return sorry(503, _("The server is restarting. The request may not have been taken."))
+    sentence = _("The server is restarting. The analysis goes on, and its result will be stored.")
+    return sorry(503, sentence, request_id=str(request_id))
 
 
 def listed(row: InferenceRequest) -> dict[str, Any]:

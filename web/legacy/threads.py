@@ -11,9 +11,12 @@ from django.db import close_old_connections
 
 from web.database import DatabaseThread
 
-#: Calls that are taken in, or whose outcome is read, at once; as many database connections. The
-#: others wait for one of them, and hold neither.
-THREADS = 8
+#: Calls that are taken in at once; as many database connections. The others wait for one of them,
+#: and hold neither.
+TAKING = 8
+
+#: Outcomes that are read at once: one row each, without the archive.
+READING = 2
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -22,8 +25,8 @@ T = TypeVar("T")
 class CallThreads(DatabaseThread):
     """Like `DatabaseThread`, with several threads; each keeps its connection."""
 
-    def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="legacy")
+    def __init__(self, name: str, number: int) -> None:
+        self._executor = ThreadPoolExecutor(number, thread_name_prefix=f"legacy-{name}")
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run the function in one of them; raises `DatabaseAway` as `DatabaseThread` does."""
@@ -36,4 +39,7 @@ def _fresh(call: Callable[[], T]) -> T:
     return call()
 
 
-threads = CallThreads()
+taking = CallThreads("take", TAKING)
+
+#: Apart, so that an archive that hangs keeps no result from those who wait for it.
+reading = CallThreads("read", READING)

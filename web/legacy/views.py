@@ -75,7 +75,7 @@ def frames(request: HttpRequest, instance_id: str) -> Answer:
         pictures = frames_of(archive(), stored)
     except NotInArchive:
         raise Told(404, absent) from None
-    caller.note(Action.RESULT_VIEWED, study_id=stored.study_id, subject=instance_id)
+    caller.note(Action.EXPORTED, study_id=stored.study_id, subject=instance_id)
     return 200, {
         "success": True,
         "num_frames": len(pictures),
@@ -116,6 +116,8 @@ def status(request: HttpRequest, request_id: str) -> Answer:
     row = rows.filter(pk=key).first()
     if row is None:
         raise no_such_request()
+    if row.result is not None:
+        caller.note(Action.RESULT_VIEWED, study_id=row.study_id, subject=str(row.pk))
     return 200, told(row)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from io import BytesIO
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 import structlog
@@ -23,11 +23,13 @@ from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
 from web.database import DatabaseAway
+from web.door.visitor import Visitor
 from web.inference.models import InferenceRequest
 from web.legacy.answers import HEADERS, Answer, answer_to, as_json, sorry
+from web.legacy.caller import not_too_many_from
 from web.legacy.language import DEFAULT, language_of
-from web.legacy.outcome import outcome, timed_out
-from web.legacy.threads import threads
+from web.legacy.outcome import outcome, stopped, timed_out
+from web.legacy.threads import reading, taking
 from web.legacy.wish import Level, Taken, take
 from web.live import watch
 from web.live.notify import group_of
@@ -41,6 +43,16 @@ MAX_BODY = 64 * 1024
 #: not hear the answer.
 MAX_THROWN_AWAY = 4 * 1024 * 1024
 
+#: Seconds from the arrival of a call to the end of its body.
+BODY_SECONDS = 30.0
+
+#: Seconds, and part of the whole time, by which a call is answered early: the front end counts
+#: from the moment when it sends, and must hear the answer before it gives up.
+EARLY_SECONDS, EARLY_PART = 3.0, 0.1
+
+#: Seconds that the last look at the row may take, when the time is up.
+LAST_LOOK_SECONDS = 2.0
+
 
 class WaitingCall(AsyncHttpConsumer):  # type: ignore[misc]
     """One call, from its first byte to its answer."""
@@ -52,19 +64,27 @@ class WaitingCall(AsyncHttpConsumer):  # type: ignore[misc]
         self._local = local
         self._size = 0
         self._series_id = ""
+        self._caller: Visitor | None = None
         self._language = DEFAULT
-        self._answered = False
-        self._timer: asyncio.Task[None] | None = None
+        self._began = 0.0
+        self._body_there = False
+        #: What ends the call; whoever sets it raises `StopConsumer`, and sends nothing.
+        self._end: Answer | None = None
+        self._patience = asyncio.timeout(None)
         #: The request that is waited for, and the version of it that was read last.
         self.request_id: UUID | None = None
         self.version = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve the call, and leave nothing behind however that ends."""
+        """Serve the call, and leave nothing behind however that ends.
+
+        Only here is it answered, once, when nothing else of it runs any more. No answer: the
+        caller is gone.
+        """
         try:
-            await super().__call__(scope, receive, send)
-        except Exception as exc:  # noqa: BLE001 - `answer_to` logs what nobody foresaw
-            await self._answer(self._sorry(exc))
+            answer = await self._ended(scope, receive, send)
+            if answer is not None:
+                await _answer(send, answer)
         finally:
             await self._leave()
 
@@ -83,21 +103,18 @@ class WaitingCall(AsyncHttpConsumer):  # type: ignore[misc]
 
     async def handle(self, body: bytes) -> None:
         """Submit the request, and wait for it from now on."""
+        self._body_there = True
+        wait = settings.SITE.legacy_wait_seconds
+        self._patience.reschedule(self._began + wait - min(EARLY_SECONDS, EARLY_PART * wait))
         call = _request(self.scope, body)
         self._language = language_of(call)
-        refusal = self._refusal(call)
-        if refusal is not None:
-            await self._answer(refusal)
-            raise StopConsumer
-        try:
-            taken = await threads.run(self._take, call, body)
-        except Exception as exc:  # noqa: BLE001 - `answer_to` logs what nobody foresaw
-            await self._answer(self._sorry(exc))
-            raise StopConsumer from None
+        if (refusal := self._refusal(call)) is not None:
+            self._finish(refusal)
+        taken = await taking.run(self._take, call, body)
         self.request_id, self._series_id = taken.row.pk, taken.series_id
+        self._caller = taken.caller
         watch.calls.add(self)
         await self.channel_layer.group_add(group_of(self.request_id), self.channel_name)
-        self._timer = asyncio.create_task(self._wait())
         # Only now: what changes from here on is told to the group.
         await self._look()
 
@@ -106,13 +123,55 @@ class WaitingCall(AsyncHttpConsumer):  # type: ignore[misc]
         await self._look()
 
     async def http_disconnect(self, _message: dict[str, Any]) -> None:
-        """The caller is gone, or has the answer."""
+        """The caller is gone."""
         raise StopConsumer
+
+    async def _ended(self, scope: Any, receive: Any, send: Any) -> Answer | None:
+        """Serve the call; what it is to be answered, or None when nobody listens any more."""
+        try:
+            return await self._served(scope, receive, send)
+        except asyncio.CancelledError:
+            # The server stops, and ends here what still waits: this answer is that end. One that
+            # is passed on would be answered by the server, without a sentence.
+            with translation.override(self._language):
+                return stopped(self.request_id)
+        except Exception as exc:  # noqa: BLE001 - `answer_to` logs what nobody foresaw
+            more = {} if self.request_id is None else {"request_id": str(self.request_id)}
+            with translation.override(self._language):
+                return answer_to(exc, **more)
+
+    async def _served(self, scope: Any, receive: Any, send: Any) -> Answer | None:
+        self._began = asyncio.get_running_loop().time()
+        self._patience = asyncio.timeout(BODY_SECONDS)
+        try:
+            async with self._patience:
+                await super().__call__(scope, receive, send)
+        except TimeoutError:
+            if not self._patience.expired():
+                raise
+            return self._end or await self._late()
+        return self._end
+
+    async def _late(self) -> Answer:
+        """The answer when the time is up."""
+        if not self._body_there:
+            with translation.override(self._language):
+                return sorry(400, _("The request did not arrive in time."))
+        answer = None
+        if self.request_id is not None:
+            # A hint may have been lost just now.
+            try:
+                answer = await asyncio.wait_for(self._outcome(), LAST_LOOK_SECONDS)
+            except TimeoutError:
+                log.warning("waiting_call_blind", detail="the last look took too long")
+        with translation.override(self._language):
+            return answer or timed_out(self.request_id)
 
     def _refusal(self, call: ASGIRequest) -> Answer | None:
         with translation.override(self._language):
             if call.method != "POST":
                 return sorry(405, _("This address does not take that method."))
+            not_too_many_from(call)
             if self._size > MAX_BODY:
                 return sorry(400, _("The request is too large."))
         return None
@@ -123,14 +182,13 @@ class WaitingCall(AsyncHttpConsumer):  # type: ignore[misc]
             return take(call, self._level, named, body, local=self._local)
 
     async def _look(self) -> None:
-        """Read the row, and answer when it has ended."""
+        """Read the row, and end when it has ended."""
         if answer := await self._outcome():
-            await self._answer(answer)
-            raise StopConsumer
+            self._finish(answer)
 
     async def _outcome(self) -> Answer | None:
         try:
-            return await threads.run(self._read, self.request_id)
+            return await reading.run(self._read, self.request_id)
         except DatabaseAway as exc:
             # The next look of `web.live.watch` comes.
             log.warning("waiting_call_blind", detail=str(exc))
@@ -143,42 +201,31 @@ class WaitingCall(AsyncHttpConsumer):  # type: ignore[misc]
                 # Somebody has deleted it.
                 return sorry(500, _("There is no such request."), request_id=str(request_id))
             self.version = row.version
-            return outcome(row, self._series_id)
+            answer = outcome(row, self._series_id)
+        if answer is not None and row.result is not None and self._caller is not None:
+            # Before it is told: without the entry there is no answer either.
+            self._caller.sees_results([(row.study_id, row.pk)])
+        return answer
 
-    async def _wait(self) -> None:
-        """Answer when the time is up; the server then says that the caller is gone."""
-        await asyncio.sleep(settings.SITE.legacy_wait_seconds)
-        # A hint may have been lost just now.
-        answer = await self._outcome()
-        with translation.override(self._language):
-            answer = answer or timed_out(self.request_id)
-        await self._answer(answer)
-
-    def _sorry(self, error: Exception) -> Answer:
-        more = {} if self.request_id is None else {"request_id": str(self.request_id)}
-        with translation.override(self._language):
-            return answer_to(error, **more)
-
-    async def _answer(self, answer: Answer) -> None:
-        # The timer and a hint may both come to this.
-        if self._answered:
-            return
-        self._answered = True
-        status, body = answer
-        content = as_json(body)
-        headers = {**HEADERS, "Content-Length": str(len(content))}
-        if status == 405:
-            headers["Allow"] = "POST"
-        await self.send_response(
-            status, content, headers=[(k.encode(), v.encode()) for k, v in headers.items()]
-        )
+    def _finish(self, answer: Answer) -> NoReturn:
+        self._end = answer
+        raise StopConsumer
 
     async def _leave(self) -> None:
         watch.calls.discard(self)
-        if self._timer is not None:
-            self._timer.cancel()
         if self.request_id is not None:
             await self.channel_layer.group_discard(group_of(self.request_id), self.channel_name)
+
+
+async def _answer(send: Any, answer: Answer) -> None:
+    status, body = answer
+    content = as_json(body)
+    headers = {**HEADERS, "Content-Length": str(len(content))}
+    if status == 405:
+        headers["Allow"] = "POST"
+    encoded = [(k.lower().encode(), v.encode()) for k, v in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
+    await send({"type": "http.response.body", "body": content})
 
 
 def _request(scope: dict[str, Any], body: bytes) -> ASGIRequest:

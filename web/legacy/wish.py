@@ -51,6 +51,7 @@ class Taken:
 
     row: InferenceRequest
     series_id: str
+    caller: Visitor
 
 
 def take(request: HttpRequest, level: Level, named: str, body: bytes, *, local: bool) -> Taken:
@@ -65,11 +66,12 @@ def take(request: HttpRequest, level: Level, named: str, body: bytes, *, local: 
     ids = _ids(level, request, body)
     model = _model(pool)
     _check(ids, named, model)
-    series = list(ids) if level == "series" else [_parent(one) for one in ids]
-    series_id = series[ids.index(named)]
+    series_id = named if level == "series" else _parent(named)
     study_id = _study(series_id)
+    # Before any other id is looked at.
     require_seen(caller, study_id, named, _absent())
-    return Taken(_submitted(caller, study_id, series, model, pool), series_id)
+    series = list(ids) if level == "series" else _series_of(ids, study_id)
+    return Taken(_submitted(caller, study_id, series, model, pool), series_id, caller)
 
 
 def _submitted(
@@ -111,7 +113,8 @@ def _ids(level: Level, request: HttpRequest, body: bytes) -> list[str]:
 
 
 def _model(pool: str) -> ModelDescriptor:
-    model = model_on_offer(None, pool)
+    # By its name: the old front end cannot say that another one has answered.
+    model = model_on_offer(settings.SITE.default_model, pool)
     if model is None:
         raise Told(503, _("No lab offers this model."))
     return model
@@ -134,6 +137,23 @@ def _check(ids: Sequence[str], named: str, model: ModelDescriptor) -> None:
             checked_id(identifier)
     except NotAnOrthancId:
         raise Told(400, _("This is not the id of a study or series.")) from None
+
+
+def _series_of(instance_ids: Sequence[str], study_id: str) -> list[str]:
+    """The series of these instances, as far as they belong to the study.
+
+    For the others their own id, which no series has: `submit` then refuses what is nowhere like
+    what lies in a study that the caller may not see.
+    """
+    own = frozenset(archive().json("studies", study_id)["Series"])
+    found = []
+    for instance_id in instance_ids:
+        try:
+            series_id = archive().json("instances", instance_id)["ParentSeries"]
+        except NotInArchive:
+            series_id = None
+        found.append(series_id if series_id in own else instance_id)
+    return found
 
 
 def _parent(instance_id: str) -> str:

@@ -9,6 +9,7 @@ comes twice is recognised by its version.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 from uuid import UUID
@@ -30,8 +31,10 @@ from django.utils.translation import gettext as _
 from pydantic import ValidationError
 
 from web.door import limits
+from web.door.audit import Way
 from web.door.grants import NOTHING
 from web.door.limits import Kind
+from web.door.visitor import Visitor, address_in
 from web.inference.presentation import RequestView
 from web.live import reading, watch
 from web.live.messages import (
@@ -141,9 +144,11 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     async def request_changed(self, hint: dict[str, Any]) -> None:
         """Something may have changed: read it and send what is newer than what was sent."""
         ids = {UUID(text) for text in hint["request_ids"]}
-        for view in await _read(reading.requests_by_id, ids, self.language, self.sight):
-            if self._is_newer(view):
-                await self._say(EventMessage(request=view))
+        views = await _read(reading.requests_by_id, ids, self.language, self.sight)
+        newer = [view for view in views if self._is_newer(view)]
+        await self._note(newer)
+        for view in newer:
+            await self._say(EventMessage(request=view))
 
     async def labs_changed(self, _hint: dict[str, Any]) -> None:
         """Send the labs when a reader would see a difference."""
@@ -200,9 +205,19 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         if wanted.worklist:
             views += await _read(reading.worklist, self.language, self.sight)
         snapshot = {str(view.request_id): view for view in views}
+        await self._note(snapshot.values())
         self.sent.update({key: view.version for key, view in snapshot.items()})
         await self._say(SnapshotMessage(requests=list(snapshot.values())))
         await self.labs_changed({})
+
+    async def _note(self, views: Iterable[RequestView]) -> None:
+        """Write the results that the reader is about to be told into the audit trail."""
+        told = [(view.study_id, view.request_id) for view in views if view.result is not None]
+        if not told:
+            return
+        client = self.scope.get("client") or (None,)
+        visitor = Visitor(self.scope["user"], Way.SESSION, address_in(client[0]), self.sight)
+        await _read(visitor.sees_results, told)
 
     def _is_newer(self, view: RequestView) -> bool:
         key, version = str(view.request_id), view.version
