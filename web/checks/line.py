@@ -1,4 +1,4 @@
-"""One line of the checklist."""
+"""One line of the checklist; its twin is the lab's. The two sides share `messages` alone."""
 
 from __future__ import annotations
 
