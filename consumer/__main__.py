@@ -80,7 +80,7 @@ def infer(
     ] = False,
     output: Annotated[Path, typer.Option(help="Folder for SEG and SR.")] = Path(),
 ) -> None:
-    """Analyse four series by hand and print the figures as JSON; no broker is needed."""
+    """Analyse the series of one case by hand and print the figures as JSON; no broker is needed."""
     try:
         found = settings.load_analysis(
             **({"device": device} if device else {}),

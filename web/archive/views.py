@@ -97,6 +97,9 @@ def study_page(request: HttpRequest, study_id: str) -> HttpResponse:
     visitor.note(Action.STUDY_VIEWED, study_id=study.study_id)
     offered = [_offered(model, study) for model in models_on_offer()]
     row = _latest([study.study_id]).get(study.study_id)
+    if row is not None:
+        # What stands beside a request is the model that it asked for.
+        offered.sort(key=lambda model: model.name != row.model)
     if row is not None and row.result is not None:
         visitor.note(Action.RESULT_VIEWED, study_id=study.study_id, subject=str(row.pk))
     page = _page() | {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class InferenceConfig(AppConfig):
@@ -10,5 +11,6 @@ class InferenceConfig(AppConfig):
 
     name = "web.inference"
     label = "labrelay_inference"
+    verbose_name = _("Analysis requests")
     # As the migrations have it, whatever a host project has for its own.
     default_auto_field = "django.db.models.BigAutoField"

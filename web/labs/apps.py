@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class LabsConfig(AppConfig):
@@ -10,5 +11,6 @@ class LabsConfig(AppConfig):
 
     name = "web.labs"
     label = "labrelay_labs"
+    verbose_name = _("Labs")
     # As the migrations have it, whatever a host project has for its own.
     default_auto_field = "django.db.models.BigAutoField"

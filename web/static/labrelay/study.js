@@ -16,6 +16,7 @@ const problemText = document.getElementById("problem");
 
 let current = page.request;
 let sending = false;
+let awaited = null;
 
 const live = new Live({
   onRequest: (request) => {
@@ -34,6 +35,11 @@ function apply(request) {
   if (request.state === "completed" && request.result) {
     showPhases(asPhases(request.inputs));
     showResult(request);
+    if (awaited === request.request_id) {
+      // Above the button that was clicked: on a small screen nobody would see it come.
+      awaited = null;
+      document.getElementById("result").scrollIntoView({ block: "nearest" });
+    }
     loadOutline(request);
   } else {
     hideResult();
@@ -94,7 +100,9 @@ async function ask() {
   const inputs = choices().map(({ role, series_id: id }) => ({ role, series_id: id }));
   const wanted = { study_id: page.study_id, inputs, model: chosenModel().name };
   try {
-    follow(await sendRequest(wanted, () => showSentence(page.texts.looking)));
+    const sent = await sendRequest(wanted, () => showSentence(page.texts.looking));
+    awaited = sent.request_id;
+    follow(sent);
   } catch (error) {
     notSent(error, before);
   } finally {
