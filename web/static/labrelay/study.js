@@ -127,6 +127,8 @@ document.getElementById("analysis").addEventListener("submit", (event) => {
     ask();
   }
 });
+// Until here a click would have sent the form itself, and loaded the page again.
+button.disabled = false;
 onChoice(() => {
   tell(problem());
   showChoice();
