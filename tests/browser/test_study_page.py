@@ -105,6 +105,14 @@ def test_a_stored_result_opens_on_the_largest_area_with_its_outline(open_page, s
     expect(page.locator("#result-notice")).not_to_be_empty()
 
 
+def test_a_page_whose_script_has_not_come_takes_no_click(open_page, study):
+    opened: OpenPage = open_page()
+    opened.page.route("**/labrelay/study.js", lambda route: route.abort())
+    opened.page.goto(opened.address + f"/studies/{study.study_id}/")
+
+    expect(opened.page.locator("#analyse")).to_be_disabled()
+
+
 def test_a_result_that_marks_no_tumour_is_not_called_one(open_page, study):
     row = completed(study)
     brain = ModelDescriptor(
