@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from web.api.cursors import DEFAULT_LIMIT, Cursor, Limit, cursor_of, place_of
 from web.api.errors import failing
 from web.api.study_pages import Place, as_date, page_of_studies
-from web.archive.studies import StudyDetail, readable_name, study_detail
+from web.archive.studies import readable_name, study_detail
 from web.archive.views import seen
 from web.door.audit import Action
 from web.door.visitor import visitor_of
@@ -91,7 +91,8 @@ def study(request: HttpRequest, study_id: str) -> StudyView:
     caller = seen(request, study_id)
     found = study_detail(study_id)
     caller.note(Action.STUDY_VIEWED, study_id=found.study_id)
-    return _view(found)
+    # Field by field what `StudyDetail` has.
+    return StudyView.model_validate(found)
 
 
 def _line(item: dict[str, Any]) -> StudyLine:
@@ -104,28 +105,4 @@ def _line(item: dict[str, Any]) -> StudyLine:
         study_date=as_date(tags.get("StudyDate", "")),
         description=tags.get("StudyDescription", ""),
         series_count=len(item["Series"]),
-    )
-
-
-def _view(study: StudyDetail) -> StudyView:
-    return StudyView(
-        study_id=study.study_id,
-        study_uid=study.study_uid,
-        patient_name=study.patient_name,
-        patient_id=study.patient_id,
-        study_date=study.study_date,
-        description=study.description,
-        series=[
-            SeriesView(
-                series_id=item.series_id,
-                series_uid=item.series_uid,
-                modality=item.modality,
-                description=item.description,
-                number=item.number,
-                instance_count=item.instance_count,
-                acquired_at_s=item.acquired_at_s,
-                image_type=list(item.image_type),
-            )
-            for item in study.series
-        ],
     )
