@@ -17,6 +17,16 @@ HEARTBEAT_SECONDS = 10
 OFFLINE_AFTER_SECONDS = 30
 
 
+#: `LabHeartbeat.condition` of a lab that takes requests.
+SERVING = "serving"
+
+#: The archive does not answer the lab's probe: it keeps what it holds and takes no more.
+ARCHIVE_AWAY = "archive_away"
+
+#: An engineer told it to finish what it holds and take no more.
+DRAINING = "draining"
+
+
 class ModelDescriptor(Value):
     """A model that a lab serves, as its bundle's metadata describe it."""
 
@@ -44,4 +54,7 @@ class LabHeartbeat(Message):
     models: tuple[ModelDescriptor, ...]
     #: Requests that the lab holds now.
     current: tuple[UUID, ...] = ()
+    #: One of the three above. A name and no enumeration: a word that an older site does not know
+    #: must not make it take the lab for silent.
+    condition: Name = SERVING
     at: datetime
