@@ -44,23 +44,27 @@ class Analysis:
         skipped; if another run wins the race to store it, its bytes are read back and ours are
         forgotten. Figures and report come from the stored bytes alone, so they cannot disagree.
         """
+        look = self._run.halt.check
         with ExitStack() as memory:
             source = self._download(memory)
-            primary_id = self._lab.archive.find_instance(self._spec.primary_instance_uid)
+            primary_id = self._lab.archive.find_instance(
+                self._spec.primary_instance_uid, look=look
+            )
             if primary_id is None:
                 packaged, source = self._infer(memory, source)
+                self._run.begin_upload()
                 with self._run.timed("upload"):
-                    primary_id = self._lab.archive.store(packaged.dicom_bytes)
+                    primary_id = self._lab.archive.store(packaged.dicom_bytes, look=look)
             else:
                 log.info("result is stored already", action="job.skip_inference")
                 self._tell_stage(Stage.UPLOADING, 0, 2)
             with self._run.timed("verify"):
-                stored = self._lab.archive.fetch_instance(primary_id)
-                measured = self._lab.workbench.measure(stored, source, self._spec)
+                stored = self._lab.archive.fetch_instance(primary_id, look=look)
+                measured = self._lab.workbench.measure(
+                    stored, source, self._spec, self._run.halt
+                )
             self._tell_stage(Stage.UPLOADING, 1, 2)
-            with self._run.timed("report"):
-                report = measured.report
-                report_id = self._store_report(report) if report else primary_id
+            report_id = self._store_report(measured.report) if measured.report else primary_id
             self._tell_stage(Stage.UPLOADING, 2, 2)
         return self._completed(measured, primary_id, report_id)
 
@@ -103,7 +107,7 @@ class Analysis:
             for item in self._request.inputs:
                 file = memory.enter_context(MemoryFile(f"series-{item.role}"))
                 files = self._lab.archive.download_series(
-                    self._request.study_uid, item.series_uid, file
+                    self._request.study_uid, item.series_uid, file, look=self._run.halt.check
                 )
                 selector = item.phase_selector
                 phases.append(
@@ -127,7 +131,7 @@ class Analysis:
         volumes = memory.enter_context(MemoryFile("volumes"))
         mask = memory.enter_context(MemoryFile("mask"))
         with self._run.timed("read"):
-            header = self._lab.workbench.read(source, volumes.path)
+            header = self._lab.workbench.read(source, volumes.path, self._run.halt)
         self._tell_stage(Stage.INFERRING, 0, 1)
         with self._run.timed("infer"):
             self._lab.workbench.segment(
@@ -139,20 +143,28 @@ class Analysis:
                     shape=header.shape,
                     affine_lps=header.affine_lps,
                     threshold=self._request.threshold or self._lab.threshold,
-                )
+                ),
+                self._run.halt,
             )
         self._tell_stage(Stage.UPLOADING, 0, 2)
         read = zip(source.phases, header.instances, strict=True)
         source = replace(source, phases=tuple(replace(p, instances=seen) for p, seen in read))
         with self._run.timed("package"):
-            packaged = self._lab.workbench.package(source, mask.path, header.shape[1:], self._spec)
+            packaged = self._lab.workbench.package(
+                source, mask.path, header.shape[1:], self._spec, self._run.halt
+            )
         return packaged, source
 
     def _store_report(self, report: bytes) -> str:
-        report_id = self._lab.archive.store(report)
-        # An answer is not yet a stored object: read it back before anything is promised.
-        if not self._lab.archive.fetch_instance(report_id):
-            raise UploadRejected(f"the report {self._spec.report_instance_uid} is stored empty")
+        look = self._run.halt.check
+        self._run.begin_upload()
+        with self._run.timed("report"):
+            report_id = self._lab.archive.store(report, look=look)
+            # An answer is not yet a stored object: read it back before anything is promised.
+            if not self._lab.archive.fetch_instance(report_id, look=look):
+                raise UploadRejected(
+                    f"the report {self._spec.report_instance_uid} is stored empty"
+                )
         return report_id
 
     def _completed(self, measured: Measured, primary_id: str, report_id: str) -> InferenceCompleted:

@@ -19,7 +19,13 @@ LabError
     ├── ModelUnavailable
     └── DeadlineExceeded
 
-`LabStopping` stands beside the tree: nothing went wrong, and nothing may be settled.
+Two stand beside the tree, because nothing went wrong:
+
+LabStopping                nothing may be settled: the delivery goes back
+RequestCancelled           ``cancelled`` is sent, and the delivery is acknowledged
+
+An `ArchiveUnavailable` spends an attempt only if the archive answers its probe: otherwise the
+job waits for it (`consumer.archive_watch`).
 
 Every error holds one sentence and nothing else, so that it survives the way from a child process.
 ``expired`` has no class: the web alone decides it.
@@ -51,6 +57,10 @@ class LabStopping(Exception):
     """The lab is stopping. Leave the delivery unsettled: the broker gives it to the next."""
 
 
+class RequestCancelled(Exception):
+    """The reader cancelled the request. Stop its work, send ``cancelled`` and acknowledge."""
+
+
 class Retry(LabError):
     """Passing. Put a copy into the next retry tier; when the tiers are spent, send ``failed``."""
 
@@ -60,7 +70,7 @@ class Reject(LabError):
 
 
 class ArchiveUnavailable(Retry):
-    """The archive refused, timed out, broke off or answered 5xx. Probe it before the next job."""
+    """The archive refused, timed out, broke off or answered 5xx. Ask the archive watch first."""
 
     code = FailureCode.ARCHIVE_UNAVAILABLE
 

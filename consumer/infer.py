@@ -8,9 +8,10 @@ into a folder. Each run has a request id of its own, so it makes a result of its
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,7 +20,9 @@ from pydantic import ValidationError
 from consumer import bootstrap
 from consumer.analysis import Analysis
 from consumer.announce import Announcer
+from consumer.archive_watch import ArchiveWatch
 from consumer.bundle import Bundle, find_bundles
+from consumer.halt import Halt
 from consumer.lab import ArchivePort, Lab
 from consumer.memory import MemoryFile
 from consumer.orthanc import Archive
@@ -80,10 +83,13 @@ def infer(settings: AnalysisSettings, asked: Asked) -> dict[str, Any]:
             threshold=settings.threshold,
             bundles={bundle.descriptor.name: bundle},
             archive=target,
+            # Not started: who runs an analysis by hand is told at once that the archive is away.
+            archive_watch=ArchiveWatch(archive.probe),
             workbench=bench,
             announcer=Announcer(Nobody(), user=settings.lab_name),
         )
-        completed = Analysis(lab, Run(request, held=Once(), lab=settings.lab_name)).complete()
+        run = Run(request, held=Once(), lab=settings.lab_name, halt=Halt())
+        completed = Analysis(lab, run).complete()
     figures = completed.model_dump(mode="json", include=set(_TOLD))
     if asked.upload:
         figures |= {
@@ -148,9 +154,13 @@ def _request(archive: Archive, bundle: Bundle, asked: Asked) -> InferenceRequest
 
 @dataclass(frozen=True)
 class Once:
-    """Nobody delivered it, so it is nobody's second delivery."""
+    """Nobody delivered it, so it is nobody's second delivery, and nobody cancels it."""
 
     count: int = 0
+    cancelled: Event = field(default_factory=Event)
+
+    def hear_cancels(self) -> None:
+        """There is no broker to hear."""
 
 
 class Nobody:
@@ -171,21 +181,24 @@ class Kept:
     _objects: dict[str, bytes] = field(default_factory=dict)
 
     def download_series(
-        self, study_uid: str, series_uid: str, into: MemoryFile
+        self, study_uid: str, series_uid: str, into: MemoryFile, *, look: Callable[[], None]
     ) -> list[tuple[int, int]]:
         """See `Archive.download_series`."""
-        return self.archive.download_series(study_uid, series_uid, into)
+        return self.archive.download_series(study_uid, series_uid, into, look=look)
 
-    def find_instance(self, _sop_instance_uid: str) -> str | None:
+    def find_instance(self, _sop_instance_uid: str, *, look: Callable[[], None]) -> str | None:
         """Nothing: the request is new."""
+        look()
         return None
 
-    def fetch_instance(self, instance_id: str) -> bytes:
+    def fetch_instance(self, instance_id: str, *, look: Callable[[], None]) -> bytes:
         """What was kept under it."""
+        look()
         return self._objects[instance_id]
 
-    def store(self, dicom: bytes) -> str:
+    def store(self, dicom: bytes, *, look: Callable[[], None]) -> str:
         """Keep it, under an id that has the form of Orthanc's."""
+        look()
         digits = hashlib.sha256(dicom).hexdigest()
         key = "-".join(digits[place : place + 8] for place in range(0, 40, 8))
         self._objects[key] = dicom

@@ -8,12 +8,23 @@ import structlog
 
 from consumer.amqp.acks import LegalAck
 from consumer.analysis import Analysis
-from consumer.errors import LabError, Reject, Retry
+from consumer.errors import ArchiveUnavailable, LabError, Reject, RequestCancelled, Retry
+from consumer.halt import Halt
 from consumer.lab import Lab
 from consumer.run import Held, Run
-from messages.events import InferenceAccepted, InferenceFailed, InferenceRetryScheduled
+from messages.events import (
+    InferenceAccepted,
+    InferenceCancelled,
+    InferenceCompleted,
+    InferenceFailed,
+    InferenceRetryScheduled,
+)
 from messages.request import InferenceRequested
 from messages.topology import RETRY_TIERS
+
+#: Times that one run waits for an archive that went away. One that comes and goes so often fails
+#: each run half-way, and that must cost an attempt: the tiers have a budget.
+MAX_HOLDS = 20
 
 log = structlog.get_logger(__name__)
 
@@ -31,14 +42,18 @@ class Job:
         Every return happens after the broker has confirmed what the reason promises. Raises
         `LabStopping` when the lab stops first; the delivery then stays the broker's.
         """
-        run = Run(request, held=held, lab=self._lab.name)
+        halt = Halt(cancelled=held.cancelled, stopping=self._lab.stopping)
+        run = Run(request, held=held, lab=self._lab.name, halt=halt)
         with structlog.contextvars.bound_contextvars(
             request_id=str(request.request_id), attempt=request.attempt, delivery=held.count
         ):
             log.info("accepted", action="job.accepted", model=request.model)
             self._announcer.tell(run.event(InferenceAccepted))
+            halt.end_after(request.deadline_s)
             try:
-                completed = Analysis(self._lab, run).complete()
+                completed = self._complete(run)
+            except RequestCancelled:
+                return self._cancel(run)
             except Retry as error:
                 return self._try_later(run, error)
             except Reject as error:
@@ -46,6 +61,27 @@ class Job:
             self._announcer.tell(completed)
             log.info("completed", action="job.completed", **run.stage_seconds)
             return LegalAck.STORED
+
+    def _complete(self, run: Run) -> InferenceCompleted:
+        """Do the work of the run, and do it again after the archive was away: no attempt spent.
+
+        Only an archive that does not answer its probe is waited for. One that answers and fails
+        the same request each time has the budget of every passing fault.
+        """
+        for hold in range(1, MAX_HOLDS + 1):
+            try:
+                return Analysis(self._lab, run).complete()
+            except ArchiveUnavailable as error:
+                detail = error.detail
+                if not self._lab.archive_watch.wait_if_away(run.halt):
+                    raise
+            log.info("repeated", action="job.repeat", hold=hold, detail=detail)
+        return Analysis(self._lab, run).complete()
+
+    def _cancel(self, run: Run) -> LegalAck:
+        self._announcer.tell(run.event(InferenceCancelled))
+        log.info("cancelled", action="job.cancelled", **run.stage_seconds)
+        return LegalAck.CANCELLED
 
     def _try_later(self, run: Run, error: LabError) -> LegalAck:
         """Put a copy into the next tier; when the tiers are spent, fail with this last code."""

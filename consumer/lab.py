@@ -2,50 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from threading import Event
 from typing import Protocol
 
 from consumer.announce import Announcer
 from consumer.bundle import Bundle
 from consumer.children.segmenter import SegmentationJob
+from consumer.halt import Halt
 from consumer.handover import DownloadIndex, Measured, PackagedPrimary, ResultSpec, VolumeHeader
 from consumer.memory import MemoryFile
 
 
 class ArchivePort(Protocol):
-    """What a job needs of the archive; `consumer.orthanc.Archive` in the lab."""
+    """What a job needs of the archive; `consumer.orthanc.Archive` in the lab.
+
+    Each calls `look` several times a second while it waits, and ends with what that raises.
+    """
 
     def download_series(
-        self, study_uid: str, series_uid: str, into: MemoryFile
+        self, study_uid: str, series_uid: str, into: MemoryFile, *, look: Callable[[], None]
     ) -> list[tuple[int, int]]:
         """Append all files of a series to `into`: (offset, length) of each."""
 
-    def find_instance(self, sop_instance_uid: str) -> str | None:
+    def find_instance(self, sop_instance_uid: str, *, look: Callable[[], None]) -> str | None:
         """The archive's id of an instance, if it is stored."""
 
-    def fetch_instance(self, instance_id: str) -> bytes:
+    def fetch_instance(self, instance_id: str, *, look: Callable[[], None]) -> bytes:
         """The stored file."""
 
-    def store(self, dicom: bytes) -> str:
+    def store(self, dicom: bytes, *, look: Callable[[], None]) -> str:
         """Store, or find that the same UID is stored already; the archive's id either way."""
 
 
-class WorkbenchPort(Protocol):
-    """What a job needs of the children; `consumer.children.workbench.Workbench` in the lab."""
+class ArchiveWatchPort(Protocol):
+    """What a job needs when the archive fails; `consumer.archive_watch.ArchiveWatch` in the lab."""
 
-    def read(self, source: DownloadIndex, volumes_path: str) -> VolumeHeader:
+    @property
+    def away(self) -> bool:
+        """Whether the archive did not answer its last probe."""
+
+    def wait_if_away(self, halt: Halt) -> bool:
+        """True once an archive that was away answers again; False when it was not away."""
+
+
+class WorkbenchPort(Protocol):
+    """What a job needs of the children; `consumer.children.workbench.Workbench` in the lab.
+
+    Each call ends with what `halt` raises, and the child that worked for it with it.
+    """
+
+    def read(self, source: DownloadIndex, volumes_path: str, halt: Halt) -> VolumeHeader:
         """Turn the files into volumes."""
 
-    def segment(self, job: SegmentationJob) -> None:
+    def segment(self, job: SegmentationJob, halt: Halt) -> None:
         """Compute the mask."""
 
     def package(
-        self, source: DownloadIndex, mask_path: str, shape: tuple[int, int, int], spec: ResultSpec
+        self,
+        source: DownloadIndex,
+        mask_path: str,
+        shape: tuple[int, int, int],
+        spec: ResultSpec,
+        halt: Halt,
     ) -> PackagedPrimary:
         """Turn the mask into the primary object."""
 
-    def measure(self, stored: bytes, source: DownloadIndex, spec: ResultSpec) -> Measured:
+    def measure(
+        self, stored: bytes, source: DownloadIndex, spec: ResultSpec, halt: Halt
+    ) -> Measured:
         """Figures, model and report of the primary as it is stored."""
 
 
@@ -59,5 +85,8 @@ class Lab:
     threshold: float
     bundles: Mapping[str, Bundle]
     archive: ArchivePort
+    archive_watch: ArchiveWatchPort
     workbench: WorkbenchPort
     announcer: Announcer
+    #: Set once the jobs that still run must end: their grace is over.
+    stopping: Event = field(default_factory=Event)

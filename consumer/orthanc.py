@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import Retry as TransportRetry
 
+from consumer.attentive import AttentiveResponse, Look, look_now, looking, unwatched
 from consumer.errors import ArchiveUnavailable, LabError, SeriesNotFound, TooLarge, UploadRejected
 from consumer.multipart import boundary_of, parts_of
 from messages.envelope import ORTHANC_ID_PATTERN, UID_PATTERN
@@ -34,15 +37,50 @@ OBJECT_BYTES = 512 * 1024**2
 #: Bytes taken at once.
 _CHUNK = 1024 * 1024
 
+
+class _Retries(TransportRetry):
+    """Looks before it tries again."""
+
+    def sleep(self, response: BaseHTTPResponse | None = None) -> None:
+        look_now()
+        super().sleep(response)
+
+
 #: GETs only: one that fails is sent again after 0.2 s and 0.4 s. What is left goes to a tier.
-_RETRIES = TransportRetry(
+_RETRIES = _Retries(
     total=2,
     backoff_factor=0.2,
     redirect=0,
     status_forcelist=(502, 503, 504),
     allowed_methods=("GET",),
     raise_on_status=False,
+    # A proxy may name hours, and nobody would look meanwhile.
+    respect_retry_after_header=False,
 )
+
+
+class _Connection(HTTPConnection):
+    response_class = AttentiveResponse
+
+
+class _TlsConnection(HTTPSConnection):
+    response_class = AttentiveResponse
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class _Adapter(HTTPAdapter):
+    """Connections whose answers are read attentively."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)  # type: ignore[no-untyped-call]
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
 
 
 @dataclass(frozen=True)
@@ -55,7 +93,11 @@ class SeriesFacts:
 
 
 class Archive:
-    """One Orthanc with the DICOMweb plugin, usable from several threads."""
+    """One Orthanc with the DICOMweb plugin, usable from several threads.
+
+    A `look` is called several times a second while the archive lets wait; what it raises ends the
+    request. Only a connect that hangs is not looked into: it ends by itself within seconds.
+    """
 
     def __init__(
         self,
@@ -110,6 +152,8 @@ class Archive:
         study_uid: str,
         series_uid: str,
         into: MemoryFile,
+        *,
+        look: Look = unwatched,
     ) -> list[tuple[int, int]]:
         """Append a whole series to `into`; returns (offset, length) of each Part 10 file there.
 
@@ -123,7 +167,7 @@ class Archive:
         # transfer-syntax=*: as stored. Otherwise Orthanc transcodes every file.
         accept = 'multipart/related; type="application/dicom"; transfer-syntax=*'
         start = into.size
-        with self._send("GET", path, headers={"Accept": accept}) as response:
+        with looking(look), self._send("GET", path, headers={"Accept": accept}) as response:
             if response.status_code == 404:
                 raise self._not_found(study_uid, series_uid)
             self._expect_ok(response)
@@ -150,13 +194,14 @@ class Archive:
                 return ArchiveUnavailable("the archive has the series, but not by DICOMweb")
         return SeriesNotFound(f"the archive has no series {series_uid} in study {study_uid}")
 
-    def find_instance(self, sop_instance_uid: str) -> str | None:
+    def find_instance(self, sop_instance_uid: str, *, look: Look = unwatched) -> str | None:
         """Orthanc's id of the stored object with this UID, or None.
 
         Raises UploadRejected when several objects carry it (one of them was copied to another
         patient or study), and ArchiveUnavailable.
         """
-        ids = self._lookup(sop_instance_uid, "Instance")
+        with looking(look):
+            ids = self._lookup(sop_instance_uid, "Instance")
         if len(ids) > 1:
             raise UploadRejected(f"the archive holds {len(ids)} objects {sop_instance_uid}")
         return _orthanc_id(ids[0]) if ids else None
@@ -170,21 +215,24 @@ class Archive:
             raise ArchiveUnavailable("the archive answered a lookup with something else")
         return [item.get("ID") for item in found if item.get("Type") == level]
 
-    def fetch_instance(self, instance_id: str) -> bytes:
+    def fetch_instance(self, instance_id: str, *, look: Look = unwatched) -> bytes:
         """Return the stored Part 10 file. Raises ArchiveUnavailable or TooLarge."""
         _check(ORTHANC_ID_PATTERN, instance_id)
-        with self._send("GET", f"/instances/{instance_id}/file") as response:
+        with looking(look), self._send("GET", f"/instances/{instance_id}/file") as response:
             self._expect_ok(response)
             return self._body(response, OBJECT_BYTES)
 
-    def store(self, dicom_bytes: bytes) -> str:
+    def store(self, dicom_bytes: bytes, *, look: Look = unwatched) -> str:
         """Store a Part 10 file; returns Orthanc's id of what is now stored under its UIDs.
 
         That may be another object that was first: read it back. Raises UploadRejected when the
         archive answers and does not take it, ArchiveUnavailable when it may take it later.
         """
         headers = {"Content-Type": "application/dicom"}
-        with self._send("POST", "/instances", data=dicom_bytes, headers=headers) as response:
+        with (
+            looking(look),
+            self._send("POST", "/instances", data=dicom_bytes, headers=headers) as response,
+        ):
             # 400 no DICOM, 413 over a limit of a proxy, 415 and 422 refused by a plugin.
             if response.status_code in (400, 413, 415, 422):
                 raise UploadRejected(f"the archive answered HTTP {response.status_code}")
@@ -215,7 +263,7 @@ class Archive:
             # With requests' default Orthanc compresses each file: 9 MB/s instead of 82.
             session.headers["Accept-Encoding"] = "identity"
             for scheme in ("http://", "https://"):
-                session.mount(scheme, HTTPAdapter(max_retries=_RETRIES))
+                session.mount(scheme, _Adapter(max_retries=_RETRIES))
             self._local.session = session
         return session
 
@@ -228,6 +276,7 @@ class Archive:
         headers: dict[str, str] | None = None,
         timeout: tuple[float, float] | None = None,
     ) -> requests.Response:
+        look_now()
         try:
             return self._session().request(
                 method,

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
+from threading import Event
 from typing import Any, Protocol, TypeVar
 
+from consumer.halt import Halt
 from messages.events import RunEvent
 from messages.request import InferenceRequested
 
@@ -22,12 +24,23 @@ class Held(Protocol):
     def count(self) -> int:
         """The broker's newest ``x-delivery-count`` of them."""
 
+    @property
+    def cancelled(self) -> Event:
+        """Set once the reader's cancel was heard."""
+
+    def hear_cancels(self) -> None:
+        """Return once every cancel that the broker has for this lab is heard.
+
+        May raise `LabStopping`.
+        """
+
 
 class Run:
-    """Numbers the events of one run and measures it. Used by one job thread."""
+    """Numbers the events of one run, measures it, and knows what ends it. Used by one thread."""
 
-    def __init__(self, request: InferenceRequested, *, held: Held, lab: str) -> None:
+    def __init__(self, request: InferenceRequested, *, held: Held, lab: str, halt: Halt) -> None:
         self.request = request
+        self.halt = halt
         self._held = held
         self.lab = lab
         #: Seconds by part of the run, in the order in which they ran.
@@ -48,9 +61,21 @@ class Run:
             **fields,
         )
 
+    def begin_upload(self) -> None:
+        """Call just before each upload; the first is the last moment for a cancel.
+
+        From then on the run finishes: what is stored under the request's UID is told, and the
+        site removes it if the reader had cancelled meanwhile. Raises what `Halt.check` raises.
+        """
+        if not self.halt.too_late:
+            self._held.hear_cancels()
+            self.halt.check()
+            self.halt.only_stop()
+
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
-        """Add the seconds of the block to `part`."""
+        """Add the seconds of the block to `part`, which begins if nothing halts the run."""
+        self.halt.check()
         began = time.monotonic()
         try:
             yield

@@ -7,24 +7,23 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from threading import Lock
 from typing import ParamSpec, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
 from consumer.errors import LabError, LabStopping, OutOfMemory, WorkerCrashed
+from consumer.halt import LOOK_SECONDS, Halt
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 #: prctl(2): the signal that a process gets when its parent dies.
 _PR_SET_PDEATHSIG = 1
-
-#: Seconds between two looks whether the lab is stopping; pebble never ends what it was stopped in.
-_LOOK_SECONDS = 0.5
 
 #: Seconds that a fresh child may take before it begins a call: it loads its libraries first.
 _BEGIN_SECONDS = 180.0
@@ -38,6 +37,9 @@ def _begin(parent_pid: int, prepare: Callable[[], None] | None) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         os._exit(1)
+    # pebble's handler runs in Python, and a computation in C lets it wait for seconds; then pebble
+    # kills. There is nothing to clean up here, so die at once.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # A terminal and a supervisor signal the whole group; a job that is to end within the lab's
     # grace must not lose its children first. (systemd signals the cgroup: KillMode=mixed there.)
     os.setpgid(0, 0)
@@ -62,32 +64,32 @@ class Child:
         self._turn = Lock()
         self._pool_lock = Lock()
         self._pool: ProcessPool | None = None
+        # The kernel takes the *thread* that started a process for its parent: a child begun by a
+        # job's thread would die with that. This one lives as long as the lab.
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-starter")
 
     def call(
-        self, timeout: float, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+        self,
+        timeout: float,
+        halt: Halt,
+        function: Callable[P, T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T:
         """Run `function` in the child and return what it returns; callers take turns.
 
-        Raises what the function raises; the error of `on_timeout` after `timeout` seconds, with
-        the child killed; `WorkerCrashed` when the child died; `OutOfMemory` when it found none;
-        `LabStopping` after `stop`.
+        Raises what the function raises; what `halt` raises, with the child killed if it worked for
+        this call and not touched if another's call has the turn; the error of `on_timeout` after
+        `timeout` seconds, with the child killed; `WorkerCrashed` when the child died;
+        `OutOfMemory` when it found none; `LabStopping` after `stop`.
         """
-        with self._turn:
+        with self._my_turn(halt):
             try:
                 future = self._running_pool().submit(function, timeout, *args, **kwargs)
-            except RuntimeError as exc:
-                # Also what pebble says when `stop` came between the pool and the call.
-                raise self._lost(f"the {self.name} process could not be started") from exc
-            try:
-                result: T = self._result(future, timeout)
-            except ProcessExpired as exc:
-                raise self._lost(
-                    f"the {self.name} process ended with code {exc.exitcode}"
-                ) from None
-            except BrokenProcessPool:
-                raise self._lost(f"the {self.name} process ended while it was idle") from None
-            except MemoryError:
-                raise OutOfMemory(f"the {self.name} process found no more memory") from None
+                result: T = self._result(future, timeout, halt)
+            except _Lost as exc:
+                ...
             return result
 
     def stop(self) -> None:

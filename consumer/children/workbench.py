@@ -10,6 +10,7 @@ from consumer.children import reader, segmenter
 from consumer.children.child import Child
 from consumer.children.segmenter import DeviceFacts, SegmentationJob
 from consumer.errors import InferenceTimeout, WorkerCrashed
+from consumer.halt import Halt
 from consumer.handover import DownloadIndex, Measured, PackagedPrimary, ResultSpec, VolumeHeader
 
 #: Seconds in which all bundles must have been loaded at the start.
@@ -45,19 +46,21 @@ class Workbench:
 
     def load(self, bundles: Iterable[Bundle], device: str) -> None:
         """Start the segmenter and load the bundles. Raises `ModelUnavailable`."""
-        self._segmenter.call(_LOAD_SECONDS, segmenter.load_all, list(bundles), device)
+        self._segmenter.call(_LOAD_SECONDS, Halt(), segmenter.load_all, list(bundles), device)
 
     def look_at(self, device: str) -> DeviceFacts:
         """See `consumer.children.segmenter.look_at`; raises `LabError`."""
-        return self._segmenter.call(_LOAD_SECONDS, segmenter.look_at, device)
+        return self._segmenter.call(_LOAD_SECONDS, Halt(), segmenter.look_at, device)
 
-    def read(self, source: DownloadIndex, volumes_path: str) -> VolumeHeader:
+    def read(self, source: DownloadIndex, volumes_path: str, halt: Halt) -> VolumeHeader:
         """See `consumer.children.reader.read_phases`."""
-        return self._reader.call(self._limits.reading, reader.read_phases, source, volumes_path)
+        return self._reader.call(
+            self._limits.reading, halt, reader.read_phases, source, volumes_path
+        )
 
-    def segment(self, job: SegmentationJob) -> None:
+    def segment(self, job: SegmentationJob, halt: Halt) -> None:
         """See `consumer.children.segmenter.segment`; also raises `InferenceTimeout`."""
-        self._segmenter.call(self._limits.inference, segmenter.segment, job)
+        self._segmenter.call(self._limits.inference, halt, segmenter.segment, job)
 
     def package(
         self,
@@ -65,15 +68,20 @@ class Workbench:
         mask_path: str,
         shape: tuple[int, int, int],
         spec: ResultSpec,
+        halt: Halt,
     ) -> PackagedPrimary:
         """See `consumer.children.reader.package`."""
         return self._reader.call(
-            self._limits.reading, reader.package, source, mask_path, shape, spec
+            self._limits.reading, halt, reader.package, source, mask_path, shape, spec
         )
 
-    def measure(self, stored: bytes, source: DownloadIndex, spec: ResultSpec) -> Measured:
+    def measure(
+        self, stored: bytes, source: DownloadIndex, spec: ResultSpec, halt: Halt
+    ) -> Measured:
         """See `consumer.children.reader.measure_stored`."""
-        return self._reader.call(self._limits.reading, reader.measure_stored, stored, source, spec)
+        return self._reader.call(
+            self._limits.reading, halt, reader.measure_stored, stored, source, spec
+        )
 
     def stop(self) -> None:
         """Kill both children."""

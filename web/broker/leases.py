@@ -38,7 +38,8 @@ def take_fresh(lease: UUID, rows: Sequence[Outbox]) -> list[Outbox]:
     now = timezone.now()
     until = now + timedelta(seconds=LEASE_SECONDS)
     free = _free(now)
-    return [r for r in rows if free.filter(pk=r.pk).update(lease=lease, leased_until=until)]
+    taken = {"lease": lease, "leased_until": until, "attempted": True}
+    return [r for r in rows if free.filter(pk=r.pk).update(**taken)]
 
 
 def take(lease: UUID, limit: int) -> list[Outbox]:
@@ -49,7 +50,7 @@ def take(lease: UUID, limit: int) -> list[Outbox]:
     if not ids:
         return []
     until = now + timedelta(seconds=LEASE_SECONDS)
-    free.filter(id__in=ids).update(lease=lease, leased_until=until)
+    free.filter(id__in=ids).update(lease=lease, leased_until=until, attempted=True)
     return list(Outbox.objects.filter(id__in=ids, lease=lease, sent_at=None).order_by("id"))
 
 

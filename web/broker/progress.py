@@ -22,6 +22,7 @@ from messages.lab import LabHeartbeat
 from messages.topology import PROGRESS_QUEUE
 from web.broker.connection import Session
 from web.database import DatabaseAway, DatabaseThread
+from web.inference.cancel import stop_unwanted
 from web.inference.record import record
 from web.labs.heartbeats import record_heartbeat
 from web.live import notify
@@ -104,4 +105,5 @@ def write(steps: Sequence[InferenceProgressed], beats: Sequence[Beat]) -> list[U
     with transaction.atomic():
         for beat, told_at in beats:
             record_heartbeat(beat, told_at)
+            stop_unwanted(beat.current)
         return [step.request_id for step in steps if record(step.request_id, step)]

@@ -24,7 +24,7 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
 from django.utils import timezone
 
 from messages.envelope import CONTENT_TYPE
-from messages.topology import REQUESTS
+from messages.topology import CONTROL, REQUESTS
 from web.broker import leases
 from web.broker.connection import Needs, Session, supervise
 from web.broker.leases import Sent
@@ -56,7 +56,7 @@ SETTLE_SECONDS = 0.05
 BATCH = 50
 
 #: What the relay publishes to.
-NEEDS = Needs(exchanges=(REQUESTS,))
+NEEDS = Needs(exchanges=(REQUESTS, CONTROL))
 
 
 class Relay:
@@ -166,8 +166,10 @@ class Relay:
 
     async def _confirmed(self, channel: AbstractChannel, user: str, row: Outbox) -> bool:
         exchange = await channel.get_exchange(row.exchange, ensure=False)
+        # A lab that is away has no control queue; it is told again when it takes the request.
+        must_arrive = row.exchange != CONTROL
         try:
-            await exchange.publish(_message(row, user), row.routing_key, mandatory=True)
+            await exchange.publish(_message(row, user), row.routing_key, mandatory=must_arrive)
         except DeliveryError as exc:
             log.warning(
                 "publish_refused",

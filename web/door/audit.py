@@ -29,6 +29,8 @@ class Action(StrEnum):
     EXPORTED = "exported"
     #: An analysis was asked for.
     REQUESTED = "requested"
+    #: An analysis was stopped.
+    CANCELLED = "cancelled"
     #: Somebody tried to open what is not granted to them.
     REFUSED = "refused"
 

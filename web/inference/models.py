@@ -7,16 +7,17 @@ from uuid import uuid4
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from web.inference.states import State
+from web.inference.states import ACTIVE, State
 
 #: Bytes of a dead letter that are kept: the largest message of ours, whole.
 MAX_LETTER_BYTES = 64 * 1024
 
 
 class InferenceRequest(models.Model):
-    """One click. The columns from `state` to `lab` change only through `states.change_for`."""
+    """One click. The columns from `state` to `lab` change only through `changes.change_for`."""
 
     id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
     #: Raised by every change; pages drop what is not newer than what they show.
@@ -55,6 +56,16 @@ class InferenceRequest(models.Model):
     failure_detail = models.CharField(max_length=500, blank=True)
     result = models.JSONField(null=True)
     lab = models.CharField(max_length=63, blank=True)
+    cancel_asked_at = models.DateTimeField(null=True)
+
+    #: By the site's clock: when a change was last written, progress included.
+    changed_at = models.DateTimeField(default=timezone.now)
+    #: SHA-256 in hex of what is asked for (`web.inference.wishes`): while one request for it is
+    #: active, the same wish is that request. Empty where it was never computed.
+    wish = models.CharField(max_length=64, blank=True)
+    #: Since when the archive must be looked at for objects of this cancelled request; empty when
+    #: nothing is owed.
+    sweep_due_at = models.DateTimeField(null=True)
 
     class Meta:
         """Read by study (a study's page) and by time (the worklist)."""
@@ -64,6 +75,24 @@ class InferenceRequest(models.Model):
         indexes = (
             models.Index(fields=["study_id", "-created_at"], name="request_by_study"),
             models.Index(fields=["-created_at"], name="request_newest"),
+            models.Index(
+                fields=["changed_at"],
+                name="request_unfinished",
+                condition=Q(state__in=sorted(ACTIVE | {State.CANCELLING})),
+            ),
+            models.Index(
+                fields=["sweep_due_at"],
+                name="request_to_sweep",
+                condition=Q(sweep_due_at__isnull=False),
+            ),
+        )
+        constraints = (
+            # Not a look before the write, which two clicks at once would both pass.
+            models.UniqueConstraint(
+                fields=["wish"],
+                name="one_active_request_a_wish",
+                condition=Q(state__in=sorted(ACTIVE)) & ~Q(wish=""),
+            ),
         )
 
     def __str__(self) -> str:
@@ -113,6 +142,8 @@ class Outbox(models.Model):
     #: While this lies ahead, the relay that knows `lease` publishes the row.
     leased_until = models.DateTimeField(null=True)
     lease = models.UUIDField(null=True)
+    #: Whether a relay has ever had it: then the broker may have it, whatever the lease says.
+    attempted = models.BooleanField(default=False)
     #: When the broker confirmed it.
     sent_at = models.DateTimeField(null=True)
 
@@ -168,11 +199,22 @@ class DeadLetter(models.Model):
     message_id = models.CharField(max_length=255, blank=True)
     correlation_id = models.CharField(max_length=255, blank=True)
     routing_key = models.CharField(max_length=255, blank=True)
+    content_type = models.CharField(max_length=255, blank=True)
     size = models.PositiveIntegerField()
     #: At most `MAX_LETTER_BYTES`, as received: a stranger's bytes, never shown on a page.
     body = models.BinaryField()
     request = models.ForeignKey(
         InferenceRequest, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    #: When staff dealt with it, how and who; empty as long as nobody has.
+    settled_at = models.DateTimeField(null=True)
+    settled_as = models.CharField(
+        max_length=16,
+        blank=True,
+        choices=[("replayed", _("replayed")), ("discarded", _("discarded"))],
+    )
+    settled_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
 
     class Meta:
@@ -185,3 +227,14 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type or '?'} from {self.queue or '?'}"
+
+
+class SiteLease(models.Model):
+    """Which process does what only one may do, until when: taken by compare-and-swap."""
+
+    name = models.CharField(max_length=31, primary_key=True)
+    holder = models.UUIDField()
+    until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.holder}"

@@ -9,7 +9,10 @@ from django.db import transaction
 from django.dispatch import Signal
 
 from messages.codec import encode
+from messages.control import CancelRequested
 from messages.envelope import Message
+from messages.request import InferenceRequested
+from messages.topology import CONTROL, REQUESTS
 from web.inference.models import InferenceRequest, Outbox
 
 log = structlog.get_logger(__name__)
@@ -40,6 +43,35 @@ def enqueue_on_commit(
     )
     transaction.on_commit(partial(_ring, row), robust=True)
     return row
+
+
+def enqueue_request(request: InferenceRequest) -> Outbox:
+    """Write down the message of a request's present attempt."""
+    message = InferenceRequested(
+        request_id=request.pk,
+        attempt=request.attempt,
+        pool=request.pool,
+        model=request.model,
+        study_uid=request.study_uid,
+        inputs=request.inputs,
+        threshold=request.threshold,
+        deadline_s=request.deadline_s,
+    )
+    return enqueue_on_commit(request, message, exchange=REQUESTS, routing_key=message.routing_key)
+
+
+def enqueue_stop(request: InferenceRequest) -> None:
+    """Write down that every lab must stop the request, unless that is on its way already."""
+    told = CancelRequested(request_id=request.pk)
+    on_its_way = Outbox.objects.filter(request=request, type=told.wire_type(), sent_at=None)
+    if not on_its_way.exists():
+        enqueue_on_commit(request, told, exchange=CONTROL, routing_key="")
+
+
+def take_back(request: InferenceRequest) -> None:
+    """Delete what of a request that nobody wants any more still waits to be published."""
+    wanted = InferenceRequested.wire_type()
+    Outbox.objects.filter(request=request, type=wanted, sent_at=None).delete()
 
 
 def _ring(row: Outbox) -> None:

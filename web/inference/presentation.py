@@ -83,6 +83,10 @@ class RequestView(BaseModel):
     accepted_at: Moment | None
     finished_at: Moment | None
     next_try_at: Moment | None
+    #: When the reader asked to stop. Beside a result: it was stored before a lab heard of it.
+    cancel_asked_at: Moment | None
+    #: The ended request that this one repeats.
+    retry_of: UUID | None
     lab: str
     progress: Progress | None
     failure: Failure | None
@@ -105,6 +109,8 @@ class RequestView(BaseModel):
             accepted_at=row.accepted_at,
             finished_at=row.finished_at,
             next_try_at=row.next_try_at,
+            cancel_asked_at=row.cancel_asked_at,
+            retry_of=row.retry_of_id,
             lab=row.lab,
             progress=_as_model(Progress, row.progress),
             failure=failure_of(row.failure_code, language),

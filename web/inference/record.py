@@ -1,4 +1,4 @@
-"""Changes of rows: lock, decide in `states`, write, raise the version. Synchronous."""
+"""Changes of rows: lock, decide in `changes`, write, raise the version. Synchronous."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
+from django.utils import timezone
 
 from messages.events import RunEvent
+from web.inference.changes import change_for
+from web.inference.duties import Duty, duties_for
+from web.inference.happenings import DeadLettered, Happening, Published
 from web.inference.history import note_change
 from web.inference.models import InferenceRequest, SeenEvent
-from web.inference.states import DeadLettered, Happening, Published, Snapshot, State, change_for
+from web.inference.outbox import enqueue_stop, take_back
+from web.inference.states import TERMINAL, Snapshot, State
 
 log = structlog.get_logger(__name__)
 
@@ -20,7 +25,7 @@ _COLUMNS = tuple(field.name for field in fields(Snapshot))
 
 
 def snapshot(row: InferenceRequest) -> Snapshot:
-    """The part of a row that `states` knows."""
+    """The part of a row that `changes` knows."""
     values = {name: getattr(row, name) for name in _COLUMNS}
     return Snapshot(**{**values, "state": State(row.state)})
 
@@ -28,7 +33,7 @@ def snapshot(row: InferenceRequest) -> Snapshot:
 def record_event(event: RunEvent) -> bool:
     """Apply an event once; return whether the row changed. Call it inside a transaction."""
     _, new = SeenEvent.objects.get_or_create(event_id=event.event_id)
-    return new and record(event.request_id, event)
+    return record(event.request_id, event, seen=not new)
 
 
 def record_published(request_id: UUID, at: datetime) -> bool:
@@ -41,10 +46,11 @@ def record_dead(request_id: UUID, attempt: int, at: datetime) -> bool:
     return record(request_id, DeadLettered(attempt=attempt, at=at))
 
 
-def record(request_id: UUID, what: Happening) -> bool:
-    """Lock the row and change it as `states` says; return whether it changed.
+def record(request_id: UUID, what: Happening, *, seen: bool = False) -> bool:
+    """Lock the row and change it as `changes` says; return whether it changed.
 
-    SQLite has no row locks; there the transaction itself holds the one write lock.
+    What was `seen` before changes nothing, but may remind of a duty. SQLite has no row locks;
+    there the transaction itself holds the one write lock.
     """
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("a change of a request belongs into a transaction")
@@ -55,17 +61,26 @@ def record(request_id: UUID, what: Happening) -> bool:
         log.warning("event_of_unknown_request", request_id=str(request_id))
         return False
     before = snapshot(row)
-    after = change_for(before, what)
-    if after is None or after == before:
-        return False
+    after = None if seen else change_for(before, what)
+    changed = after is not None and after != before
+    if after is not None and changed:
+        _write(row, before, after, what)
+    _do(row, duties_for(before, after or before, what))
+    return changed
+
+
+def _write(row: InferenceRequest, before: Snapshot, after: Snapshot, what: Happening) -> None:
     for name, value in asdict(after).items():
         setattr(row, name, value)
     row.version += 1
-    row.save(update_fields=[*_COLUMNS, "version"])
+    row.changed_at = timezone.now()
+    row.save(update_fields=[*_COLUMNS, "version", "changed_at"])
     note_change(row, before, after, what.at)
+    if after.state in TERMINAL or after.state is State.CANCELLING:
+        take_back(row)
     log.info(
         "request_changed",
-        request_id=str(request_id),
+        request_id=str(row.pk),
         state=row.state,
         was=before.state.value,
         version=row.version,
@@ -73,4 +88,12 @@ def record(request_id: UUID, what: Happening) -> bool:
         delivery=row.delivery,
         lab=row.lab,
     )
-    return True
+
+
+def _do(row: InferenceRequest, duties: frozenset[Duty]) -> None:
+    if Duty.STOP_LAB in duties:
+        enqueue_stop(row)
+    if Duty.SWEEP in duties:
+        # Written down and not done here: the archive may be away, and this holds a lock.
+        row.sweep_due_at = timezone.now()
+        row.save(update_fields=["sweep_due_at"])

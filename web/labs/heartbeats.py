@@ -23,6 +23,7 @@ def record_heartbeat(beat: LabHeartbeat, told_at: datetime | None = None) -> Non
             "device": beat.device,
             "models": told["models"],
             "current": told["current"],
+            "condition": beat.condition,
             # A clock that is ahead must not keep a lab online that is gone.
             "last_seen": min(told_at or now, now),
         },
@@ -39,6 +40,7 @@ def lab_views(labs: Iterable[Lab] | None = None) -> list[dict[str, Any]]:
             "online": lab.online_at(now),
             "device": lab.device,
             "models": lab.models,
+            "condition": lab.condition,
             "last_seen": lab.last_seen.isoformat(),
         }
         for lab in (Lab.objects.all() if labs is None else labs)

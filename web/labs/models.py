@@ -8,7 +8,7 @@ from django.db import models as db
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from messages.lab import OFFLINE_AFTER_SECONDS
+from messages.lab import OFFLINE_AFTER_SECONDS, SERVING
 
 
 class Lab(db.Model):
@@ -21,6 +21,8 @@ class Lab(db.Model):
     models = db.JSONField()
     #: Ids of the requests that it holds.
     current = db.JSONField()
+    #: `messages.lab.LabHeartbeat.condition`.
+    condition = db.CharField(max_length=63, default=SERVING)
     #: When the site heard of it, by the site's clock: a lab's clock may be wrong.
     last_seen = db.DateTimeField()
 

@@ -30,6 +30,8 @@ class LabView(BaseModel):
     online: bool
     #: For example ``cpu`` or ``cuda:0 NVIDIA H200``.
     device: str
+    #: ``serving``, ``archive_away`` or ``draining``.
+    condition: str
     models: list[ModelDescriptor]
     last_seen: Moment
 

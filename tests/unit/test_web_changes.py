@@ -23,15 +23,9 @@ from messages.events import (
     Stage,
 )
 from messages.failures import FailureCode
-from web.inference.states import (
-    TERMINAL,
-    DeadLettered,
-    Happening,
-    Published,
-    Snapshot,
-    State,
-    change_for,
-)
+from web.inference.changes import change_for
+from web.inference.happenings import DeadLettered, Happening, Published
+from web.inference.states import TERMINAL, Snapshot, State
 
 REQUEST = UUID("6f0c1bd2-98a1-4b43-8a55-2a3f2f2b1c11")
 AT = datetime(2026, 3, 4, 9, 0, tzinfo=UTC)

@@ -1,0 +1,67 @@
+"""Stopping a request: the reader's wish is written down, and told to the labs until it is true."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from messages.request import InferenceRequested
+from web.door.audit import Action
+from web.door.visitor import Visitor
+from web.inference.happenings import CancelAsked
+from web.inference.models import InferenceRequest, Outbox
+from web.inference.outbox import enqueue_stop
+from web.inference.record import record
+from web.inference.refusals import NotAsked
+from web.inference.states import UNWANTED, State
+
+#: HTTP: the request is over, and cannot be stopped any more.
+CONFLICT = 409
+
+
+def cancel(request_id: UUID, visitor: Visitor | None = None) -> InferenceRequest:
+    """Ask to stop the request and return it as it is then: cancelled, or being cancelled.
+
+    Asked twice, it is asked once. Raises `NotAsked` (409) when the request has ended otherwise,
+    and `InferenceRequest.DoesNotExist`.
+    """
+    with transaction.atomic():
+        row = InferenceRequest.objects.select_for_update().get(pk=request_id)
+        if row.state in {State.CANCELLING, State.CANCELLED}:
+            return row
+        if row.state == State.COMPLETED:
+            sentence = _("Too late: the result is stored already.")
+            raise NotAsked("too_late", sentence, CONFLICT)
+        unsent = _taken_back(row)
+        if not record(request_id, CancelAsked(at=timezone.now(), unsent=unsent)):
+            raise NotAsked("not_running", _("The request has ended already."), CONFLICT)
+        if visitor is not None:
+            visitor.note(Action.CANCELLED, study_id=row.study_id, subject=str(row.pk))
+        row.refresh_from_db()
+    return row
+
+
+def _taken_back(row: InferenceRequest) -> bool:
+    """Delete the request's own message if no relay has had it; whether that was so.
+
+    One that was leased before may have been published, whatever became of the lease.
+    """
+    waiting = Outbox.objects.filter(
+        request=row, type=InferenceRequested.wire_type(), sent_at=None, attempted=False
+    )
+    return row.state == State.QUEUED and row.attempt == 1 and waiting.delete()[0] > 0
+
+
+def stop_unwanted(request_ids: Collection[UUID]) -> None:
+    """Tell the labs once more to stop those of these requests that nobody wants any more.
+
+    For what a lab says it holds: it was away when it was told, or took the request later. Call it
+    inside a transaction.
+    """
+    unwanted = InferenceRequest.objects.filter(pk__in=request_ids, state__in=sorted(UNWANTED))
+    for row in unwanted:
+        enqueue_stop(row)

@@ -1,0 +1,243 @@
+"""The legal changes of a request, in one place. Pure: no Django, no clock, no database.
+
+::
+
+    queued → published → accepted → downloading → inferring → uploading → completed
+      ↑                      ↑ waiting ↓ (a newer run)
+      └── sent again: lost on its way, or replayed from `dead` by staff
+    cancelling → cancelled      failed      dead
+
+Events come in any order, twice, and after a restart of whoever sent them. `change_for` compares
+the run and the place in it, so that a row moves towards the outcome and never back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from messages.events import (
+    InferenceAccepted,
+    InferenceCancelled,
+    InferenceCompleted,
+    InferenceFailed,
+    InferenceProgressed,
+    InferenceRetryScheduled,
+    RunEvent,
+)
+from messages.failures import FailureCode
+from web.inference.happenings import (
+    CancelAsked,
+    CancelSettled,
+    DeadLettered,
+    Happening,
+    Published,
+    SentAgain,
+    TimedOut,
+)
+from web.inference.states import ACTIVE, TERMINAL, Snapshot, State
+
+
+def change_for(row: Snapshot, what: Happening) -> Snapshot | None:
+    """Return the row as it should be after `what`, or None when it stays as it is."""
+    if isinstance(what, InferenceCompleted):
+        return _completed(row, what)
+    if isinstance(what, SentAgain):
+        return _sent_again(row, what)
+    if isinstance(what, Published):
+        return _published(row, what)
+    if row.state in TERMINAL:
+        return None
+    return _told_by_lab(row, what) if isinstance(what, RunEvent) else _decided_here(row, what)
+
+
+def _told_by_lab(row: Snapshot, event: RunEvent) -> Snapshot | None:
+    match event:
+        case InferenceAccepted() | InferenceProgressed():
+            return _goes_on(row, event)
+        case InferenceFailed() | InferenceRetryScheduled() | InferenceCancelled():
+            return _run_ended(row, event)
+    return None
+
+
+def _decided_here(
+    row: Snapshot, what: DeadLettered | CancelAsked | CancelSettled | TimedOut
+) -> Snapshot | None:
+    match what:
+        case DeadLettered():
+            return _dead(row, what)
+        case CancelAsked():
+            return _cancel_asked(row, what)
+        case CancelSettled():
+            return _cancelled(row, what.at) if row.state is State.CANCELLING else None
+        case TimedOut():
+            return _timed_out(row, what)
+
+
+def _completed(row: Snapshot, event: InferenceCompleted) -> Snapshot | None:
+    """The result is in the archive, whatever else was told: only a cancel outranks it."""
+    if row.state in {State.COMPLETED, State.CANCELLED}:
+        return None
+    kept = {
+        "seg_instance_id",
+        "sr_instance_id",
+        "tumor_detected",
+        "volume_ml",
+        "volume_voxels",
+        "longest_diameter_mm",
+        "slices",
+        "slices_with_tumor",
+        "model",
+        "stage_seconds",
+    }
+    return replace(
+        _moved(row, event),
+        state=State.COMPLETED,
+        accepted_at=row.accepted_at or event.at,
+        finished_at=event.at,
+        next_try_at=None,
+        progress=None,
+        failure_code="",
+        failure_detail="",
+        result=event.model_dump(mode="json", include=kept),
+    )
+
+
+def _published(row: Snapshot, what: Published) -> Snapshot | None:
+    """The lab can be faster than the confirm: then only the time is noted."""
+    if row.state is State.QUEUED:
+        return replace(row, state=State.PUBLISHED, published_at=what.at)
+    return None if row.published_at else replace(row, published_at=what.at)
+
+
+def _sent_again(row: Snapshot, what: SentAgain) -> Snapshot | None:
+    """A fresh start under the next attempt: what an earlier one still tells is out of date."""
+    leaves = row.state is State.DEAD if what.by_staff else row.state in ACTIVE
+    if not leaves:
+        return None
+    return replace(
+        row,
+        state=State.QUEUED,
+        attempt=row.attempt + 1,
+        delivery=0,
+        sequence=-1,
+        published_at=None,
+        # A replay begins a new time limit; what was lost on its way has used its own.
+        accepted_at=None if what.by_staff else row.accepted_at,
+        finished_at=None,
+        next_try_at=None,
+        progress=None,
+        failure_code="",
+        failure_detail="",
+    )
+
+
+def _cancel_asked(row: Snapshot, what: CancelAsked) -> Snapshot | None:
+    """At once where no relay has the message; otherwise a lab, or its absence, settles it."""
+    if row.state is State.CANCELLING:
+        return None
+    asked = replace(row, cancel_asked_at=what.at)
+    if what.unsent:
+        return _cancelled(asked, what.at)
+    return replace(asked, state=State.CANCELLING, next_try_at=None, failure_code="")
+
+
+def _cancelled(row: Snapshot, at: datetime) -> Snapshot:
+    return replace(
+        row,
+        state=State.CANCELLED,
+        finished_at=at,
+        next_try_at=None,
+        progress=None,
+        failure_code="",
+        failure_detail="",
+    )
+
+
+def _timed_out(row: Snapshot, what: TimedOut) -> Snapshot:
+    """What the reader no longer wanted anyway ends as they wished."""
+    if row.state is State.CANCELLING:
+        return _cancelled(row, what.at)
+    return replace(
+        row,
+        state=State.FAILED,
+        finished_at=what.at,
+        next_try_at=None,
+        progress=None,
+        failure_code=what.code,
+        failure_detail=what.detail,
+    )
+
+
+def _dead(row: Snapshot, letter: DeadLettered) -> Snapshot | None:
+    """A copy of an earlier attempt says nothing: a later one is under way."""
+    if letter.attempt < row.attempt:
+        return None
+    if row.state is State.CANCELLING:
+        return _cancelled(row, letter.at)
+    return replace(
+        row,
+        state=State.DEAD,
+        finished_at=letter.at,
+        next_try_at=None,
+        progress=None,
+        failure_code=FailureCode.WORKER_CRASHED,
+        failure_detail="the request was found in mri.dead",
+    )
+
+
+def _goes_on(row: Snapshot, event: InferenceAccepted | InferenceProgressed) -> Snapshot | None:
+    """A run begins or goes on: newer events only, and after a scheduled retry newer runs only."""
+    newer_run = (event.attempt, event.delivery) > row.run
+    if event.position <= row.position or (row.state is State.WAITING and not newer_run):
+        return None
+    if isinstance(event, InferenceAccepted):
+        state, progress = State.ACCEPTED, None
+    else:
+        state = State(event.stage)
+        progress = {"stage": str(event.stage), "done": event.done, "total": event.total}
+    return replace(
+        _moved(row, event),
+        # A reader who asked to stop is told so until the lab has confirmed it.
+        state=State.CANCELLING if row.state is State.CANCELLING else state,
+        progress=progress,
+        # Progress of a run whose `accepted` is still on its way tells the same.
+        accepted_at=row.accepted_at or event.at,
+        next_try_at=None,
+        failure_code="",
+        failure_detail="",
+    )
+
+
+def _run_ended(
+    row: Snapshot, event: InferenceFailed | InferenceRetryScheduled | InferenceCancelled
+) -> Snapshot | None:
+    """An end counts when it is of the current run or a newer one.
+
+    The run decides and not the sequence: from RabbitMQ 4.3 on a requeue does not raise the
+    delivery, so a second run may count its events from zero under the same numbers.
+    """
+    if (event.attempt, event.delivery) < row.run:
+        return None
+    if isinstance(event, InferenceRetryScheduled):
+        if row.state is State.WAITING and event.position <= row.position:
+            return None
+        return replace(
+            _moved(row, event),
+            state=State.CANCELLING if row.state is State.CANCELLING else State.WAITING,
+            next_try_at=event.next_at,
+            progress=None,
+            failure_code=event.code,
+        )
+    moved = _moved(row, event)
+    if isinstance(event, InferenceCancelled) or row.state is State.CANCELLING:
+        # A run that failed while the reader waited for its cancel: nobody wants a reason.
+        return _cancelled(moved, event.at)
+    ended = replace(moved, finished_at=event.at, next_try_at=None, progress=None)
+    return replace(ended, state=State.FAILED, failure_code=event.code, failure_detail=event.detail)
+
+
+def _moved(row: Snapshot, event: RunEvent) -> Snapshot:
+    """The row at the event's place, never at an earlier one, and with the lab that spoke."""
+    attempt, delivery, sequence = max(row.position, event.position)
+    return replace(row, attempt=attempt, delivery=delivery, sequence=sequence, lab=event.lab)

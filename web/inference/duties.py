@@ -1,0 +1,40 @@
+"""What the site owes the world after something has happened to a request. Pure."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from messages.events import InferenceAccepted, RunEvent
+from web.inference.happenings import CancelAsked, Happening, TimedOut
+from web.inference.states import UNWANTED, Snapshot, State
+
+
+class Duty(StrEnum):
+    """What the site owes the world after something has happened."""
+
+    #: Tell the labs to stop this request.
+    STOP_LAB = "stop_lab"
+    #: See that the archive holds nothing of it, and go on until that is so.
+    SWEEP = "sweep"
+
+
+def duties_for(before: Snapshot, after: Snapshot, what: Happening) -> frozenset[Duty]:
+    """Return what is to be done about `what`, whether or not it changed the row.
+
+    `before` and `after` are the row then and now; alike when nothing changed. An event that was
+    seen already can bring duties: the second run of a cancelled request stores its result under
+    the same identity, and tells so in the same words.
+    """
+    duties: set[Duty] = set()
+    entered = before.state is not after.state and not _taken_back(what)
+    if after.state is State.CANCELLED and (entered or isinstance(what, RunEvent)):
+        # Also when the lab says that it stored nothing: an earlier run that died may have.
+        duties.add(Duty.SWEEP)
+    told_here = entered and isinstance(what, CancelAsked | TimedOut)
+    if after.state in UNWANTED and (told_here or isinstance(what, InferenceAccepted)):
+        duties.add(Duty.STOP_LAB)
+    return frozenset(duties)
+
+
+def _taken_back(what: Happening) -> bool:
+    return isinstance(what, CancelAsked) and what.unsent

@@ -1,0 +1,63 @@
+"""What can happen to a request besides the events of labs (`messages.events`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from messages.events import RunEvent
+from messages.failures import FailureCode
+
+
+@dataclass(frozen=True)
+class Published:
+    """The broker has confirmed the request."""
+
+    at: datetime
+
+
+@dataclass(frozen=True)
+class DeadLettered:
+    """The request, in this attempt, was found in ``mri.dead``."""
+
+    attempt: int
+    at: datetime
+
+
+@dataclass(frozen=True)
+class CancelAsked:
+    """The reader no longer wants the result."""
+
+    at: datetime
+    #: Whether its message was taken back before any relay had it.
+    unsent: bool
+
+
+@dataclass(frozen=True)
+class CancelSettled:
+    """No lab holds the request whose cancel was asked: nobody is left to confirm it."""
+
+    at: datetime
+
+
+@dataclass(frozen=True)
+class TimedOut:
+    """The site ends the request: nobody took it in time, or it took longer than it may."""
+
+    at: datetime
+    #: `EXPIRED` or `DEADLINE_EXCEEDED`.
+    code: FailureCode
+    detail: str
+
+
+@dataclass(frozen=True)
+class SentAgain:
+    """A new attempt is written down: the request was lost on its way, or staff replayed it."""
+
+    at: datetime
+    #: From `dead`, which only staff leaves.
+    by_staff: bool = False
+
+
+#: Everything that can happen to a request.
+Happening = RunEvent | Published | DeadLettered | CancelAsked | CancelSettled | TimedOut | SentAgain
