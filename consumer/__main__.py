@@ -16,9 +16,12 @@ from consumer.amqp.errors import LabBroken, TopologyMissing
 from consumer.bundle import BundleInvalid
 from consumer.checks.checklist import checklist
 from consumer.checks.line import State
+from consumer.drain import DrainFailed
+from consumer.drain import drain as drain_lab
 from consumer.errors import LabError, LabStopping
 from consumer.infer import Asked, CannotInfer
 from consumer.infer import infer as analyse
+from consumer.presence import PresenceError
 from consumer.settings import SettingsInvalid
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -38,7 +41,24 @@ def run() -> None:
         found = settings.load()
         logs.configure(found.log_format)
         bootstrap.run(found)
-    except (SettingsInvalid, BundleInvalid, TopologyMissing, LabBroken, LabError) as exc:
+    except (
+        SettingsInvalid,
+        BundleInvalid,
+        PresenceError,
+        TopologyMissing,
+        LabBroken,
+        LabError,
+    ) as exc:
+        _refuse(exc)
+
+
+@app.command()
+def drain() -> None:
+    """Have the lab that runs here take no more, finish what it holds and end; wait for it."""
+    try:
+        found = settings.load()
+        drain_lab(found.run_dir, found.lab_name, say=typer.echo)
+    except (SettingsInvalid, DrainFailed) as exc:
         _refuse(exc)
 
 

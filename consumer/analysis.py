@@ -47,9 +47,7 @@ class Analysis:
         look = self._run.halt.check
         with ExitStack() as memory:
             source = self._download(memory)
-            primary_id = self._lab.archive.find_instance(
-                self._spec.primary_instance_uid, look=look
-            )
+            primary_id = self._lab.archive.find_instance(self._spec.primary_instance_uid, look=look)
             if primary_id is None:
                 packaged, source = self._infer(memory, source)
                 self._run.begin_upload()
@@ -60,9 +58,7 @@ class Analysis:
                 self._tell_stage(Stage.UPLOADING, 0, 2)
             with self._run.timed("verify"):
                 stored = self._lab.archive.fetch_instance(primary_id, look=look)
-                measured = self._lab.workbench.measure(
-                    stored, source, self._spec, self._run.halt
-                )
+                measured = self._lab.workbench.measure(stored, source, self._spec, self._run.halt)
             self._tell_stage(Stage.UPLOADING, 1, 2)
             report_id = self._store_report(measured.report) if measured.report else primary_id
             self._tell_stage(Stage.UPLOADING, 2, 2)
@@ -162,9 +158,7 @@ class Analysis:
             report_id = self._lab.archive.store(report, look=look)
             # An answer is not yet a stored object: read it back before anything is promised.
             if not self._lab.archive.fetch_instance(report_id, look=look):
-                raise UploadRejected(
-                    f"the report {self._spec.report_instance_uid} is stored empty"
-                )
+                raise UploadRejected(f"the report {self._spec.report_instance_uid} is stored empty")
         return report_id
 
     def _completed(self, measured: Measured, primary_id: str, report_id: str) -> InferenceCompleted:

@@ -3,89 +3,140 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event
 
 import structlog
 
-from consumer import heartbeat, systemd
+from consumer import systemd
 from consumer.amqp.intake import Intake
 from consumer.amqp.publisher import Publisher
 from consumer.amqp.worker import Worker
 from consumer.announce import Announcer
+from consumer.archive_watch import ArchiveWatch
 from consumer.bundle import find_bundles
 from consumer.children.workbench import Limits, Workbench
-from consumer.errors import ArchiveUnavailable
+from consumer.drain import DRAIN_SIGNAL
+from consumer.heartbeat import Heartbeat, Standing
 from consumer.job import Job
 from consumer.lab import Lab
 from consumer.orthanc import Archive
+from consumer.presence import Presence
 from consumer.settings import AnalysisSettings, LabSettings
-from messages.topology import EVENTS, RETRY_TIERS, requests_queue, retry_exchange
+from messages.lab import ARCHIVE_AWAY, DRAINING, SERVING
+from messages.topology import CONTROL, EVENTS, RETRY_TIERS, requests_queue, retry_exchange
 
 log = structlog.get_logger(__name__)
 
 
 def run(settings: LabSettings) -> None:
-    """Serve the pool until SIGTERM or SIGINT.
+    """Serve the pool until SIGTERM, SIGINT or the end of a drain.
 
-    Raises `BundleInvalid`, `ModelUnavailable` and `TopologyMissing` when the lab cannot start.
+    Raises `PresenceError`, `BundleInvalid`, `ModelUnavailable` and `TopologyMissing` when the lab
+    cannot start, and `LabBroken` when it cannot go on.
     """
-    bundles = find_bundles(settings.model_path)
-    with workbench(settings) as bench, _publisher(settings) as publisher:
+    draining = Event()
+    # Before a drain can find us: unheard, its signal would end the process.
+    signal.signal(DRAIN_SIGNAL, lambda *_: draining.set())
+    archive = archive_of(settings)
+    with (
+        Presence(settings.run_dir, settings.lab_name) as presence,
+        workbench(settings) as bench,
+        _publisher(settings) as publisher,
+        _archive_watch(archive) as watch,
+    ):
+        bundles = find_bundles(settings.model_path)
         log.info("loading bundles", action="lab.load", models=sorted(bundles))
         bench.load(bundles.values(), settings.device)
-        archive = archive_of(settings)
-        try:
-            archive.probe()
-        except ArchiveUnavailable as error:
-            # No reason to stop: it may come back. But an engineer should see it now.
-            log.warning("archive away", action="lab.archive_away", detail=error.detail)
-        announcer = Announcer(publisher, user=settings.broker_user)
         lab = Lab(
             name=settings.lab_name,
             device=settings.device,
             threshold=settings.threshold,
             bundles=bundles,
             archive=archive,
+            archive_watch=watch,
             workbench=bench,
-            announcer=announcer,
+            announcer=Announcer(publisher, user=settings.broker_user),
         )
         worker = Worker(
-            Intake(
-                urls=settings.broker_urls,
-                pool=settings.lab_pool,
-                queue=requests_queue(settings.lab_pool),
-                exchanges=(EVENTS, *(retry_exchange(tier) for tier in RETRY_TIERS)),
-                prefetch=settings.prefetch,
-                heartbeat=settings.amqp_heartbeat,
-                name=f"{settings.lab_name} consume",
-            ),
+            _intake(settings),
+            lab=lab.name,
             job=Job(lab).handle,
-            defer=announcer.defer,
+            defer=lab.announcer.defer,
+            may_take=lambda: not watch.away,
+            draining=draining,
         )
-        beats = heartbeat.Heartbeat(
-            announcer,
-            lab=settings.lab_name,
-            pool=settings.lab_pool,
-            device=settings.device,
-            models=[bundle.descriptor for bundle in bundles.values()],
-            current=lambda: worker.current,
-        )
-        supervisor = systemd.Supervisor()
 
-        def stop(*_: object) -> None:
-            worker.stop()
-            supervisor.stopping()
+        def standing() -> Standing:
+            serving = ARCHIVE_AWAY if watch.away else SERVING
+            return Standing(
+                current=worker.hand.current,
+                condition=DRAINING if draining.is_set() else serving,
+                connections=worker.generation + publisher.generation,
+            )
 
-        def turn() -> None:
-            beats.beat()
-            supervisor.turn(consuming=worker.consuming)
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
-        log.info("ready", action="lab.ready", lab=settings.lab_name, pool=settings.lab_pool)
-        worker.run(on_turn=turn, grace_seconds=settings.stop_grace_seconds)
+        _serve(settings, lab, worker, standing, presence)
     log.info("stopped", action="lab.stopped")
+
+
+def _serve(
+    settings: LabSettings,
+    lab: Lab,
+    worker: Worker,
+    standing: Callable[[], Standing],
+    presence: Presence,
+) -> None:
+    supervisor = systemd.Supervisor()
+    beats = Heartbeat(
+        lab.announcer,
+        lab=lab.name,
+        pool=settings.lab_pool,
+        device=lab.device,
+        models=[bundle.descriptor for bundle in lab.bundles.values()],
+        standing=standing,
+    )
+
+    def stop(*_: object) -> None:
+        worker.stop()
+        supervisor.stopping()
+
+    def turn() -> None:
+        beats.beat()
+        presence.tell(len(worker.hand))
+        supervisor.turn(connected=worker.connected, condition=standing().condition)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    log.info("ready", action="lab.ready", lab=lab.name, pool=settings.lab_pool)
+    try:
+        worker.run(on_turn=turn, grace_seconds=settings.stop_grace_seconds)
+    finally:
+        # The grace is over: what still runs is the broker's again.
+        lab.stopping.set()
+        presence.tell(len(worker.hand))
+
+
+def _intake(settings: LabSettings) -> Intake:
+    return Intake(
+        urls=settings.broker_urls,
+        pool=settings.lab_pool,
+        queue=requests_queue(settings.lab_pool),
+        exchanges=(EVENTS, CONTROL, *(retry_exchange(tier) for tier in RETRY_TIERS)),
+        prefetch=settings.prefetch,
+        heartbeat=settings.amqp_heartbeat,
+        name=f"{settings.lab_name} consume",
+    )
+
+
+@contextmanager
+def _archive_watch(archive: Archive) -> Iterator[ArchiveWatch]:
+    watch = ArchiveWatch(archive.probe)
+    watch.start()
+    try:
+        yield watch
+    finally:
+        watch.stop()
 
 
 @contextmanager

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
 from consumer.announce import Announcer
 from messages.lab import HEARTBEAT_SECONDS, LabHeartbeat, ModelDescriptor
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a heartbeat tells of the moment."""
+
+    #: Requests in hand.
+    current: tuple[UUID, ...]
+    #: One of the conditions of `messages.lab`.
+    condition: str
+    #: How many connections there have been. It is not told. But what was told on an earlier one
+    #: may be lost, and a cancel sent meanwhile too: the site repeats it for what it sees here.
+    connections: int
 
 
 class Heartbeat:
@@ -22,32 +36,33 @@ class Heartbeat:
         pool: str,
         device: str,
         models: Iterable[ModelDescriptor],
-        current: Callable[[], tuple[UUID, ...]],
+        standing: Callable[[], Standing],
     ) -> None:
         self._announcer = announcer
         self._lab = lab
         self._pool = pool
         self._device = device
         self._models = tuple(models)
-        self._current = current
+        self._standing = standing
         self._next = 0.0
-        self._told: tuple[UUID, ...] = ()
+        self._told: Standing | None = None
 
     def beat(self) -> None:
-        """Send a heartbeat if ten seconds passed, or if other requests are in hand than told."""
+        """Send a heartbeat if ten seconds passed, or if the lab does not stand as was told."""
         now = time.monotonic()
-        current = self._current()
-        if now < self._next and current == self._told:
+        standing = self._standing()
+        if now < self._next and standing == self._told:
             return
         self._next = now + HEARTBEAT_SECONDS
-        self._told = current
+        self._told = standing
         self._announcer.alive(
             LabHeartbeat(
                 lab=self._lab,
                 pool=self._pool,
                 device=self._device,
                 models=self._models,
-                current=current,
+                current=standing.current,
+                condition=standing.condition,
                 at=datetime.now(UTC),
             )
         )

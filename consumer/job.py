@@ -68,15 +68,16 @@ class Job:
         Only an archive that does not answer its probe is waited for. One that answers and fails
         the same request each time has the budget of every passing fault.
         """
-        for hold in range(1, MAX_HOLDS + 1):
+        holds = 0
+        while True:
+            run.halt.check()
             try:
                 return Analysis(self._lab, run).complete()
             except ArchiveUnavailable as error:
-                detail = error.detail
-                if not self._lab.archive_watch.wait_if_away(run.halt):
+                if holds == MAX_HOLDS or not self._lab.archive_watch.wait_if_away(run.halt):
                     raise
-            log.info("repeated", action="job.repeat", hold=hold, detail=detail)
-        return Analysis(self._lab, run).complete()
+                holds += 1
+                log.info("repeated", action="job.repeat", holds=holds, detail=error.detail)
 
     def _cancel(self, run: Run) -> LegalAck:
         self._announcer.tell(run.event(InferenceCancelled))

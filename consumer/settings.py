@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +60,8 @@ class LabSettings(AnalysisSettings):
     amqp_heartbeat: Annotated[int, Field(ge=1, le=600)] = 15
     #: Seconds that running jobs get when the lab is asked to stop.
     stop_grace_seconds: Annotated[int, Field(ge=0)] = 20
+    #: Where a running lab lies as a file, for `mri-consumer drain` and a second lab of its name.
+    run_dir: Annotated[Path, Field(default_factory=lambda: _run_directory())]  # noqa: PLW0108
 
     @field_validator("lab_pool")
     @classmethod
@@ -94,6 +98,15 @@ class LabSettings(AnalysisSettings):
     def broker_user(self) -> str:
         """The AMQP user, which is also the ``user_id`` of what we publish."""
         return unquote(urlsplit(self.broker_urls[0]).username or "")
+
+
+def _run_directory() -> Path:
+    """Give systemd's RuntimeDirectory, else the user's own, else the one for passing files."""
+    given = os.environ.get("RUNTIME_DIRECTORY", "")  # noqa: TID251 - this is a settings module
+    if given:
+        return Path(given.split(":")[0])
+    own = Path(f"/run/user/{os.getuid()}")
+    return own if own.is_dir() else Path(tempfile.gettempdir())
 
 
 def _split(urls: SecretStr) -> tuple[str, ...]:

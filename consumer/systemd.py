@@ -7,9 +7,18 @@ import warnings
 
 from sdnotify import SystemdNotifier
 
+from messages import lab
+
 #: Seconds between two signs of life; the unit's WatchdogSec is many times longer, because one
 #: round of connecting to brokers that do not answer takes its time as well.
 WATCHDOG_SECONDS = 5.0
+
+#: What `systemctl status` shows of a connected lab, by its condition.
+_DOING = {
+    lab.SERVING: "taking requests",
+    lab.ARCHIVE_AWAY: "waiting for the archive",
+    lab.DRAINING: "draining: finishing what is in hand",
+}
 
 
 class Supervisor:
@@ -21,18 +30,18 @@ class Supervisor:
             warnings.simplefilter("ignore", ResourceWarning)
             self._notifier = SystemdNotifier()
         self._next = 0.0
-        self._consuming: bool | None = None
+        self._state = ""
         self._ready = False
         self._stopping = False
 
-    def turn(self, *, consuming: bool) -> None:
-        """Say READY when requests are taken for the first time, and from time to time ALIVE."""
-        if consuming and not self._ready:
+    def turn(self, *, connected: bool, condition: str) -> None:
+        """Say READY once the broker answers, what the lab does, and from time to time ALIVE."""
+        if connected and not self._ready:
             self._ready = True
             self._notifier.notify("READY=1")
-        if consuming is not self._consuming and not self._stopping:
-            self._consuming = consuming
-            state = "taking requests" if consuming else "waiting for the broker"
+        state = _DOING.get(condition, condition) if connected else "waiting for the broker"
+        if state != self._state and not self._stopping:
+            self._state = state
             self._notifier.notify(f"STATUS={state}")
         now = time.monotonic()
         if now >= self._next:

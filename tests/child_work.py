@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import time
@@ -29,3 +30,13 @@ def exhaust() -> None:
 
 def fail() -> None:
     raise RuntimeError("of the function itself")
+
+
+def compute() -> None:
+    """Stay in C, where no Python signal handler runs, for minutes."""
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+
+
+def pid_after(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()

@@ -9,7 +9,8 @@ RETRY       a copy is confirmed in a retry tier, and ``retry_scheduled`` is conf
 DEFERRED    a message of a newer version: its copy is confirmed in a retry tier
 
 It is rejected, without requeue, only when it is no message of ours (`reject_undecodable`).
-Everything else leaves it unacknowledged, so that the broker gives it to the next.
+Everything else leaves it unacknowledged, so that the broker gives it to the next: when the channel
+ends, or at once by `hand_back`, which settles nothing either.
 """
 
 from __future__ import annotations
@@ -66,6 +67,16 @@ class AckTable:
         """Whether there has been a channel at all."""
         return self._generation > 0
 
+    @property
+    def generation(self) -> int:
+        """How many channels there have been."""
+        return self._generation
+
+    @property
+    def open_count(self) -> int:
+        """Deliveries of the current channel that are not settled."""
+        return len(self._open)
+
     def begin(self, channel: AckChannel) -> int:
         """A new channel: everything that was in hand is the broker's again."""
         self._generation += 1
@@ -101,6 +112,14 @@ class AckTable:
         if channel is None:
             return False
         channel.basic_reject(delivery.tag, requeue=False)
+        return True
+
+    def hand_back(self, delivery: Delivery) -> bool:
+        """Give a delivery whose work has not begun to the next lab now, before the channel ends."""
+        channel = self._still_ours(delivery)
+        if channel is None:
+            return False
+        channel.basic_reject(delivery.tag, requeue=True)
         return True
 
     def _still_ours(self, delivery: Delivery) -> AckChannel | None:

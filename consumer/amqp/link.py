@@ -21,21 +21,26 @@ _CONNECT_SECONDS = 5.0
 _USER_TIMEOUT_MS = 20_000
 
 
+#: Seconds between two tries: the shortest pause, and the longest one of a broker that stays away.
+_SHORTEST_PAUSE = 1.0
+_LONGEST_PAUSE = 30.0
+
+
 class Backoff:
-    """Waiting times between tries: 1 to 30 s, the ceiling doubled each time, with full jitter."""
+    """Seconds to wait between tries: from 1 to a ceiling that doubles, 2 to 30, with jitter."""
 
     def __init__(self) -> None:
-        self._ceiling = 1.0
+        self._ceiling = 2 * _SHORTEST_PAUSE
 
     def next(self) -> float:
         """Seconds to wait now."""
-        wait = random.uniform(0.5, self._ceiling)  # noqa: S311 - pacing, no secret
-        self._ceiling = min(30.0, self._ceiling * 2)
+        wait = random.uniform(_SHORTEST_PAUSE, self._ceiling)  # noqa: S311 - pacing, no secret
+        self._ceiling = min(_LONGEST_PAUSE, self._ceiling * 2)
         return wait
 
     def reset(self) -> None:
         """It worked: begin with the shortest again."""
-        self._ceiling = 1.0
+        self._ceiling = 2 * _SHORTEST_PAUSE
 
 
 def parameters_of(url: str, *, heartbeat: int, name: str) -> pika.URLParameters:
@@ -44,7 +49,10 @@ def parameters_of(url: str, *, heartbeat: int, name: str) -> pika.URLParameters:
     parameters.heartbeat = heartbeat
     parameters.socket_timeout = _CONNECT_SECONDS
     parameters.stack_timeout = 2 * _CONNECT_SECONDS
-    parameters.blocked_connection_timeout = 300
+    # No `blocked_connection_timeout`: a broker in alarm is awaited on the connection on which it
+    # holds the message. A new connection would be blocked as well, all nodes of a cluster share
+    # the alarm, and each one would send the message once more. That the broker is alive is told
+    # by its heartbeats, which it goes on sending.
     parameters.client_properties = {"connection_name": name}
     parameters.tcp_options = {"TCP_USER_TIMEOUT": _USER_TIMEOUT_MS, "TCP_KEEPIDLE": 30}
     return parameters
@@ -60,12 +68,31 @@ def connect(urls: Sequence[str], *, heartbeat: int, name: str) -> pika.BlockingC
         parameters = parameters_of(url, heartbeat=heartbeat, name=name)
         where = f"{parameters.host}:{parameters.port}"
         try:
-            return pika.BlockingConnection(parameters)
+            connection = pika.BlockingConnection(parameters)
         except (ProbableAuthenticationError, ProbableAccessDeniedError):
             reason = f"{where} refuses this user, its password or the virtual host"
         except Exception as exc:  # noqa: BLE001
             # Not only AMQPError and OSError: a broker that accepts and then says nothing ends in
             # an exception of pika's connector that belongs to neither.
             reason = f"{where} does not answer ({type(exc).__name__})"
+        else:
+            _tell_when_blocked(connection, name)
+            return connection
         log.warning("broker not reached", action="broker.connect", reason=reason)
     raise BrokerUnavailable(reason)
+
+
+def _tell_when_blocked(connection: pika.BlockingConnection, name: str) -> None:
+    """Log that the broker is in alarm (disk or memory) and takes nothing, and that it is over."""
+
+    def blocked(*_: object) -> None:
+        log.warning("broker in alarm, messages wait", action="broker.blocked", connection=name)
+
+    def unblocked(*_: object) -> None:
+        log.info("broker takes messages again", action="broker.unblocked", connection=name)
+
+    # Not the BlockingConnection's own callbacks: it calls them between two calls of ours, and
+    # whoever publishes waits inside one for as long as the alarm lasts.
+    inner = connection._impl  # noqa: SLF001
+    inner.add_on_connection_blocked_callback(blocked)
+    inner.add_on_connection_unblocked_callback(unblocked)

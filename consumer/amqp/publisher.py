@@ -37,7 +37,6 @@ _REFUSALS = (403, 406)
 #: Hints waiting to be sent beyond this number are dropped.
 _MAX_WAITING = 1000
 
-
 #: Seconds that `stop` waits for the thread; a broker in alarm can hold it longer, and then it
 #: ends with the process.
 _STOP_SECONDS = 5.0
@@ -75,6 +74,8 @@ class Publisher:
         self._lock = threading.Lock()
         self._waiting: set[_Item] = set()
         self._connection: pika.BlockingConnection | None = None
+        #: How many connections there have been: hints may be lost with each.
+        self.generation = 0
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     def start(self) -> None:
@@ -144,6 +145,8 @@ class Publisher:
         channel = connection.channel()
         channel.confirm_delivery()
         self._connection = connection
+        # Last: who sees the new number can send.
+        self.generation += 1
         return channel
 
     def _next(self) -> _Item | None:

@@ -1,7 +1,7 @@
 """The consuming connection: takes requests, keeps heartbeats flowing, settles what jobs finish.
 
-The thread that calls `run` does nothing but AMQP. Jobs run in threads of a pool and hand their
-outcome back through `add_callback_threadsafe`, the one call of pika that other threads may make.
+The thread that calls `run` does nothing but AMQP. Jobs run in threads of their own and hand their
+outcome back; `add_callback_threadsafe` is the one call of pika that they may make.
 """
 
 from __future__ import annotations
@@ -9,23 +9,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from queue import Empty, SimpleQueue
-from uuid import UUID
 
 import pika
 import structlog
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import AMQPError, ChannelClosedByBroker
+from pika.exceptions import AMQPError
 from pika.spec import Basic, BasicProperties
 
 from consumer.amqp import link
 from consumer.amqp.acks import AckTable, Delivery, LegalAck
-from consumer.amqp.errors import BrokerUnavailable, LabBroken, LabFault, TopologyMissing
+from consumer.amqp.control import Control, Hearing
+from consumer.amqp.crew import Crew
+from consumer.amqp.errors import BrokerUnavailable, LabBroken, LabFault
+from consumer.amqp.hand import Hand, InHand, Job
 from consumer.amqp.intake import Intake, as_received
-from consumer.errors import LabStopping
+from consumer.amqp.tap import Tap
 from messages.envelope import DELIVERY_COUNT_HEADER, Wire
 from messages.errors import UndecodableMessage, UnknownVersion
 from messages.request import InferenceRequested
@@ -42,69 +41,56 @@ _LASTING_SECONDS = 30.0
 #: anew, and an engineer sees it. The queue's delivery limit is 20.
 _MAX_FAULTS = 5
 
-#: AMQP 0-9-1 reply code ACCESS_REFUSED.
-_ACCESS_REFUSED = 403
-
-#: What a job does: given the request and the deliveries under which it is in hand, end in a
-#: legal ack.
-Job = Callable[[InferenceRequested, "InHand"], LegalAck]
+#: Seconds after a suspect's delivery in which its neighbours still arrive: their turn may be first.
+_NEIGHBOURS_SECONDS = 2.0
 
 #: What is done with a message of a newer version, given its routing key.
 Defer = Callable[[Wire, str], LegalAck]
 
 
-class InHand:
-    """The deliveries of one piece of work: usually one.
-
-    More after a reconnect, when the broker gives our own work again, and when a request was
-    published twice. All are settled with the outcome of the one job. A job thread reads `count`
-    while the main thread adds.
-    """
-
-    def __init__(self, delivery: Delivery) -> None:
-        self.deliveries = [delivery]
-
-    @property
-    def count(self) -> int:
-        """The broker's newest delivery count: under this one events must be told."""
-        return max(delivery.count for delivery in self.deliveries)
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """What a job thread hands back; `reason` is None when it may not be settled."""
-
-    held: InHand
-    key: tuple[UUID, int] | None
-    reason: LegalAck | None
-    fault: bool = False
-
-
 class Worker:
-    """Owns the consuming connection and the deliveries in hand."""
+    """Owns the consuming connection and what is in hand."""
 
-    def __init__(self, intake: Intake, *, job: Job, defer: Defer) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        *,
+        lab: str,
+        job: Job,
+        defer: Defer,
+        may_take: Callable[[], bool],
+        draining: threading.Event,
+    ) -> None:
+        """Take new work while `may_take` says so, and end when `draining` and nothing in hand."""
         self._intake = intake
+        self._lab = lab
         self._job = job
         self._defer = defer
-        self._acks = AckTable()
+        self._may_take = may_take
+        self._draining = draining
         self._stopping = threading.Event()
+        self._acks = AckTable()
+        self._tap = Tap(intake.queue)
+        self._hand = Hand(at_once=intake.prefetch)
+        self._crew = Crew(at_once=intake.prefetch, wake=self._wake)
+        self._hearing = Hearing(wake=self._wake)
         self._connection: pika.BlockingConnection | None = None
-        self._jobs = ThreadPoolExecutor(intake.prefetch, thread_name_prefix="job")
-        self._outcomes: SimpleQueue[_Outcome] = SimpleQueue()
         self._faults = 0
-        #: (request, attempt) -> the work under way. Main thread only.
-        self._in_hand: dict[tuple[UUID, int], InHand] = {}
 
     @property
-    def current(self) -> tuple[UUID, ...]:
-        """Requests in hand."""
-        return tuple(request_id for request_id, _ in self._in_hand)
+    def hand(self) -> Hand:
+        """What is in hand. Main thread only, as in `on_turn`."""
+        return self._hand
 
     @property
-    def consuming(self) -> bool:
-        """Whether requests are being taken now."""
+    def connected(self) -> bool:
+        """Whether the broker is there."""
         return self._connection is not None
+
+    @property
+    def generation(self) -> int:
+        """How many connections there have been."""
+        return self._acks.generation
 
     def stop(self) -> None:
         """Ask `run` to end; safe in a signal handler."""
@@ -113,91 +99,127 @@ class Worker:
     def run(self, *, on_turn: Callable[[], None], grace_seconds: float) -> None:
         """Consume until `stop`, calling `on_turn` about twice a second, also without a broker.
 
-        At the stop, running jobs get `grace_seconds`; what is not finished by then goes back,
-        unacknowledged. Raises `TopologyMissing` when the broker lacks what is needed at the
-        start, and `LabBroken` after too many faults of our own in a row.
+        At the stop, jobs that have begun get `grace_seconds`; what is not finished by then goes
+        back, unacknowledged, and what has not begun at once. Raises `TopologyMissing` when the
+        broker lacks what is needed at the start, and `LabBroken` after too many faults of our own
+        in a row.
         """
         pause = link.Backoff()
-        while not self._stopping.is_set():
-            began = time.monotonic()
-            try:
-                self._consume(on_turn, grace_seconds)
-            except BrokerUnavailable as exc:
-                if time.monotonic() - began > _LASTING_SECONDS and not isinstance(exc, LabFault):
-                    pause.reset()
-                wait = pause.next()
-                log.warning(
-                    "broker away", action="broker.away", reason=str(exc), retry_in_s=round(wait, 1)
-                )
-                again = time.monotonic() + wait
-                while time.monotonic() < again and not self._stopping.wait(_TURN_SECONDS):
-                    on_turn()
-        self._jobs.shutdown(wait=False, cancel_futures=True)
+        try:
+            while not self._over():
+                began = time.monotonic()
+                try:
+                    self._consume(on_turn, grace_seconds)
+                except BrokerUnavailable as exc:
+                    lasted = time.monotonic() - began > _LASTING_SECONDS
+                    if lasted and not isinstance(exc, LabFault):
+                        pause.reset()
+                    self._wait_for_broker(pause.next(), str(exc), on_turn)
+        finally:
+            self._hearing.close()
+            self._crew.dismiss()
+
+    def _over(self) -> bool:
+        return self._stopping.is_set() or (self._draining.is_set() and not len(self._hand))
+
+    def _wait_for_broker(self, seconds: float, reason: str, on_turn: Callable[[], None]) -> None:
+        log.warning(
+            "broker away", action="broker.away", reason=reason, retry_in_s=round(seconds, 1)
+        )
+        again = time.monotonic() + seconds
+        while time.monotonic() < again and not self._stopping.wait(_TURN_SECONDS):
+            self._settle_outcomes()
+            if self._over():
+                return
+            on_turn()
 
     def _consume(self, on_turn: Callable[[], None], grace_seconds: float) -> None:
         """One generation: from a fresh connection to its end."""
         intake = self._intake
         connection = link.connect(intake.urls, heartbeat=intake.heartbeat, name=intake.name)
         try:
-            intake.check_topology(connection, first=not self._acks.began)
+            first = not self._acks.began
+            intake.check_topology(connection, first=first)
+            # Before any delivery: a cancel of what comes is not missed.
+            control = Control(connection, lab=self._lab, cancel=self._hand.cancel, first=first)
             channel = connection.channel()
             channel.basic_qos(prefetch_count=intake.prefetch)
             self._settle_outcomes()
-            generation = self._begin(channel)
+            self._acks.begin(channel)
+            self._tap.fit(channel, self._on_message)
             self._connection = connection
-            log.info(
-                "consuming", action="broker.consuming", queue=intake.queue, generation=generation
-            )
-            while not self._stopping.is_set():
-                self._turn(connection, channel)
+            while not self._over():
+                self._turn(connection, channel, control)
                 on_turn()
-            self._finish(connection, channel, on_turn, grace_seconds)
+            self._finish(connection, channel, control, on_turn, grace_seconds)
         except (AMQPError, OSError) as exc:
             raise BrokerUnavailable(type(exc).__name__) from exc
         finally:
             self._connection = None
+            self._tap.remove()
             self._acks.end()
             _close(connection)
 
-    def _begin(self, channel: BlockingChannel) -> int:
-        first = not self._acks.began
-        generation = self._acks.begin(channel)
-        try:
-            channel.basic_consume(self._intake.queue, self._on_message, auto_ack=False)
-        except ChannelClosedByBroker as exc:
-            sentence = (
-                f"This lab's broker user may not read {self._intake.queue}: compare LAB_POOL with "
-                "the permissions (infra/rabbitmq/README.md)"
-            )
-            if first and exc.reply_code == _ACCESS_REFUSED:
-                raise TopologyMissing(sentence) from exc
-            raise
-        return generation
-
-    def _turn(self, connection: pika.BlockingConnection, channel: BlockingChannel) -> None:
+    def _turn(
+        self, connection: pika.BlockingConnection, channel: BlockingChannel, control: Control
+    ) -> None:
+        # First close, then acknowledge: an ack brings the next delivery.
+        if not self._takes_more():
+            self._tap.close()
+        self._settle_outcomes()
+        self._hearing.answer(control)
+        if self._takes_more():
+            self._tap.open()
+        self._begin_jobs()
         connection.process_data_events(time_limit=_TURN_SECONDS)
         # A consumer timeout closes the channel, and a deleted queue cancels the consumer;
         # neither raises anything.
-        if not channel.is_open or not channel.consumer_tags:
+        if not channel.is_open or self._tap.lost or not control.hears:
             raise BrokerUnavailable("the broker closed the channel or cancelled the consumer")
-        self._settle_outcomes()
+
+    def _takes_more(self) -> bool:
+        if self._draining.is_set() or self._stopping.is_set() or not self._may_take():
+            return False
+        suspects = self._hand.suspects
+        if not suspects:
+            return True
+        # A suspect runs with a closed tap, so that a death is counted for no further neighbour.
+        # Those that the broker is sending now come in before.
+        full = self._acks.open_count >= self._intake.prefetch
+        latest = max(suspect.arrived for suspect in suspects) + _NEIGHBOURS_SECONDS
+        return not full and time.monotonic() < latest
+
+    def _begin_jobs(self) -> None:
+        while held := self._hand.next_to_begin(healthy=self._may_take(), closed=self._tap.closed):
+            self._crew.begin(held)
 
     def _finish(
         self,
         connection: pika.BlockingConnection,
         channel: BlockingChannel,
+        control: Control,
         on_turn: Callable[[], None],
         grace_seconds: float,
     ) -> None:
-        """Take no more, and let what runs end within the grace."""
-        for tag in list(channel.consumer_tags):
-            channel.basic_cancel(tag)
+        """Take no more, hand back what has not begun, and let the rest end within the grace."""
+        self._tap.close()
+        not_begun = self._hand.not_begun
+        for held in not_begun:
+            for delivery in held.deliveries:
+                self._acks.hand_back(delivery)
+            self._hand.drop(held)
         latest = time.monotonic() + grace_seconds
-        while self._in_hand and time.monotonic() < latest and channel.is_open:
+        while len(self._hand) and time.monotonic() < latest and channel.is_open:
             connection.process_data_events(time_limit=_TURN_SECONDS)
             self._settle_outcomes()
+            self._hearing.answer(control)
             on_turn()
-        log.info("stopped consuming", action="broker.stop", handed_back=len(self._in_hand))
+        log.info(
+            "stopped consuming",
+            action="broker.stop",
+            not_begun=len(not_begun),
+            handed_back=len(not_begun) + len(self._hand),
+        )
 
     def _on_message(
         self,
@@ -216,55 +238,38 @@ class Worker:
             return
         except UnknownVersion as exc:
             log.warning("deferred", action="delivery.defer", reason=str(exc))
-            wire = as_received(properties, body)
-            self._start(partial(self._defer, wire, method.routing_key), InHand(delivery), None)
+            wire, key = as_received(properties, body), method.routing_key
+            self._take(delivery, None, lambda _: self._defer(wire, key))
             return
-        key = (request.request_id, request.attempt)
-        held = self._in_hand.get(key)
-        if held is not None:
+        same = self._hand.same(request)
+        if same is not None:
             # Our own work given again, or published twice: a second run would only repeat it.
             log.info("taken over", action="delivery.adopt", request_id=str(request.request_id))
-            held.deliveries.append(delivery)
+            same.adopt(delivery)
             return
-        held = self._in_hand[key] = InHand(delivery)
-        self._start(partial(self._job, request, held), held, key)
+        self._take(delivery, request, partial(self._job, request))
 
-    def _start(
-        self, work: Callable[[], LegalAck], held: InHand, key: tuple[UUID, int] | None
+    def _take(
+        self,
+        delivery: Delivery,
+        request: InferenceRequested | None,
+        work: Callable[[InHand], LegalAck],
     ) -> None:
-        def run() -> None:
-            reason: LegalAck | None = None
-            fault = False
-            try:
-                reason = work()
-            except LabStopping:
-                log.info("job left to the broker", action="job.stopped")
-            except Exception:
-                fault = True
-                log.exception("job ended in a fault of the lab", action="job.fault")
-            self._outcomes.put(_Outcome(held, key, reason, fault))
-            self._wake()
-
-        self._jobs.submit(run)
+        self._hand.add(InHand(delivery, request, work=work, hear_cancels=self._hearing.ask))
 
     def _wake(self) -> None:
-        """Make the main thread settle now instead of at its next turn."""
+        """End the main thread's wait for the broker: from a job's thread."""
         connection = self._connection
         if connection is not None:
             try:
-                connection.add_callback_threadsafe(self._settle_outcomes)
+                connection.add_callback_threadsafe(_nothing)
             except AMQPError:
-                log.info("outcome waits for the next connection", action="job.outcome")
+                log.info("waits for the next connection", action="job.outcome")
 
     def _settle_outcomes(self) -> None:
         """Settle what the jobs have handed back. Main thread only."""
-        while True:
-            try:
-                outcome = self._outcomes.get_nowait()
-            except Empty:
-                return
-            if outcome.key is not None:
-                self._in_hand.pop(outcome.key, None)
+        for outcome in self._crew.outcomes():
+            self._hand.drop(outcome.held)
             if outcome.reason is not None:
                 self._faults = 0
                 for delivery in outcome.held.deliveries:
@@ -274,14 +279,21 @@ class Worker:
 
     def _after_fault(self) -> None:
         self._faults += 1
+        if self._stopping.is_set():
+            return
         if self._faults >= _MAX_FAULTS:
             raise LabBroken(
                 f"{self._faults} jobs in a row ended in a fault of this lab; its log has them "
                 "under the action job.fault"
             )
-        # Without its connection the broker gives the delivery out again and counts; at its limit
-        # the request becomes a dead letter.
-        raise LabFault("a job ended in a fault of the lab")
+        if self.connected:
+            # Without its connection the broker gives the delivery out again and counts; at its
+            # limit the request becomes a dead letter.
+            raise LabFault("a job ended in a fault of the lab")
+
+
+def _nothing() -> None:
+    """The call itself is what wakes."""
 
 
 def _close(connection: pika.BlockingConnection) -> None:

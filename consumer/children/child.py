@@ -87,20 +87,50 @@ class Child:
         with self._my_turn(halt):
             try:
                 future = self._running_pool().submit(function, timeout, *args, **kwargs)
+            except RuntimeError as exc:
+                # Also what pebble says when `stop` came between the pool and the call.
+                raise self._lost(f"the {self.name} process could not be started", halt) from exc
+            try:
                 result: T = self._result(future, timeout, halt)
-            except _Lost as exc:
-                ...
+            except ProcessExpired as exc:
+                raise self._lost(
+                    f"the {self.name} process ended with code {exc.exitcode}", halt
+                ) from None
+            except BrokenProcessPool:
+                raise self._lost(f"the {self.name} process ended while it was idle", halt) from None
+            except MemoryError:
+                raise OutOfMemory(f"the {self.name} process found no more memory") from None
             return result
 
     def stop(self) -> None:
         """Kill the child, for good: a call that waits for it, and any later one, is refused."""
         self._stopped = True
-        with self._pool_lock:
-            self._end_pool()
+        self._kill()
+        self._starter.shutdown(wait=False)
 
-    def _lost(self, why: str) -> LabStopping | WorkerCrashed:
-        """Return what the loss of the child means: a crash, unless the lab itself ended it."""
-        return LabStopping("the lab is stopping") if self._stopped else WorkerCrashed(why)
+    @contextmanager
+    def _my_turn(self, halt: Halt) -> Iterator[None]:
+        """Wait for the turn and hold it in the block; who is halted meanwhile gives it up."""
+        while not self._turn.acquire(timeout=LOOK_SECONDS):
+            self._check(halt)
+        try:
+            self._check(halt)
+            yield
+        finally:
+            self._turn.release()
+
+    def _check(self, halt: Halt) -> None:
+        if self._stopped:
+            raise LabStopping("the lab is stopping")
+        halt.check()
+
+    def _lost(self, why: str, halt: Halt) -> WorkerCrashed:
+        """Return the crash that the loss of the child is, unless it was we who ended it.
+
+        Then this raises what ended it: `LabStopping`, or what `halt` raises.
+        """
+        self._check(halt)
+        return WorkerCrashed(why)
 
     def _running_pool(self) -> ProcessPool:
         with self._pool_lock:
@@ -108,32 +138,42 @@ class Child:
                 raise LabStopping("the lab is stopping")
             # A child that dies while idle breaks the pool for good: begin a new one.
             if self._pool is None or not self._pool.active:
-                self._pool = ProcessPool(
+                pool = ProcessPool(
                     max_workers=1,
                     context=multiprocessing.get_context("spawn"),
                     initializer=_begin,
                     initargs=(os.getpid(), self._prepare),
                 )
+                # Asked for the first time, it starts its process.
+                self._starter.submit(lambda: pool.active).result()
+                self._pool = pool
             return self._pool
 
-    def _result(self, future: Future[T], timeout: float) -> T:
+    def _result(self, future: Future[T], timeout: float, halt: Halt) -> T:
         # pebble counts its timeout from the moment at which the child takes the call: a child
         # that hangs before that has this one.
         latest = time.monotonic() + _BEGIN_SECONDS + timeout
-        while not wait([future], timeout=_LOOK_SECONDS).done:
-            if self._stopped:
-                raise LabStopping("the lab is stopping")
-            if time.monotonic() > latest:
-                with self._pool_lock:
-                    self._end_pool()
-                raise self._on_timeout(timeout)
+        try:
+            while not wait([future], timeout=LOOK_SECONDS).done:
+                self._check(halt)
+                if time.monotonic() > latest:
+                    raise self._on_timeout(timeout)
+        finally:
+            # The whole pool and not `future.cancel()`: pebble kills for that one later, from
+            # another thread, and might hit the next call in the same process. Nobody has the
+            # next turn before this returns.
+            if not future.done():
+                self._kill()
         try:
             return future.result()
         except TimeoutError:
+            self._check(halt)
             raise self._on_timeout(timeout) from None
 
-    def _end_pool(self) -> None:
-        if self._pool is not None:
-            self._pool.stop()
-            self._pool.join()
-            self._pool = None
+    def _kill(self) -> None:
+        """End the process; the next call starts another."""
+        with self._pool_lock:
+            if self._pool is not None:
+                self._pool.stop()
+                self._pool.join()
+                self._pool = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -115,13 +115,7 @@ class Stack:
                 **(web_settings or {}),
             }
         )
-        self.web = Service(
-            "the site",
-            (sys.executable, "-m", "web.cli", "serve"),
-            log=self.root / "log" / "web.log",
-            env=self._web_environment,
-            cwd=REPOSITORY,
-        )
+        self.web = self.site()
         self.consumer = self.lab(model_path, lab_settings or {})
 
     @property
@@ -134,10 +128,27 @@ class Stack:
         """Of `PAGE_USER`."""
         return self.passwords[PAGE_USER]
 
+    def site(
+        self,
+        module: Sequence[str] = ("web.cli", "serve"),
+        settings: Mapping[str, str] | None = None,
+        log: str = "web",
+    ) -> Service:
+        """One more process with the settings of the site; not started."""
+        return Service(
+            "the site",
+            (sys.executable, "-m", *module),
+            log=self.root / "log" / f"{log}.log",
+            env=self._web_environment | dict(settings or {}),
+            cwd=REPOSITORY,
+        )
+
     def lab(
         self, model_path: Path, settings: dict[str, str], log: str = "consumer", name: str = LAB
     ) -> Service:
         """One more process of the same lab, or of a further one; not started."""
+        run_directory = self.root / "run" / log
+        run_directory.mkdir(parents=True, exist_ok=True)
         return Service(
             "the lab",
             (sys.executable, "-m", "consumer", "run"),
@@ -148,6 +159,8 @@ class Stack:
                     "RABBITMQ_URL": self.rabbitmq.url(name, self.passwords[name]),
                     "LAB_POOL": self._pools[name],
                     "MODEL_PATH": str(model_path),
+                    # Of each process: the demo's lab and a smoke run's have the same name.
+                    "RUN_DIR": str(run_directory),
                     **settings,
                 }
             ),

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import numpy as np
 import pika
@@ -22,7 +27,10 @@ from infra.local.orthanc import OrthancNode
 from infra.local.process import Service, wait_until
 from infra.local.settings import REPOSITORY, child_environment
 from messages import codec, topology
+from messages.control import CancelRequested
 from messages.envelope import Message
+from messages.events import InferenceCompleted
+from messages.lab import LabHeartbeat
 from messages.phases import DCE_ROLES
 from messages.request import InferenceRequested, InputSeries
 from tests.dicom_factory import Series
@@ -33,10 +41,10 @@ START_SECONDS = 120.0
 
 
 class HeldBundle:
-    """A copy of the bundle whose inference waits while it is held."""
+    """A copy of the bundle whose inference waits while it is held; `name` is the model's."""
 
-    def __init__(self, directory: Path) -> None:
-        self.path = directory / "held"
+    def __init__(self, directory: Path, name: str = "held") -> None:
+        self.path = directory / name
         shutil.copytree(REPOSITORY / "tests" / "bundles" / "held", self.path)
 
     def hold(self) -> None:
@@ -76,15 +84,18 @@ class LabProcess:
             "ORTHANC_PASSWORD": archive.password,
             "LAB_POOL": LABS[name],
             "MODEL_PATH": str(bundle),
+            # Of its own: labs of one name run side by side here.
+            "RUN_DIR": tempfile.mkdtemp(prefix="run-", dir=directory),
             **{key.upper(): str(value) for key, value in settings.items()},
             **dict([self._mark.split("=")]),
         }
         self.log = directory / f"{name}-{uuid4().hex[:6]}.log"
+        self._environment = child_environment(environment)
         self.service = Service(
             f"lab {name}",
             (sys.executable, "-m", "consumer", "run"),
             log=self.log,
-            env=child_environment(environment),
+            env=self._environment,
             cwd=REPOSITORY,
         )
 
@@ -96,6 +107,22 @@ class LabProcess:
 
     def wait_for(self, action: str, timeout: float = 60.0) -> None:
         self.service.wait_until(lambda: self.count(action) > 0, f"log {action}", timeout)
+
+    def command(self, name: str) -> subprocess.Popen[str]:
+        """Another ``mri-consumer`` command with the settings of this lab, begun."""
+        return subprocess.Popen(
+            (sys.executable, "-m", "consumer", name),
+            env=self._environment,
+            cwd=REPOSITORY,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal the lab's own process, as systemd does, and not its group."""
+        assert self.service.pid is not None
+        os.kill(self.service.pid, number)
 
     def processes(self) -> list[int]:
         """Every living process of this lab: all inherit the mark in its environment."""
@@ -183,6 +210,22 @@ def store_small_study(archive: OrthancNode) -> StoredStudy:
     return StoredStudy(study_id, study_uid, tuple(inputs))
 
 
+#: What one finished analysis leaves in the archive.
+ONE_RESULT = {"SEG": 1, "SR": 1}
+
+#: The queue of the pool that these tests ask.
+QUEUE = topology.requests_queue("lab")
+
+
+def completed(replies: list[Message]) -> list[InferenceCompleted]:
+    return [m for m in replies if isinstance(m, InferenceCompleted)]
+
+
+def assert_acknowledged(clinic: Clinic) -> None:
+    """The lab has stopped; what it had not acknowledged would be back in the queue."""
+    wait_until(lambda: clinic.ready(QUEUE) == 0, "hold no delivery that was not settled", 30)
+
+
 def orthanc_post(archive: OrthancNode, path: str, data: bytes | str) -> Any:
     answer = requests.post(
         archive.url + path, data=data, auth=(archive.user, archive.password), timeout=30
@@ -239,6 +282,36 @@ class Clinic:
         with self._channel() as channel:
             channel.basic_publish(topology.REQUESTS, routing_key, body, properties, mandatory=True)
 
+    def cancel(self, request_id: UUID) -> None:
+        """What the site sends when a reader cancels."""
+        wire = codec.encode(CancelRequested(request_id=request_id), app_id="test", user_id="web")
+        self.control_raw(wire.body, type_=wire.type)
+
+    def control_raw(self, body: bytes, *, type_: str) -> None:
+        properties = pika.BasicProperties(
+            content_type="application/json", type=type_, user_id="web"
+        )
+        with self._channel() as channel:
+            channel.basic_publish(topology.CONTROL, "", body, properties)
+
+    def heartbeats(
+        self, until: Callable[[LabHeartbeat], bool], timeout: float = 60.0
+    ) -> LabHeartbeat:
+        """Take hints until a heartbeat is one that is waited for."""
+        found: list[LabHeartbeat] = []
+        with self._channel() as channel:
+
+            def look() -> bool:
+                method, properties, body = channel.basic_get(topology.PROGRESS_QUEUE, auto_ack=True)
+                if method is not None:
+                    message = codec.decode(body, type_=properties.type)
+                    if isinstance(message, LabHeartbeat) and until(message):
+                        found.append(message)
+                return bool(found)
+
+            wait_until(look, "see the expected heartbeat", timeout)
+        return found[0]
+
     def replies(
         self, until: Callable[[list[Message]], bool], timeout: float = 60.0
     ) -> list[Message]:
@@ -255,6 +328,20 @@ class Clinic:
 
             wait_until(look, "see the expected replies", timeout)
         return taken
+
+    def wear(self, queue: str, reader: str, count: int) -> None:
+        """Give what waits in the queue back until the broker has counted each so often."""
+        with self._channel(reader) as channel:
+            for _ in range(count):
+                tags = []
+                while (method := channel.basic_get(queue)[0]) is not None:
+                    tags.append(method.delivery_tag)
+                for tag in tags:
+                    channel.basic_reject(tag, requeue=True)
+                wait_until(partial(self._has, queue, len(tags)), "have them back", 30)
+
+    def _has(self, queue: str, count: int) -> bool:
+        return self.ready(queue) == count
 
     def dead(self, timeout: float = 30.0) -> tuple[bytes, dict[str, Any]]:
         """Take one dead letter: body and headers."""

@@ -13,66 +13,27 @@ import pytest
 from infra.local.orthanc import OrthancNode
 from infra.local.process import wait_until
 from messages import topology
-from messages.envelope import Message
 from messages.events import (
     InferenceAccepted,
-    InferenceCompleted,
     InferenceFailed,
     InferenceRetryScheduled,
 )
 from messages.failures import FailureCode
 from tests.integration.gate import Gate
 from tests.integration.lab import (
+    ONE_RESULT,
+    QUEUE,
     Clinic,
     HeldBundle,
     LabProcess,
+    assert_acknowledged,
+    completed,
     running_lab,
     store_small_study,
     stored_objects,
 )
 from tests.integration.nodes import TestBroker, running_rabbit
 from tests.integration.wire import AckHold
-
-#: What one finished analysis leaves in the archive.
-ONE_RESULT = {"SEG": 1, "SR": 1}
-
-QUEUE = topology.requests_queue("lab")
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> HeldBundle:
-    return HeldBundle(tmp_path)
-
-
-@pytest.fixture
-def clinic(rabbit: TestBroker) -> Iterator[Clinic]:
-    clinic = Clinic(rabbit)
-    # Another file's test may have left a request for a lab.
-    clinic.forget()
-    yield clinic
-    clinic.forget()
-
-
-@pytest.fixture
-def arguments(
-    tmp_path: Path, rabbit: TestBroker, orthanc: OrthancNode, bundle: HeldBundle
-) -> dict[str, Any]:
-    return {
-        "directory": tmp_path,
-        "broker": rabbit,
-        "archive": orthanc,
-        "archive_url": orthanc.url,
-        "bundle": bundle.path,
-    }
-
-
-def completed(replies: list[Message]) -> list[InferenceCompleted]:
-    return [m for m in replies if isinstance(m, InferenceCompleted)]
-
-
-def assert_acknowledged(clinic: Clinic) -> None:
-    """The lab has stopped; what it had not acknowledged would be back in the queue."""
-    wait_until(lambda: clinic.ready(QUEUE) == 0, "hold no delivery that was not settled", 30)
 
 
 def test_a_request_becomes_one_segmentation_one_report_and_one_completed(

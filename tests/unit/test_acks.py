@@ -45,3 +45,15 @@ def test_what_cannot_be_read_is_rejected_without_requeue() -> None:
     table.begin(channel)
     assert table.reject_undecodable(table.took(tag=3, count=0))
     assert channel.settled == [("reject requeue=False", 3)]
+
+
+def test_what_has_not_begun_is_handed_back_with_requeue_and_settled_no_more() -> None:
+    table, channel = AckTable(), RecordingChannel()
+    table.begin(channel)
+    delivery = table.took(tag=4, count=0)
+    assert table.open_count == 1
+    assert table.hand_back(delivery)
+    assert not table.hand_back(delivery)
+    assert not table.settle(delivery, LegalAck.STORED)
+    assert channel.settled == [("reject requeue=True", 4)]
+    assert table.open_count == 0

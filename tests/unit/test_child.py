@@ -16,6 +16,7 @@ from pebble import ProcessPool
 
 from consumer.children.child import Child
 from consumer.errors import InferenceTimeout, LabStopping, OutOfMemory, WorkerCrashed
+from consumer.halt import Halt
 from infra.local.process import wait_until
 from infra.local.settings import REPOSITORY
 from tests import child_work
@@ -39,32 +40,34 @@ def is_gone(pid: int) -> bool:
 
 
 def test_a_call_returns_what_the_function_returns_and_the_process_stays(child: Child) -> None:
-    assert child.call(PATIENCE, child_work.double, 21) == 42
-    assert child.call(PATIENCE, child_work.pid) == child.call(PATIENCE, child_work.pid)
+    assert child.call(PATIENCE, Halt(), child_work.double, 21) == 42
+    assert child.call(PATIENCE, Halt(), child_work.pid) == child.call(
+        PATIENCE, Halt(), child_work.pid
+    )
 
 
 def test_a_crash_is_told_and_the_next_call_gets_a_fresh_process(child: Child) -> None:
-    first = child.call(PATIENCE, child_work.pid)
+    first = child.call(PATIENCE, Halt(), child_work.pid)
     with pytest.raises(WorkerCrashed):
-        child.call(PATIENCE, child_work.die)
-    assert child.call(PATIENCE, child_work.pid) != first
+        child.call(PATIENCE, Halt(), child_work.die)
+    assert child.call(PATIENCE, Halt(), child_work.pid) != first
 
 
 def test_a_hang_is_ended_after_the_timeout_and_the_process_with_it(child: Child) -> None:
-    first = child.call(PATIENCE, child_work.pid)
+    first = child.call(PATIENCE, Halt(), child_work.pid)
     with pytest.raises(InferenceTimeout):
-        child.call(0.5, child_work.sleep, 600.0)
+        child.call(0.5, Halt(), child_work.sleep, 600.0)
     wait_until(lambda: is_gone(first), "kill the child", 10)
-    assert child.call(PATIENCE, child_work.double, 1) == 2
+    assert child.call(PATIENCE, Halt(), child_work.double, 1) == 2
 
 
 def test_a_child_that_dies_while_idle_is_replaced(child: Child) -> None:
-    first = child.call(PATIENCE, child_work.pid)
+    first = child.call(PATIENCE, Halt(), child_work.pid)
     os.kill(first, signal.SIGKILL)
 
     def answers() -> bool:
         with suppress(WorkerCrashed):
-            return child.call(PATIENCE, child_work.pid) != first
+            return child.call(PATIENCE, Halt(), child_work.pid) != first
         return False
 
     wait_until(answers, "answer again", 30)
@@ -72,18 +75,18 @@ def test_a_child_that_dies_while_idle_is_replaced(child: Child) -> None:
 
 def test_what_the_function_raises_arrives(child: Child) -> None:
     with pytest.raises(RuntimeError, match="of the function itself"):
-        child.call(PATIENCE, child_work.fail)
+        child.call(PATIENCE, Halt(), child_work.fail)
     with pytest.raises(OutOfMemory):
-        child.call(PATIENCE, child_work.exhaust)
+        child.call(PATIENCE, Halt(), child_work.exhaust)
 
 
 def test_a_stop_ends_a_call_under_way_and_refuses_every_later_one(child: Child) -> None:
-    pid = child.call(PATIENCE, child_work.pid)
+    pid = child.call(PATIENCE, Halt(), child_work.pid)
     ended: list[LabStopping] = []
 
     def call() -> None:
         try:
-            child.call(PATIENCE, child_work.sleep, 600.0)
+            child.call(PATIENCE, Halt(), child_work.sleep, 600.0)
         except LabStopping as error:
             ended.append(error)
 
@@ -95,7 +98,7 @@ def test_a_stop_ends_a_call_under_way_and_refuses_every_later_one(child: Child) 
     assert not thread.is_alive(), "the call outlived the stop"
     assert len(ended) == 1
     with pytest.raises(LabStopping):
-        child.call(PATIENCE, child_work.double, 1)
+        child.call(PATIENCE, Halt(), child_work.double, 1)
     wait_until(lambda: is_gone(pid), "kill the child", 10)
 
 
@@ -112,18 +115,19 @@ def test_a_stop_between_two_steps_of_a_call_is_a_stop_and_no_crash(
 
     monkeypatch.setattr(child, "_running_pool", stopped_pool)
     with pytest.raises(LabStopping):
-        child.call(PATIENCE, child_work.pid)
+        child.call(PATIENCE, Halt(), child_work.pid)
 
 
 def test_a_child_dies_with_its_parent() -> None:
     script = (
         "from consumer.children.child import Child\n"
         "from consumer.errors import InferenceTimeout\n"
+        "from consumer.halt import Halt\n"
         "from tests import child_work\n"
         "if __name__ == '__main__':\n"
         "    child = Child('test', on_timeout=InferenceTimeout)\n"
-        "    print(child.call(60, child_work.pid), flush=True)\n"
-        "    child.call(600, child_work.sleep, 600.0)\n"
+        "    print(child.call(60, Halt(), child_work.pid), flush=True)\n"
+        "    child.call(600, Halt(), child_work.sleep, 600.0)\n"
     )
     with subprocess.Popen(
         (sys.executable, "-c", script), cwd=REPOSITORY, stdout=subprocess.PIPE, text=True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from consumer import settings
@@ -66,3 +68,15 @@ def test_a_wrong_setting_is_one_sentence_that_names_it_and_quotes_no_value(
     assert name in sentence
     assert "\n" not in sentence
     assert "s3cret" not in sentence
+
+
+def test_a_lab_lies_where_it_is_told_else_where_systemd_says(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("RUNTIME_DIRECTORY", "/run/labrelay:/run/more")
+    assert settings.load().run_dir == Path("/run/labrelay")
+    environment.setenv("RUN_DIR", "/run/other")
+    assert settings.load().run_dir == Path("/run/other")
+    environment.delenv("RUN_DIR")
+    environment.delenv("RUNTIME_DIRECTORY")
+    assert settings.load().run_dir.is_dir()

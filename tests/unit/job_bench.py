@@ -1,0 +1,211 @@
+"""A job on recording fakes: what the broker hears, and a hook at every step of the analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from uuid import uuid4
+
+from consumer.announce import Announcer
+from consumer.bundle import read_bundle
+from consumer.children.segmenter import SegmentationJob
+from consumer.halt import Halt
+from consumer.handover import (
+    DownloadIndex,
+    Figures,
+    Measured,
+    PackagedPrimary,
+    ResultSpec,
+    StoredModel,
+    VolumeHeader,
+)
+from consumer.job import Job
+from consumer.lab import ArchiveWatchPort, Lab
+from consumer.memory import MemoryFile
+from messages import codec
+from messages.envelope import Message, Wire
+from messages.request import InferenceRequested, InputSeries
+
+HELD = Path(__file__).parents[1] / "bundles" / "held"
+ROLES = ("pre", "post1", "post2", "last")
+ORTHANC_ID = "01234567-89abcdef-01234567-89abcdef-0123456{}"
+
+#: The steps of a run before its first upload, and those from there on.
+BEFORE_UPLOAD = ("download", "find", "read", "segment", "package")
+FROM_UPLOAD = ("store", "fetch", "measure")
+
+
+@dataclass
+class RecordingSender:
+    sent: list[tuple[str, str, Message]] = field(default_factory=list)
+
+    def publish(self, wire: Wire, *, exchange: str, routing_key: str) -> None:
+        self.sent.append((exchange, routing_key, codec.decode(wire.body, type_=wire.type)))
+
+    def hint(self, wire: Wire, *, exchange: str, routing_key: str) -> None:
+        codec.decode(wire.body, type_=wire.type)
+
+
+@dataclass
+class MemoryArchive:
+    """Keeps the first object under a UID, as the real one does."""
+
+    step: Callable[[str], None]
+    objects: dict[str, bytes] = field(default_factory=dict)
+    #: The archive's id of an instance that another run has stored.
+    primary_id: str | None = None
+
+    def holds(self, primary: bytes) -> None:
+        self.primary_id = self._keep(primary)
+
+    def download_series(
+        self, study_uid: str, series_uid: str, into: MemoryFile, *, look: Callable[[], None]
+    ) -> list[tuple[int, int]]:
+        self.step("download")
+        into.write(b"DICM")
+        return [(0, 4)]
+
+    def find_instance(self, sop_instance_uid: str, *, look: Callable[[], None]) -> str | None:
+        self.step("find")
+        return self.primary_id
+
+    def fetch_instance(self, instance_id: str, *, look: Callable[[], None]) -> bytes:
+        self.step("fetch")
+        return self.objects[instance_id]
+
+    def store(self, dicom: bytes, *, look: Callable[[], None]) -> str:
+        self.step("store")
+        return self._keep(dicom)
+
+    def _keep(self, dicom: bytes) -> str:
+        key = ORTHANC_ID.format(len(self.objects))
+        self.objects.setdefault(key, dicom)
+        return key
+
+
+@dataclass
+class ScriptedWorkbench:
+    step: Callable[[str], None]
+    calls: list[str] = field(default_factory=list)
+
+    def read(self, source: DownloadIndex, volumes_path: str, halt: Halt) -> VolumeHeader:
+        self.calls.append("read")
+        self.step("read")
+        return VolumeHeader(ROLES, (4, 2, 3, 3), ((1.0,) * 4,) * 4, (1, 1, 1), ((),) * len(ROLES))
+
+    def segment(self, job: SegmentationJob, halt: Halt) -> None:
+        self.calls.append(f"segment at {job.threshold}")
+        self.step("segment")
+
+    def package(
+        self,
+        source: DownloadIndex,
+        mask_path: str,
+        shape: tuple[int, int, int],
+        spec: ResultSpec,
+        halt: Halt,
+    ) -> PackagedPrimary:
+        self.calls.append("package")
+        self.step("package")
+        return PackagedPrimary("seg", spec.primary_instance_uid, spec.primary_series_uid, b"SEG")
+
+    def measure(
+        self, stored: bytes, source: DownloadIndex, spec: ResultSpec, halt: Halt
+    ) -> Measured:
+        self.calls.append(f"measure {stored!r}")
+        self.step("measure")
+        made_by = StoredModel("held", "0.0.2 of another lab", "c" * 64)
+        return Measured(Figures(True, 5, 0.1, 4.0, 2, 1), made_by, b"SR")
+
+
+@dataclass
+class NeverAway:
+    """An archive that answers each probe."""
+
+    away: bool = False
+    asked: int = 0
+
+    def wait_if_away(self, halt: Halt) -> bool:
+        self.asked += 1
+        return False
+
+
+@dataclass
+class Once:
+    """In hand under the first delivery, until a test says otherwise."""
+
+    count: int = 0
+    cancelled: Event = field(default_factory=Event)
+    #: What the broker still had for this lab, heard with `hear_cancels`.
+    unheard: Callable[[], None] = lambda: None
+
+    def hear_cancels(self) -> None:
+        self.unheard()
+
+
+@dataclass
+class Bench:
+    """Calls `hook` with the name of each step, and raises there what `fails` says."""
+
+    sender: RecordingSender = field(default_factory=RecordingSender)
+    watch: ArchiveWatchPort = field(default_factory=NeverAway)
+    steps: list[str] = field(default_factory=list)
+    hook: Callable[[str], None] = lambda _: None
+    fails: dict[str, Exception] = field(default_factory=dict)
+    archive: MemoryArchive = field(init=False)
+    workbench: ScriptedWorkbench = field(init=False)
+    stopping: Event = field(default_factory=Event)
+
+    def __post_init__(self) -> None:
+        self.archive = MemoryArchive(self._step)
+        self.workbench = ScriptedWorkbench(self._step)
+
+    def _step(self, name: str) -> None:
+        self.steps.append(name)
+        self.hook(name)
+        if name in self.fails:
+            raise self.fails[name]
+
+    def job(self) -> Job:
+        lab = Lab(
+            name="lab1",
+            device="cpu",
+            threshold=0.5,
+            bundles={"held": read_bundle(HELD)},
+            archive=self.archive,
+            archive_watch=self.watch,
+            workbench=self.workbench,
+            announcer=Announcer(self.sender, user="lab1"),
+            stopping=self.stopping,
+        )
+        return Job(lab)
+
+    @property
+    def told(self) -> list[type[Message]]:
+        """Kinds of what was sent and confirmed, in order."""
+        return [type(message) for _, _, message in self.sender.sent]
+
+    @property
+    def last(self) -> Message:
+        return self.sender.sent[-1][2]
+
+
+def request(**changes: object) -> InferenceRequested:
+    values: dict[str, object] = {
+        "request_id": uuid4(),
+        "attempt": 1,
+        "pool": "lab",
+        "model": "held",
+        "study_uid": "1.2",
+        "inputs": tuple(
+            InputSeries(
+                role=role, series_id=ORTHANC_ID.format(i), series_uid=f"1.2.{i}", instance_count=1
+            )
+            for i, role in enumerate(ROLES)
+        ),
+        "deadline_s": 60,
+        **changes,
+    }
+    return InferenceRequested(**values)  # type: ignore[arg-type]

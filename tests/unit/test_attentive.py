@@ -1,0 +1,184 @@
+"""A request to the archive ends when its caller looks away, however silent the archive is."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from consumer.errors import ArchiveUnavailable, RequestCancelled
+from consumer.memory import MemoryFile
+from consumer.orthanc import Archive
+
+INSTANCE = "01234567-01234567-01234567-01234567-01234567"
+
+#: Seconds of silence after which a request gives up by itself: far more than a test takes.
+SILENCE = 60.0
+
+#: Seconds in which a cancelled request must have ended; it takes about 0.2.
+SOON = 10.0
+
+HEAD = b'HTTP/1.1 200 OK\r\nContent-Type: multipart/related; boundary="edge"\r\n'
+
+
+@contextmanager
+def saying(
+    *pieces: bytes, every: float = 0.0, then_silent: bool = True, tls: ssl.SSLContext | None = None
+) -> Iterator[str]:
+    """An archive that sends the pieces, one `every` so many seconds, and then says nothing."""
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while not done.is_set():
+                    plain, _ = server.accept()
+                    threading.Thread(target=answer, args=(plain,), daemon=True).start()
+
+        def answer(plain: socket.socket) -> None:
+            with suppress(OSError), plain:
+                connection = tls.wrap_socket(plain, server_side=True) if tls else plain
+                with connection:
+                    connection.recv(65536)
+                    for piece in pieces:
+                        connection.sendall(piece)
+                        if done.wait(every):
+                            return
+                    if then_silent:
+                        done.wait()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        scheme = "https" if tls else "http"
+        try:
+            yield f"{scheme}://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            done.set()
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def cancelled_after(seconds: float) -> Callable[[], None]:
+    began = time.monotonic()
+
+    def look() -> None:
+        if time.monotonic() - began > seconds:
+            raise RequestCancelled("the request was cancelled")
+
+    return look
+
+
+def download(archive: Archive, look: Callable[[], None]) -> None:
+    with MemoryFile() as memory:
+        archive.download_series("1.2.3", "1.2.3.4", memory, look=look)
+
+
+REQUESTS: dict[str, Callable[[Archive, Callable[[], None]], object]] = {
+    "download": download,
+    "find": lambda archive, look: archive.find_instance("1.2.3", look=look),
+    "fetch": lambda archive, look: archive.fetch_instance(INSTANCE, look=look),
+    "store": lambda archive, look: archive.store(b"DICM", look=look),
+}
+
+
+@pytest.mark.parametrize("request_name", REQUESTS)
+@pytest.mark.parametrize(
+    ("pieces", "every"),
+    [
+        ((), 0.0),
+        ([bytes([byte]) for byte in HEAD], 0.3),
+        ([HEAD + b"Content-Length: 1000000\r\n\r\n", *[b"x"] * 1000], 0.3),
+        ([HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *[b"1\r\nx\r\n"] * 1000], 0.3),
+        ([HEAD + b"Content-Length: 1000000\r\n\r\n" + b"x" * 1000], 0.0),
+    ],
+    ids=["says nothing", "trickling head", "trickling body", "trickling chunks", "falls silent"],
+)
+def test_a_cancel_ends_a_request_whatever_the_archive_does(
+    request_name: str, pieces: list[bytes], every: float
+) -> None:
+    with saying(*pieces, every=every) as url:
+        archive = Archive(url, "lab", "secret", timeout=(SOON, SILENCE))
+        began = time.monotonic()
+        with pytest.raises(RequestCancelled):
+            REQUESTS[request_name](archive, cancelled_after(0.5))
+        assert time.monotonic() - began < SOON
+
+
+def test_a_cancel_ends_the_tries_of_an_archive_that_refuses() -> None:
+    refusal = b"HTTP/1.1 503 Busy\r\nRetry-After: 3600\r\nContent-Length: 0\r\n\r\n"
+    with saying(refusal, then_silent=False) as url:
+        archive = Archive(url, "lab", "secret", timeout=(SOON, SILENCE))
+        with pytest.raises(RequestCancelled):
+            archive.fetch_instance(INSTANCE, look=cancelled_after(0.1))
+        began = time.monotonic()
+        with pytest.raises(ArchiveUnavailable, match="503"):
+            archive.fetch_instance(INSTANCE)
+        assert time.monotonic() - began < SOON, "nobody waits for the hour that it names"
+
+
+def test_a_look_that_finds_nothing_changes_no_answer() -> None:
+    body = b'[{"ID": "%s", "Type": "Instance"}]' % INSTANCE.encode()
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    looks: list[float] = []
+    with saying(*[answer[i : i + 40] for i in range(0, len(answer), 40)], every=0.3) as url:
+        archive = Archive(url, "lab", "secret", timeout=(SOON, SILENCE))
+        found = archive.find_instance("1.2.3", look=lambda: looks.append(time.monotonic()))
+    assert found == INSTANCE
+    assert len(looks) > 3
+
+
+def test_the_limit_of_silence_holds_with_a_look() -> None:
+    with saying() as url:
+        archive = Archive(url, "lab", "secret", timeout=(SOON, 0.5))
+        with pytest.raises(ArchiveUnavailable):
+            archive.store(b"DICM", look=lambda: None)
+
+
+def test_a_look_is_forgotten_with_its_request() -> None:
+    with saying() as url:
+        archive = Archive(url, "lab", "secret", timeout=(SOON, 0.5))
+        with pytest.raises(RequestCancelled):
+            archive.find_instance("1.2.3", look=cancelled_after(0.0))
+        with pytest.raises(ArchiveUnavailable):
+            archive.find_instance("1.2.3")
+
+
+def certificate(folder: Path) -> Path:
+    path = folder / "archive.pem"
+    subprocess.run(
+        (
+            "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
+            "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+            "-keyout", str(path), "-out", str(folder / "public.pem"),
+        ),
+        check=True, capture_output=True,
+    )  # fmt: skip
+    path.write_text(path.read_text() + (folder / "public.pem").read_text())
+    return folder / "public.pem"
+
+
+def test_an_archive_behind_tls_is_heard_and_left_the_same_way(tmp_path: Path) -> None:
+    public = certificate(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "archive.pem")
+    # Larger than a TLS record and than a buffer: some of it waits inside the TLS socket.
+    body = b"DICM" * 100_000
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    with saying(answer, tls=tls) as url:
+        archive = Archive(url, "lab", "secret", timeout=(SOON, SILENCE))
+        archive._session().verify = str(public)
+        assert archive.fetch_instance(INSTANCE, look=lambda: None) == body
+    with saying(tls=tls) as url:
+        archive = Archive(url, "lab", "secret", timeout=(SOON, SILENCE))
+        archive._session().verify = str(public)
+        began = time.monotonic()
+        with pytest.raises(RequestCancelled):
+            archive.fetch_instance(INSTANCE, look=cancelled_after(0.5))
+        assert time.monotonic() - began < SOON

@@ -1,0 +1,73 @@
+"""What is in hand: told, cancelled, and begun in its turn."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from consumer.amqp.acks import Delivery, LegalAck
+from consumer.amqp.hand import Hand, InHand
+from messages.request import InferenceRequested, InputSeries
+
+INPUT = InputSeries(
+    role="image",
+    series_id="-".join(["0123abcd"] * 5),
+    series_uid="1.2.3",
+    instance_count=1,
+)
+
+
+def request(**changes: object) -> InferenceRequested:
+    values: dict[str, object] = {
+        "request_id": uuid4(),
+        "attempt": 1,
+        "pool": "lab",
+        "model": "m",
+        "study_uid": "1.2",
+        "inputs": (INPUT,),
+        "deadline_s": 60,
+        **changes,
+    }
+    return InferenceRequested.model_validate(values)
+
+
+def held(of: InferenceRequested | None, tag: int = 1, count: int = 0) -> InHand:
+    return InHand(
+        Delivery(1, tag, count), of, work=lambda _: LegalAck.STORED, hear_cancels=lambda: None
+    )
+
+
+def test_the_same_attempt_given_again_is_the_same_work_under_the_newer_count() -> None:
+    hand = Hand(at_once=2)
+    asked = request()
+    work = held(asked)
+    hand.add(work)
+    assert hand.same(asked) is work
+    assert hand.same(asked.model_copy(update={"attempt": 2})) is None
+    work.adopt(Delivery(2, 1, 4))
+    assert (work.count, len(hand)) == (4, 1)
+    assert hand.suspects == [work]
+
+
+def test_a_cancel_reaches_every_attempt_of_its_request_and_no_other() -> None:
+    hand = Hand(at_once=2)
+    asked = request()
+    works = [held(asked), held(asked.model_copy(update={"attempt": 2})), held(request())]
+    for work in works:
+        hand.add(work)
+    assert hand.cancel(asked.request_id)
+    assert [work.cancelled.is_set() for work in works] == [True, True, False]
+    assert not hand.cancel(uuid4())
+
+
+def test_a_message_put_off_waits_for_nothing_and_is_no_request() -> None:
+    hand = Hand(at_once=1)
+    suspect, deferred = held(request(), count=9), held(None)
+    suspect.begun = True
+    hand.add(suspect)
+    hand.add(deferred)
+    assert hand.next_to_begin(healthy=False, closed=False) is deferred
+    assert hand.current == (suspect.request.request_id,) if suspect.request else ()
+    deferred.begun = True
+    assert hand.next_to_begin(healthy=True, closed=True) is None
+    hand.drop(deferred)
+    assert len(hand) == 1
