@@ -13,6 +13,11 @@ from tests.integration.nodes import TestBroker, running_orthanc, running_rabbit
 from web.door import limits
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a run repeat what chance chose for another: its output names the seed."""
+    parser.addoption("--cancel-seed", type=int, help="of the moments in test_cancel_whole.py")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Give each of several workers ports of its own: a free one must stay free until used."""
     worker = getattr(config, "workerinput", None)

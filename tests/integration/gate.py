@@ -85,6 +85,12 @@ class Gate:
         """Wait until a store is held at the gate."""
         assert self._held.wait(timeout), "nothing came to the gate"
 
+    def open(self) -> None:
+        """Pass on what is held, and whatever comes from now on."""
+        with self._lock:
+            self._left = None
+        self._opened.set()
+
     def accept_stores(self) -> None:
         self._refuses = False
 

@@ -24,7 +24,8 @@ from messages.events import (
 )
 from messages.failures import FailureCode
 from web.inference.changes import change_for
-from web.inference.happenings import DeadLettered, Happening, Published
+from web.inference.duties import Duty, duties_for
+from web.inference.happenings import DeadLettered, Happening, Published, SentAgain
 from web.inference.states import TERMINAL, Snapshot, State
 
 REQUEST = UUID("6f0c1bd2-98a1-4b43-8a55-2a3f2f2b1c11")
@@ -250,3 +251,31 @@ def test_a_dead_letter_of_an_earlier_attempt_says_nothing_of_a_later_one() -> No
     dead = after([DeadLettered(attempt=2, at=AT)], row)
     assert dead.state is State.DEAD
     assert dead.failure_code == FailureCode.WORKER_CRASHED
+
+
+def test_a_retry_of_a_request_that_is_being_cancelled_promises_no_next_try() -> None:
+    row = after([accepted(), retried()], Snapshot(state=State.CANCELLING, cancel_asked_at=AT))
+    assert row.position == retried().position
+    assert row.next_try_at is None
+    assert row.failure_code == ""
+
+
+def test_a_replay_begins_after_the_attempt_that_died_although_nothing_was_heard_of_it() -> None:
+    dead = after([accepted(1), DeadLettered(attempt=3, at=AT)])
+    replayed = after([SentAgain(at=AT, by_staff=True)], dead)
+    assert replayed.state is State.QUEUED
+    assert replayed.position == (4, 0, -1)
+
+
+def test_a_dead_letter_of_a_cancelled_request_makes_a_look_at_the_archive_due() -> None:
+    row = Snapshot(state=State.CANCELLED, cancel_asked_at=AT, finished_at=AT)
+    letter = DeadLettered(attempt=1, at=AT)
+    assert change_for(row, letter) is None
+    assert duties_for(row, row, letter) == {Duty.SWEEP}
+
+
+@pytest.mark.parametrize("state", [State.CANCELLING, State.CANCELLED, State.FAILED])
+def test_a_lab_that_begins_what_nobody_wants_is_told_to_stop(state: State) -> None:
+    row = Snapshot(state=state)
+    assert Duty.STOP_LAB in duties_for(row, row, accepted())
+    assert Duty.STOP_LAB not in duties_for(row, row, progressed(Stage.INFERRING, 1))

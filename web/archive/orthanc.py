@@ -49,7 +49,7 @@ def checked_id(text: str) -> str:
 
 
 class Orthanc:
-    """Reads from one Orthanc. Safe to share between threads."""
+    """One Orthanc. Safe to share between threads."""
 
     def __init__(
         self, url: str, user: str, password: str, *, transport: httpx.BaseTransport | None = None
@@ -96,6 +96,30 @@ class Orthanc:
         return _decoded(
             self._send(self._client.build_request("POST", "/tools/bulk-content", json=query))
         )
+
+    def instances_with(self, sop_instance_uid: str) -> list[str]:
+        """Orthanc's ids of every stored object with this UID: a copied one has it too."""
+        asked = self._client.build_request("POST", "/tools/lookup", content=sop_instance_uid)
+        found = _decoded(self._send(asked))
+        try:
+            return [checked_id(item["ID"]) for item in found if item["Type"] == "Instance"]
+        except (KeyError, TypeError, NotAnOrthancId):
+            raise ArchiveUnavailable("Orthanc answered a lookup with something else") from None
+
+    def study_of(self, instance_id: str) -> str:
+        """The study that holds this instance; raises `InstanceNotFound`."""
+        try:
+            return checked_id(self.json("instances", instance_id, "/study")["ID"])
+        except (KeyError, TypeError, NotAnOrthancId):
+            raise ArchiveUnavailable("Orthanc described an instance without its study") from None
+
+    def delete_instance(self, instance_id: str) -> None:
+        """Delete one stored object; Orthanc deletes a series with its last one.
+
+        Raises `InstanceNotFound` when somebody else was first.
+        """
+        asked = self._client.build_request("DELETE", f"/instances/{checked_id(instance_id)}")
+        self._send(asked, absent=InstanceNotFound)
 
     def close(self) -> None:
         """Close the connections."""

@@ -11,10 +11,13 @@ from messages.topology import DEAD_QUEUE, PROGRESS_QUEUE, REPLIES_QUEUE
 from web.broker import relay, tolerant
 from web.broker.connection import Needs, Session, end, supervise
 from web.broker.dead_letters import DeadLetters
+from web.broker.depth import Ear
 from web.broker.listener import Listener
 from web.broker.progress import ProgressFeed
 from web.broker.relay import Relay
 from web.database import DatabaseThread
+from web.inference.reconciler.pace import Pace
+from web.inference.reconciler.reconcile import Reconciler
 
 #: What the site consumes.
 CONSUMES = Needs(queues=(REPLIES_QUEUE, PROGRESS_QUEUE))
@@ -29,10 +32,13 @@ class BrokerTasks:
 
     A broker in alarm stops reading from publishers, and acknowledgements must still get through.
     In ``mri.dead`` lies what strangers sent: whatever it does to a connection, outcomes go on.
+    The reconciler works also while no broker is there: it has the broker of the consumers asked.
     """
 
-    def __init__(self, urls: Sequence[str]) -> None:
+    def __init__(self, urls: Sequence[str], pace: Pace | None = None) -> None:
         self._urls = urls
+        self._pace = pace
+        self._ear = Ear()
         self._tasks: list[asyncio.Task[None]] = []
         self._databases = _databases()
         tolerant.install()
@@ -44,6 +50,7 @@ class BrokerTasks:
             asyncio.create_task(relaying.run(), name="relay"),
             asyncio.create_task(self._consume(), name="consume"),
             asyncio.create_task(self._collect(), name="letters"),
+            asyncio.create_task(self._reconcile(), name="reconcile"),
         ]
 
     async def stop(self) -> None:
@@ -57,7 +64,8 @@ class BrokerTasks:
         feed = ProgressFeed(self._databases["progress"])
 
         async def work(session: Session) -> None:
-            await session.run(listener.attend(session), feed.attend(session))
+            with self._ear.on(session):
+                await session.run(listener.attend(session), feed.attend(session))
 
         await supervise("consume", self._urls, CONSUMES, work)
 
@@ -69,14 +77,20 @@ class BrokerTasks:
 
         await supervise("letters", self._urls, LETTERS, work)
 
+    async def _reconcile(self) -> None:
+        work, errands = self._databases["reconciler"], self._databases["errands"]
+        await Reconciler(work, errands, self._ear, self._pace).run()
+
 
 def _databases() -> dict[str, DatabaseThread]:
-    """A thread for each task; on SQLite one for all.
+    """A thread for each task; on SQLite one for all but the errands to the archive.
 
     SQLite has one writer. Threads of one process that wait for each other there sleep in steps of
     up to 100 ms; in the queue of one thread they do not.
     """
-    names = ("relay", "listener", "progress", "letters")
+    names = ("relay", "listener", "progress", "letters", "reconciler")
+    # It waits for the archive, and nobody else may wait for it.
+    errands = DatabaseThread("errands")
     if connection.vendor == "sqlite":
-        return dict.fromkeys(names, DatabaseThread("broker"))
-    return {name: DatabaseThread(name) for name in names}
+        return {**dict.fromkeys(names, DatabaseThread("broker")), "errands": errands}
+    return {**{name: DatabaseThread(name) for name in names}, "errands": errands}

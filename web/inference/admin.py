@@ -1,28 +1,84 @@
-"""Requests and dead letters for staff: to look at."""
+"""Requests for staff: to look at, with their history and their dead letters."""
 
 from __future__ import annotations
 
-from django.contrib import admin
+from typing import TYPE_CHECKING, Any
 
-from web.inference.models import DeadLetter, InferenceRequest
-from web.readonly import ReadOnlyAdmin
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils.html import format_html_join
+from django.utils.translation import gettext_lazy as _
+
+from web.inference import letter_admin
+from web.inference.models import DeadLetter, InferenceRequest, RequestEvent
+from web.readonly import ReadOnlyAdmin, column, titled
+
+if TYPE_CHECKING:
+    Inline = admin.TabularInline[Any, Any]
+else:
+    # Only the stubs know the parameters.
+    Inline = admin.TabularInline
+
+
+#: Columns of a request's history.
+_HISTORY: Any = (
+    column("state", _("state")),
+    column("at", _("at")),
+    column("attempt", _("attempt")),
+    column("delivery", _("delivery")),
+    column("lab", _("lab")),
+    column("code", _("reason")),
+)
+
+
+class HistoryInline(Inline):
+    """What became of the request, oldest first."""
+
+    model = RequestEvent
+    verbose_name_plural = _("history")
+    fields = readonly_fields = _HISTORY
+    can_delete = False
+    extra = 0
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        """Nobody adds."""
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        """Whoever sees the request."""
+        return True
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        """Nobody changes."""
+        return False
 
 
 @admin.register(InferenceRequest)
 class InferenceRequestAdmin(ReadOnlyAdmin):
     """Newest first; by state and lab."""
 
-    list_display = ("id", "state", "model", "created_at", "finished_at", "lab", "failure_code")
-    list_filter = ("state", "model", "lab")
+    list_display = (
+        column("id", _("request")),
+        column("state", _("state")),
+        column("model", _("model")),
+        column("created_at", _("asked for")),
+        column("finished_at", _("ended")),
+        column("lab", _("lab")),
+        column("failure_code", _("reason")),
+    )
+    list_filter = (
+        ("state", titled(_("state"))),
+        ("model", titled(_("model"))),
+        ("lab", titled(_("lab"))),
+    )
     ordering = ("-created_at",)
     search_fields = ("=id", "=study_id")
+    readonly_fields = ("dead_letters",)
+    inlines = (HistoryInline,)
 
-
-@admin.register(DeadLetter)
-class DeadLetterAdmin(ReadOnlyAdmin):
-    """When, where and why; the body stays in the database, it may hold anything."""
-
-    list_display = ("received_at", "queue", "reason", "type", "size", "request")
-    list_filter = ("queue", "reason", "type")
-    list_select_related = ("request",)
-    exclude = ("body",)
+    @admin.display(description=_("dead letters"))
+    def dead_letters(self, row: InferenceRequest) -> str:
+        """Each with a link to its page."""
+        letters = DeadLetter.objects.filter(request=row).defer("body")
+        links = [(letter_admin.address_of(letter, self.admin_site), letter) for letter in letters]
+        return format_html_join(", ", '<a href="{}">{}</a>', links) or "-"

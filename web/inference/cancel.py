@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from uuid import UUID
 
+from asgiref.sync import async_to_sync
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from messages.request import InferenceRequested
 from web.door.audit import Action
 from web.door.visitor import Visitor
 from web.inference.happenings import CancelAsked
-from web.inference.models import InferenceRequest, Outbox
-from web.inference.outbox import enqueue_stop
+from web.inference.models import InferenceRequest
+from web.inference.outbox import enqueue_stop, take_back
 from web.inference.record import record
 from web.inference.refusals import NotAsked
 from web.inference.states import UNWANTED, State
+from web.live.notify import requests_changed
 
 #: HTTP: the request is over, and cannot be stopped any more.
 CONFLICT = 409
@@ -42,6 +44,8 @@ def cancel(request_id: UUID, visitor: Visitor | None = None) -> InferenceRequest
         if visitor is not None:
             visitor.note(Action.CANCELLED, study_id=row.study_id, subject=str(row.pk))
         row.refresh_from_db()
+        # The reader's other pages, and calls that wait. Robust: the cancel is committed then.
+        transaction.on_commit(partial(async_to_sync(requests_changed), [row.pk]), robust=True)
     return row
 
 
@@ -50,10 +54,7 @@ def _taken_back(row: InferenceRequest) -> bool:
 
     One that was leased before may have been published, whatever became of the lease.
     """
-    waiting = Outbox.objects.filter(
-        request=row, type=InferenceRequested.wire_type(), sent_at=None, attempted=False
-    )
-    return row.state == State.QUEUED and row.attempt == 1 and waiting.delete()[0] > 0
+    return row.state == State.QUEUED and row.attempt == 1 and take_back(row, attempted=False)
 
 
 def stop_unwanted(request_ids: Collection[UUID]) -> None:

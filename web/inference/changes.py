@@ -175,9 +175,14 @@ def _dead(row: Snapshot, letter: DeadLettered) -> Snapshot | None:
         return None
     if row.state is State.CANCELLING:
         return _cancelled(row, letter.at)
+    # A replay must not begin again under an attempt that somebody has told of.
+    attempt, delivery, sequence = max(row.position, (letter.attempt, 0, -1))
     return replace(
         row,
         state=State.DEAD,
+        attempt=attempt,
+        delivery=delivery,
+        sequence=sequence,
         finished_at=letter.at,
         next_try_at=None,
         progress=None,
@@ -222,12 +227,12 @@ def _run_ended(
     if isinstance(event, InferenceRetryScheduled):
         if row.state is State.WAITING and event.position <= row.position:
             return None
+        moved = replace(_moved(row, event), progress=None)
+        if row.state is State.CANCELLING:
+            # The reader waits for no next try: the copy in the tier ends with the cancel.
+            return moved
         return replace(
-            _moved(row, event),
-            state=State.CANCELLING if row.state is State.CANCELLING else State.WAITING,
-            next_try_at=event.next_at,
-            progress=None,
-            failure_code=event.code,
+            moved, state=State.WAITING, next_try_at=event.next_at, failure_code=event.code
         )
     moved = _moved(row, event)
     if isinstance(event, InferenceCancelled) or row.state is State.CANCELLING:

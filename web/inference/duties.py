@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from messages.events import InferenceAccepted, RunEvent
-from web.inference.happenings import CancelAsked, Happening, TimedOut
+from web.inference.happenings import CancelAsked, DeadLettered, Happening, TimedOut
 from web.inference.states import UNWANTED, Snapshot, State
 
 
@@ -27,8 +27,9 @@ def duties_for(before: Snapshot, after: Snapshot, what: Happening) -> frozenset[
     """
     duties: set[Duty] = set()
     entered = before.state is not after.state and not _taken_back(what)
-    if after.state is State.CANCELLED and (entered or isinstance(what, RunEvent)):
-        # Also when the lab says that it stored nothing: an earlier run that died may have.
+    if after.state is State.CANCELLED and (entered or isinstance(what, RunEvent | DeadLettered)):
+        # Also when the lab says that it stored nothing: an earlier run that died may have. A dead
+        # letter tells of such runs too, and is the last word of them.
         duties.add(Duty.SWEEP)
     told_here = entered and isinstance(what, CancelAsked | TimedOut)
     if after.state in UNWANTED and (told_here or isinstance(what, InferenceAccepted)):

@@ -1,4 +1,8 @@
-"""A click that names itself: the same key of the same user is the same request, however often."""
+"""A click that names itself: the same key of the same user is the same request, however often.
+
+Also after the request has ended, and after restarts: the key is stored in the transaction that
+makes the request, or finds it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.contrib.auth.models import User
 from django.utils.translation import gettext_lazy as _
@@ -18,7 +23,7 @@ KEY_PATTERN = r"^[\x20-\x7e]{1,255}$"
 
 
 @dataclass(frozen=True)
-class Wish:
+class NamedClick:
     """What was asked for under which key."""
 
     user: User
@@ -41,7 +46,7 @@ class Wish:
         return found.request
 
     def keep(self, request: InferenceRequest) -> None:
-        """Bind the key to a new request, in its transaction.
+        """Bind the key to its request, in the transaction that makes or finds it.
 
         Raises `django.db.IntegrityError` when another transaction was first.
         """
@@ -50,12 +55,25 @@ class Wish:
         )
 
 
+def named_click(user: User | None, key: str | None, digest: str) -> NamedClick | None:
+    """The click of a user that gave a key; None without either."""
+    return None if user is None or key is None else NamedClick(user, key, digest)
+
+
 def digest_of(
     study_id: str,
     inputs: Sequence[tuple[str, str]],
     model: str | None,
     threshold: float | None,
 ) -> str:
-    """SHA-256 in hex of a wish; `inputs` are (role, series id), in any order."""
-    wish = [study_id, sorted(inputs), model, threshold]
-    return hashlib.sha256(json.dumps(wish, separators=(",", ":")).encode()).hexdigest()
+    """SHA-256 in hex of what a click asks for; `inputs` are (role, series id), in any order."""
+    return _sha256([study_id, sorted(inputs), model, threshold])
+
+
+def digest_of_retry(request_id: UUID) -> str:
+    """SHA-256 in hex of the click that asks for this request again."""
+    return _sha256(["retry", str(request_id)])
+
+
+def _sha256(asked: list[object]) -> str:
+    return hashlib.sha256(json.dumps(asked, separators=(",", ":")).encode()).hexdigest()

@@ -58,13 +58,14 @@ class InferenceRequest(models.Model):
     lab = models.CharField(max_length=63, blank=True)
     cancel_asked_at = models.DateTimeField(null=True)
 
-    #: By the site's clock: when a change was last written, progress included.
+    #: By the site's clock: when a change was last written, progress included; of a cancelled
+    #: request when a lab was last heard of it.
     changed_at = models.DateTimeField(default=timezone.now)
     #: SHA-256 in hex of what is asked for (`web.inference.wishes`): while one request for it is
     #: active, the same wish is that request. Empty where it was never computed.
     wish = models.CharField(max_length=64, blank=True)
-    #: Since when the archive must be looked at for objects of this cancelled request; empty when
-    #: nothing is owed.
+    #: When the archive is to be looked at for objects of this cancelled request; empty when no
+    #: look is owed any more (`web.inference.reconciler.sweep`).
     sweep_due_at = models.DateTimeField(null=True)
 
     class Meta:

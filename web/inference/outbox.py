@@ -68,10 +68,17 @@ def enqueue_stop(request: InferenceRequest) -> None:
         enqueue_on_commit(request, told, exchange=CONTROL, routing_key="")
 
 
-def take_back(request: InferenceRequest) -> None:
-    """Delete what of a request that nobody wants any more still waits to be published."""
-    wanted = InferenceRequested.wire_type()
-    Outbox.objects.filter(request=request, type=wanted, sent_at=None).delete()
+def take_back(request: InferenceRequest, **which: object) -> bool:
+    """Delete what of a request that nobody wants any more still waits to be published.
+
+    `which` narrows it down. Returns whether something was deleted. The request must be locked.
+    """
+    waiting = Outbox.objects.filter(
+        request=request, type=InferenceRequested.wire_type(), sent_at=None, **which
+    )
+    # Not what a relay is marking: it has that row and waits for the request, which is locked here.
+    free = waiting.select_for_update(skip_locked=True).values_list("pk", flat=True)
+    return Outbox.objects.filter(pk__in=list(free)).delete()[0] > 0
 
 
 def _ring(row: Outbox) -> None:

@@ -94,6 +94,7 @@ def _do(row: InferenceRequest, duties: frozenset[Duty]) -> None:
     if Duty.STOP_LAB in duties:
         enqueue_stop(row)
     if Duty.SWEEP in duties:
-        # Written down and not done here: the archive may be away, and this holds a lock.
-        row.sweep_due_at = timezone.now()
-        row.save(update_fields=["sweep_due_at"])
+        # Written down and not done here: the archive may be away, and this holds a lock. From
+        # `changed_at`, when it was last heard of, counts when the last look is due.
+        row.sweep_due_at = row.changed_at = timezone.now()
+        row.save(update_fields=["sweep_due_at", "changed_at"])

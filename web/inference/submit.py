@@ -1,4 +1,8 @@
-"""A click becomes a request and its outbox row, in one transaction, or a refusal."""
+"""A click becomes a request and its outbox row, in one transaction, or a refusal.
+
+A click for what is asked for already becomes that request: of the same wish one is active at a
+time, whoever asks.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +21,23 @@ from pydantic import TypeAdapter, ValidationError
 from messages.envelope import Uid
 from messages.lab import ModelDescriptor
 from messages.request import InferenceRequested, InputSeries
-from messages.topology import REQUESTS
 from web.archive.errors import ArchiveUnavailable, NotAnOrthancId, StudyNotFound
 from web.archive.orthanc import Orthanc, archive, checked_id
 from web.door.audit import Action
 from web.door.visitor import Visitor
 from web.inference.history import note_beginning
-from web.inference.idempotency import Wish, digest_of
+from web.inference.idempotency import NamedClick
 from web.inference.models import InferenceRequest
-from web.inference.outbox import enqueue_on_commit
+from web.inference.outbox import enqueue_request
 from web.inference.refusals import NotAsked, NotNow
+from web.inference.wishes import active_request, wish_of
 from web.labs.catalogue import model_on_offer
 
 _UID: TypeAdapter[str] = TypeAdapter(Uid)
+
+#: How often a click is tried again that met the same one: that may end in this very moment, and
+#: the next be made by somebody else. What still fails then has another reason.
+_TURNS = 4
 
 
 @dataclass(frozen=True)
@@ -48,26 +56,24 @@ def submit(
     model: str | None = None,
     threshold: float | None = None,
     pool: str | None = None,
-    key: str | None = None,
+    click: NamedClick | None = None,
+    retry_of: InferenceRequest | None = None,
     visitor: Visitor | None = None,
     orthanc: Orthanc | None = None,
 ) -> InferenceRequest:
     """Write the request down and return it; it is published after the commit.
 
-    Without `pool` the settings choose it. With a `key` of this user that was used before for the
-    same wish, the request of that time is returned and nothing is written. What a `visitor` asks
-    for is noted in the audit trail; a study that they do not see is not there. Raises `NotAsked`
-    for wrong input and `NotNow` when the archive cannot be asked.
+    Without `pool` the settings choose it. While a request for the same wish is active, that one is
+    returned and nothing is published. A `click` of a key that was used before for the same is its
+    request of that time. What a `visitor` asks for is noted in the audit trail; a study that they
+    do not see is not there. Raises `NotAsked` for wrong input and `NotNow` when the archive cannot
+    be asked.
     """
     if visitor is not None and not visitor.sight.sees(study_id):
         raise _no_study()
-    wish = None
-    if key is not None and user is not None:
-        named = [(item.role, item.series_id) for item in inputs]
-        wish = Wish(user, key, digest_of(study_id, named, model, threshold))
-        # Before the archive is asked: what was taken once is told also while that is down.
-        if earlier := wish.earlier():
-            return earlier
+    # Before the archive is asked: what was taken once is told also while that is down.
+    if click is not None and (earlier := click.earlier()):
+        return earlier
     pool = pool or settings.SITE.pool
     chosen = _model(model, pool)
     _check_choice(chosen, study_id, inputs, threshold)
@@ -84,43 +90,59 @@ def submit(
         threshold=threshold,
         deadline_s=settings.SITE.request_deadline_seconds,
     )
-    try:
-        return _written(message, study_id=study_id, user=user, wish=wish, visitor=visitor)
-    except IntegrityError:
-        # The same click came twice, and the other one was first: all of this one is undone.
-        if wish is None or (earlier := wish.earlier()) is None:
-            raise
-        return earlier
+    row = InferenceRequest(
+        id=message.request_id,
+        pool=message.pool,
+        model=message.model,
+        study_id=study_id,
+        study_uid=message.study_uid,
+        inputs=message.model_dump(mode="json", exclude_none=True)["inputs"],
+        threshold=message.threshold,
+        deadline_s=message.deadline_s,
+        requested_by=user,
+        retry_of=retry_of,
+        wish=wish_of(message, study_id),
+    )
+    return _one_request(row, click, visitor)
 
 
-def _written(
-    message: InferenceRequested,
-    *,
-    study_id: str,
-    user: User | None,
-    wish: Wish | None,
-    visitor: Visitor | None,
+def _one_request(
+    new: InferenceRequest, click: NamedClick | None, visitor: Visitor | None
 ) -> InferenceRequest:
-    """All that a click leaves behind, in one transaction."""
+    """The new request, or the one that is the same already."""
+    for _turn in range(_TURNS):
+        try:
+            return _taken(new, click, visitor)
+        except IntegrityError:
+            # All of this turn is undone. The same click came twice and the other one was first,
+            # or somebody asked for the same in this moment: the next turn finds theirs.
+            if click is not None and (earlier := click.earlier()):
+                return earlier
+    return _taken(new, click, visitor)
+
+
+def _taken(
+    new: InferenceRequest, click: NamedClick | None, visitor: Visitor | None
+) -> InferenceRequest:
+    """All that a click leaves behind, in one transaction.
+
+    Raises `IntegrityError` when another transaction has taken the wish or the key meanwhile. The
+    look before the write only spares that: two clicks at once may both find nothing.
+    """
     with transaction.atomic():
-        row = InferenceRequest.objects.create(
-            id=message.request_id,
-            pool=message.pool,
-            model=message.model,
-            study_id=study_id,
-            study_uid=message.study_uid,
-            inputs=message.model_dump(mode="json", exclude_none=True)["inputs"],
-            threshold=message.threshold,
-            deadline_s=message.deadline_s,
-            requested_by=user,
-        )
-        note_beginning(row)
-        enqueue_on_commit(row, message, exchange=REQUESTS, routing_key=message.routing_key)
+        row = active_request(new.wish) or _written(new)
         if visitor is not None:
-            visitor.note(Action.REQUESTED, study_id=study_id, subject=str(row.pk))
-        if wish is not None:
-            wish.keep(row)
+            visitor.note(Action.REQUESTED, study_id=row.study_id, subject=str(row.pk))
+        if click is not None:
+            click.keep(row)
     return row
+
+
+def _written(new: InferenceRequest) -> InferenceRequest:
+    new.save(force_insert=True)
+    note_beginning(new)
+    enqueue_request(new)
+    return new
 
 
 def _model(name: str | None, pool: str) -> ModelDescriptor:

@@ -1,0 +1,224 @@
+"""Which requests the reconciler takes for lost, late or unheld, and which it leaves alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+
+from web.inference.models import InferenceRequest, Outbox, RequestEvent, SiteLease
+from web.inference.outbox import enqueue_request
+from web.inference.reconciler import lost, overdue, site_lease, told, unheld
+from web.inference.reconciler.lost import Missing
+from web.inference.reconciler.pace import Pace
+from web.inference.states import State
+from web.labs.models import Lab
+
+pytestmark = pytest.mark.django_db
+
+PACE = Pace()
+ID = "-".join(["0123abcd"] * 5)
+INPUTS = [{"role": "image", "series_id": ID, "series_uid": "1.2.3.4", "instance_count": 3}]
+
+
+def ago(seconds: float) -> Any:
+    return timezone.now() - timedelta(seconds=seconds)
+
+
+def row(state: State, *, age: float = 600, **columns: Any) -> InferenceRequest:
+    """A request of which nothing was heard for so many seconds."""
+    made = InferenceRequest.objects.create(
+        pool="lab",
+        model="m",
+        study_id=ID,
+        study_uid="1.2.3",
+        inputs=INPUTS,
+        deadline_s=3600,
+        state=state,
+        changed_at=ago(age),
+        **columns,
+    )
+    InferenceRequest.objects.filter(pk=made.pk).update(created_at=ago(age))
+    return made
+
+
+def lab(*current: UUID, silent: float = 0, pool: str = "lab") -> None:
+    Lab.objects.create(
+        name=f"lab-{uuid4().hex[:8]}",
+        pool=pool,
+        device="cpu",
+        models=[],
+        current=[str(one) for one in current],
+        last_seen=ago(silent),
+    )
+
+
+def missing(*pools: str) -> set[UUID]:
+    return {one.request_id for one in lost.missing(PACE, pools or ("lab",))}
+
+
+@pytest.mark.parametrize(
+    ("state", "looks_lost"),
+    [
+        (State.QUEUED, False),
+        (State.PUBLISHED, True),
+        (State.ACCEPTED, True),
+        (State.DOWNLOADING, True),
+        (State.INFERRING, True),
+        (State.UPLOADING, True),
+        (State.WAITING, True),
+        (State.CANCELLING, False),
+        (State.CANCELLED, False),
+        (State.COMPLETED, False),
+        (State.FAILED, False),
+        (State.DEAD, False),
+    ],
+)
+def test_what_is_on_its_way_and_silent_looks_lost_while_its_queues_are_empty(state, looks_lost):
+    one = row(state)
+    assert missing() == ({one.pk} if looks_lost else set())
+    assert missing("server") == set()
+    assert lost.pools_to_ask(PACE) == (["lab"] if looks_lost else [])
+
+
+def test_what_was_heard_of_lately_is_not_lost():
+    row(State.INFERRING, age=PACE.lost_s - 20)
+    assert missing() == set()
+
+
+def test_what_a_lab_listed_is_not_lost_until_the_broker_must_have_taken_it_from_that_lab():
+    listed_now, listed_before, listed_long_ago = (row(State.INFERRING) for _ in range(3))
+    lab(listed_now.pk, pool="server")
+    lab(listed_before.pk, silent=PACE.gone_s - 20)
+    lab(listed_long_ago.pk, silent=PACE.gone_s + 20)
+    assert missing() == {listed_long_ago.pk}
+
+
+def test_what_waits_in_the_outbox_is_not_lost():
+    one = row(State.ACCEPTED)
+    with transaction.atomic():
+        enqueue_request(one)
+    assert missing() == set()
+    Outbox.objects.update(sent_at=timezone.now())
+    assert missing() == {one.pk}
+
+
+def test_what_waits_in_a_tier_is_not_lost_before_its_next_try():
+    row(State.WAITING, next_try_at=ago(-60))
+    due = row(State.WAITING, next_try_at=ago(60))
+    assert missing() == {due.pk}
+
+
+def test_every_attempt_doubles_the_patience_up_to_a_bound():
+    row(State.PUBLISHED, age=PACE.lost_s * 3, attempt=3)
+    later = row(State.PUBLISHED, age=PACE.lost_s * 4 + 20, attempt=3)
+    last = row(State.PUBLISHED, age=PACE.lost_s * 32 + 20, attempt=60)
+    assert missing() == {later.pk, last.pk}
+
+
+def test_what_is_lost_is_sent_again_once_and_its_history_says_so():
+    one = row(State.INFERRING, accepted_at=ago(600), delivery=2, sequence=4, lab="lab1")
+    (found,) = lost.missing(PACE, ["lab"])
+
+    assert lost.send_lost(found)
+    assert not lost.send_lost(found)
+
+    one.refresh_from_db()
+    assert (one.state, one.attempt, one.delivery, one.sequence) == (State.QUEUED, 2, 0, -1)
+    message = Outbox.objects.get(request=one)
+    assert message.headers["x-labrelay-attempt"] == 2
+    event = RequestEvent.objects.get(request=one)
+    assert (event.state, event.attempt) == (State.QUEUED, 2)
+
+
+def test_what_moved_since_it_looked_lost_is_not_sent_again():
+    one = row(State.PUBLISHED)
+    assert not lost.send_lost(Missing(one.pk, one.version + 1, one.changed_at))
+    assert not Outbox.objects.exists()
+
+
+def test_only_what_no_lab_ever_took_expires():
+    waits, taken, young = row(State.PUBLISHED), row(State.INFERRING), row(State.QUEUED, age=5)
+    InferenceRequest.objects.filter(pk=taken.pk).update(accepted_at=ago(300))
+    assert set(overdue.expired(60)) == {waits.pk}
+
+    assert overdue.expire(waits.pk, 60)
+    assert not overdue.expire(taken.pk, 60)
+    waits.refresh_from_db()
+    young.refresh_from_db()
+    assert (waits.state, waits.failure_code) == (State.FAILED, "expired")
+    assert young.state == State.QUEUED
+
+
+def test_what_was_to_be_cancelled_expires_as_cancelled():
+    one = row(State.CANCELLING, cancel_asked_at=ago(500))
+    assert set(overdue.expired(60)) == {one.pk}
+    assert overdue.expire(one.pk, 60)
+    one.refresh_from_db()
+    assert (one.state, one.failure_code) == (State.CANCELLED, "")
+    assert one.sweep_due_at is not None
+
+
+def test_the_time_limit_runs_from_the_acceptance():
+    late = row(State.WAITING, age=9000, accepted_at=ago(3700))
+    row(State.INFERRING, age=9000, accepted_at=ago(3500))
+    row(State.PUBLISHED, age=9000)
+    assert set(overdue.overdue(30)) == {late.pk}
+    assert overdue.overdue(200) == {}
+
+    assert overdue.end_overdue(late.pk, 30)
+    late.refresh_from_db()
+    assert (late.state, late.failure_code) == (State.FAILED, "deadline_exceeded")
+    # Whoever takes it from its tier is told to stop.
+    assert Outbox.objects.get(request=late).type == "cancel.requested.v1"
+
+
+def test_a_lab_whose_clock_is_behind_does_not_make_a_new_request_late():
+    row(State.ACCEPTED, age=20, accepted_at=ago(9000))
+    assert overdue.overdue(0) == {}
+
+
+def test_a_replayed_request_has_a_new_time_limit():
+    one = row(State.QUEUED, age=9000)
+    assert not overdue.end_overdue(one.pk, 30)
+
+
+def test_a_cancel_is_settled_when_no_lab_that_is_online_holds_the_request():
+    asked = {"cancel_asked_at": ago(20)}
+    held, gone = row(State.CANCELLING, **asked), row(State.CANCELLING, **asked)
+    row(State.CANCELLING, cancel_asked_at=ago(2))
+    lab(held.pk)
+    lab(gone.pk, silent=40)
+    assert unheld.unanswered_cancels(10) == [gone.pk]
+
+    assert unheld.settle_cancel(gone.pk)
+    assert not unheld.settle_cancel(gone.pk)
+    gone.refresh_from_db()
+    assert gone.state == State.CANCELLED
+    assert gone.sweep_due_at is not None
+
+
+def test_the_archive_is_not_asked_about_what_nobody_wants():
+    # There is no archive at the default address: asked, this would raise.
+    assert told.look(row(State.CANCELLING).pk) is None
+    assert told.look(uuid4()) is None
+
+
+def test_one_process_holds_a_lease_until_it_gives_it_back_or_stops_renewing_it():
+    first, second = uuid4(), uuid4()
+    assert site_lease.take("reconciler", first, 30)
+    assert not site_lease.take("reconciler", second, 30)
+    assert site_lease.take("reconciler", first, 30)
+    assert site_lease.take("another", second, 30)
+
+    site_lease.give_back("reconciler", second)
+    assert not site_lease.take("reconciler", second, 30)
+    site_lease.give_back("reconciler", first)
+    assert site_lease.take("reconciler", second, 30)
+
+    SiteLease.objects.filter(name="reconciler").update(until=ago(1))
+    assert site_lease.take("reconciler", first, 30)

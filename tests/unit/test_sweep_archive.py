@@ -1,0 +1,76 @@
+"""Looking up and deleting: what Orthanc may answer instead, and what never enters a URL."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from messages.identity import primary_instance_uid
+from web.archive.errors import ArchiveUnavailable, InstanceNotFound, NotAnOrthancId
+from web.archive.objects import remove_objects
+from web.archive.orthanc import Orthanc
+
+ID = "-".join(["0123abcd"] * 5)
+STUDY = "-".join(["89abcdef"] * 5)
+
+
+def orthanc(answer) -> Orthanc:
+    return Orthanc("http://archive.invalid", "web", "secret", transport=httpx.MockTransport(answer))
+
+
+def test_a_lookup_sends_the_bare_uid_and_takes_instances_only():
+    uid, asked = primary_instance_uid(uuid4()), []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append((request.method, request.url.path, request.content.decode()))
+        found = [{"ID": STUDY, "Type": "Study"}, {"ID": ID, "Type": "Instance"}]
+        return httpx.Response(200, json=found)
+
+    assert orthanc(answer).instances_with(uid) == [ID]
+    assert asked == [("POST", "/tools/lookup", uid)]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [{"a": 1}, ["x"], [{"Type": "Instance"}], [{"ID": "../system", "Type": "Instance"}], 7, None],
+)
+def test_a_lookup_that_answers_something_else_is_an_archive_that_cannot_be_asked(found):
+    with pytest.raises(ArchiveUnavailable):
+        orthanc(lambda _: httpx.Response(200, json=found)).instances_with("2.25.1")
+
+
+@pytest.mark.parametrize("described", [{}, [], {"ID": None}, {"ID": ID + "/.."}])
+def test_an_instance_without_its_study_is_an_archive_that_cannot_be_asked(described):
+    with pytest.raises(ArchiveUnavailable):
+        orthanc(lambda _: httpx.Response(200, json=described)).study_of(ID)
+
+
+def test_only_an_id_enters_the_url_of_a_delete_and_404_says_that_it_was_gone():
+    with pytest.raises(NotAnOrthancId):
+        orthanc(lambda _: httpx.Response(200)).delete_instance("../system")
+    with pytest.raises(InstanceNotFound):
+        orthanc(lambda _: httpx.Response(404)).delete_instance(ID)
+
+
+@pytest.mark.parametrize("gone_at", ["GET", "DELETE"])
+def test_what_goes_away_while_it_is_removed_is_no_error(gone_at):
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/tools/lookup":
+            return httpx.Response(200, json=[{"ID": ID, "Type": "Instance"}])
+        if request.method == gone_at:
+            return httpx.Response(404)
+        return httpx.Response(200, json={"ID": STUDY})
+
+    assert remove_objects(uuid4(), STUDY, orthanc(answer)) == 0
+
+
+def test_an_object_of_another_study_is_never_deleted():
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.method != "DELETE"
+        if request.url.path == "/tools/lookup":
+            return httpx.Response(200, json=[{"ID": ID, "Type": "Instance"}])
+        return httpx.Response(200, json={"ID": STUDY})
+
+    assert remove_objects(uuid4(), ID, orthanc(answer)) == 0

@@ -1,0 +1,44 @@
+"""What the archive holds of one request: found by the UIDs that every run derives."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from uuid import UUID
+
+import structlog
+
+from messages.identity import primary_instance_uid, report_instance_uid
+from web.archive.errors import InstanceNotFound
+from web.archive.orthanc import Orthanc
+
+log = structlog.get_logger(__name__)
+
+
+def remove_objects(request_id: UUID, study_id: str, orthanc: Orthanc) -> int:
+    """Delete what a request has stored in its study; return how many objects were found there.
+
+    Whoever copied an object to another study has made it their own: it stays, and an operator is
+    told. Raises `ArchiveError` when the archive cannot be asked; what is gone by then stays gone.
+    """
+    found = 0
+    for uid in (primary_instance_uid(request_id), report_instance_uid(request_id)):
+        for instance_id in orthanc.instances_with(uid):
+            # Gone in between: somebody else has removed it.
+            with suppress(InstanceNotFound):
+                if orthanc.study_of(instance_id) == study_id:
+                    orthanc.delete_instance(instance_id)
+                    found += 1
+                else:
+                    _say_foreign(request_id, instance_id)
+    if found:
+        log.info("objects_removed", request_id=str(request_id), count=found)
+    return found
+
+
+def _say_foreign(request_id: UUID, instance_id: str) -> None:
+    log.error(
+        "object_in_another_study",
+        request_id=str(request_id),
+        instance_id=instance_id,
+        detail="it was copied there and is not removed with the cancelled request",
+    )

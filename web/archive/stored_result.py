@@ -1,0 +1,209 @@
+"""What the archive holds of a request's result, in the figures that a lab tells of it.
+
+Told by a lab, the figures come from the stored primary object. They are read back from the same
+bytes here, so that a result whose `completed` was lost is told as it would have been: volume and
+voxels from the segmentation, the longest diameter from the report, which has it to 0.01 mm.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.uid import (
+    UID,
+    ComprehensiveSRStorage,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    SegmentationStorage,
+)
+
+from messages import identity
+from messages.events import ModelReference
+from messages.request import InputSeries
+from web.archive.errors import InstanceNotFound, UnreadableResult
+from web.archive.orthanc import Orthanc
+from web.archive.report import LONGEST_DIAMETER, VOLUME, figure, slices_of_first
+
+#: As in `web.archive.segmentation`: no decoder meets the bytes of a stranger.
+_PLAIN = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
+
+#: ml between the report's volume and that of the pixels, beyond the report's four decimals.
+_VOLUME_TOLERANCE = 1e-3
+
+#: Share of the slice distance by which a frame may miss its place; as the labs read it.
+_PLACE_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class StoredResult:
+    """The fields of `messages.events.InferenceCompleted` that the archive can tell."""
+
+    #: Orthanc's id; None when nothing was found.
+    seg_instance_id: str | None
+    #: Orthanc's id of the report.
+    sr_instance_id: str
+    tumor_detected: bool
+    volume_voxels: int
+    volume_ml: float
+    longest_diameter_mm: float
+    slices: int
+    slices_with_tumor: int
+    model: ModelReference
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The request whose result it is."""
+
+    request_id: UUID
+    #: Orthanc's id of the study, and its UID.
+    study_id: str
+    study_uid: str
+    inputs: Sequence[InputSeries]
+
+
+def stored_result(asked: Asked, orthanc: Orthanc) -> StoredResult | None:
+    """The whole result as the archive holds it; None while a part of it is not there.
+
+    Raises `ArchiveUnavailable`, and `UnreadableResult` when what lies there under the request's
+    UIDs is not its result: a lab that looks at it will say what is wrong.
+    """
+    try:
+        return _look(asked, orthanc)
+    except InstanceNotFound:
+        # Removed between the two questions.
+        return None
+
+
+def _look(asked: Asked, orthanc: Orthanc) -> StoredResult | None:
+    primary_uid = identity.primary_instance_uid(asked.request_id)
+    primary_id = _instance_in_study(asked, primary_uid, orthanc)
+    if primary_id is None:
+        return None
+    file = orthanc.content("instances", primary_id, "/file")
+    primary = _read(file, asked, primary_uid, identity.primary_series_uid(asked.request_id))
+    if primary.SOPClassUID == ComprehensiveSRStorage:
+        return _guarded(_nothing_found, primary, primary_id, asked)
+    report_uid = identity.report_instance_uid(asked.request_id)
+    report_id = _instance_in_study(asked, report_uid, orthanc)
+    if report_id is None:
+        return None
+    file = orthanc.content("instances", report_id, "/file")
+    report = _read(file, asked, report_uid, identity.report_series_uid(asked.request_id))
+    return _guarded(_measured, primary, primary_id, report, report_id, asked)
+
+
+def _instance_in_study(asked: Asked, uid: str, orthanc: Orthanc) -> str | None:
+    """Copies of it in other studies are somebody else's."""
+    found = [one for one in orthanc.instances_with(uid) if orthanc.study_of(one) == asked.study_id]
+    if len(found) > 1:
+        raise UnreadableResult(f"the study holds {len(found)} objects {uid}")
+    return found[0] if found else None
+
+
+def _guarded(read: Any, *args: Any) -> StoredResult:
+    """Run a reader; whatever pydicom raises on a foreign object becomes `UnreadableResult`."""
+    try:
+        result: StoredResult = read(*args)
+    except UnreadableResult:
+        raise
+    except Exception as exc:  # noqa: BLE001 - anybody's object may break the parser in any way
+        # Its text may quote what it read.
+        raise UnreadableResult(f"the result cannot be read: {type(exc).__name__}") from None
+    return result
+
+
+def _read(file: bytes, asked: Asked, uid: str, series_uid: str) -> Any:
+    try:
+        stored = pydicom.dcmread(io.BytesIO(file))
+        found = (stored.SOPInstanceUID, stored.SeriesInstanceUID, stored.StudyInstanceUID)
+        kind, syntax = stored.SOPClassUID, stored.file_meta.TransferSyntaxUID
+    except Exception as exc:  # noqa: BLE001 - as above
+        raise UnreadableResult(f"object {uid} cannot be read: {type(exc).__name__}") from None
+    if found != (uid, series_uid, asked.study_uid):
+        raise UnreadableResult(f"object {uid} names another study or series")
+    if kind not in {SegmentationStorage, ComprehensiveSRStorage} or UID(syntax) not in _PLAIN:
+        raise UnreadableResult(f"object {uid} is neither a plain segmentation nor a report")
+    return stored
+
+
+def _nothing_found(report: Any, report_id: str, asked: Asked) -> StoredResult:
+    return StoredResult(
+        seg_instance_id=None,
+        sr_instance_id=report_id,
+        tumor_detected=False,
+        volume_voxels=0,
+        volume_ml=0.0,
+        longest_diameter_mm=0.0,
+        slices=slices_of_first(report, asked.inputs),
+        slices_with_tumor=0,
+        model=_model(report),
+    )
+
+
+def _measured(seg: Any, seg_id: str, report: Any, report_id: str, asked: Asked) -> StoredResult:
+    if seg.SOPClassUID != SegmentationStorage or report.SOPClassUID != ComprehensiveSRStorage:
+        raise UnreadableResult("segmentation and report are not where they belong")
+    planes, voxel_ml = _planes(seg)
+    voxels = sum(int(np.count_nonzero(plane)) for plane in planes)
+    if not voxels:
+        raise UnreadableResult("the segmentation marks nothing")
+    volume_ml = voxels * voxel_ml
+    if not math.isclose(figure(report, VOLUME), volume_ml, abs_tol=_VOLUME_TOLERANCE):
+        raise UnreadableResult("segmentation and report state different volumes")
+    return StoredResult(
+        seg_instance_id=seg_id,
+        sr_instance_id=report_id,
+        tumor_detected=True,
+        volume_voxels=voxels,
+        volume_ml=volume_ml,
+        longest_diameter_mm=figure(report, LONGEST_DIAMETER),
+        slices=slices_of_first(report, asked.inputs),
+        slices_with_tumor=sum(bool(plane.any()) for plane in planes),
+        model=_model(seg),
+    )
+
+
+def _planes(seg: Any) -> tuple[list[NDArray[np.bool_]], float]:
+    """One mask for each slice that has a frame, all segments together; and ml of a voxel."""
+    shared = seg.SharedFunctionalGroupsSequence[0]
+    measures = shared.PixelMeasuresSequence[0]
+    between = float(measures.SpacingBetweenSlices)
+    spacing = [between, *(float(v) for v in measures.PixelSpacing)]
+    axes = np.array(
+        [float(v) for v in shared.PlaneOrientationSequence[0].ImageOrientationPatient]
+    ).reshape(2, 3)
+    positions = np.array(
+        [
+            [float(v) for v in frame.PlanePositionSequence[0].ImagePositionPatient]
+            for frame in seg.PerFrameFunctionalGroupsSequence
+        ]
+    )
+    heights = positions @ np.cross(axes[0], axes[1])
+    places = (heights - heights.min()) / between
+    if not (np.isfinite(places).all() and np.isfinite(spacing).all() and min(spacing) > 0):
+        raise UnreadableResult("the segmentation states a place that is none")
+    if np.abs(places - np.rint(places)).max() > _PLACE_TOLERANCE:
+        raise UnreadableResult("frames of the segmentation lie between its slices")
+    frames = seg.pixel_array.reshape(len(positions), seg.Rows, seg.Columns) > 0
+    planes: dict[int, NDArray[np.bool_]] = {}
+    for place, frame in zip(np.rint(places).astype(int).tolist(), frames, strict=True):
+        planes[place] = planes[place] | frame if place in planes else frame
+    # 1 ml = 1000 mm^3
+    return list(planes.values()), math.prod(spacing) / 1000.0
+
+
+def _model(stored: Any) -> ModelReference:
+    """Which model computed it, as the labs write it into the equipment of every result."""
+    version, sha256 = stored.SoftwareVersions
+    return ModelReference(
+        name=str(stored.ManufacturerModelName), version=str(version), sha256=str(sha256)
+    )

@@ -1,0 +1,78 @@
+"""What waits in queues, and since when the labs are heard: known on one and the same connection."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from web.broker.connection import ANSWER_SECONDS, Session
+from web.broker.errors import BrokerLost
+from web.broker.loss import library
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Of several queues together. What a consumer holds unacknowledged is in neither number."""
+
+    #: Messages that wait to be taken.
+    ready: int
+    #: Consumers that take them.
+    consumers: int
+
+
+class Ear:
+    """The connection on which this process hears the labs."""
+
+    def __init__(self) -> None:
+        self._session: Session | None = None
+        self._since = 0.0
+
+    @contextmanager
+    def on(self, session: Session) -> Iterator[None]:
+        """Hear on this connection, until the block ends."""
+        self._session, self._since = session, time.monotonic()
+        try:
+            yield
+        finally:
+            self._session = None
+
+    @property
+    def since(self) -> float | None:
+        """Since when without a break, in seconds of the monotonic clock; None without a broker."""
+        return None if self._session is None else self._since
+
+    async def depth(self, queues: Sequence[str]) -> Depth | None:
+        """What waits there; None when the broker does not say.
+
+        By passive declares, which need no right to read (RabbitMQ 3.10 and 4.0, tried).
+        """
+        session = self._session
+        if session is None:
+            return None
+        try:
+            with library():
+                return await _declared(session, queues)
+        except BrokerLost as exc:
+            # Also when a queue is missing: the broker then closes the channel, and only that.
+            log.warning("depth_unknown", queues=list(queues), detail=str(exc))
+            return None
+
+
+async def _declared(session: Session, queues: Sequence[str]) -> Depth:
+    # A channel of its own: its end is not the end of the session.
+    channel = await session.connection.channel()
+    try:
+        ready = consumers = 0
+        for name in queues:
+            queue = await channel.declare_queue(name, passive=True, timeout=ANSWER_SECONDS)
+            ready += queue.declaration_result.message_count or 0
+            consumers += queue.declaration_result.consumer_count or 0
+    finally:
+        await channel.close()
+    return Depth(ready, consumers)

@@ -1,0 +1,157 @@
+"""What staff can do about a dead letter: send it again, or put it aside. Each letter once."""
+
+from __future__ import annotations
+
+from functools import partial
+from uuid import UUID
+
+import structlog
+from asgiref.sync import async_to_sync
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from messages.codec import decode
+from messages.envelope import Message
+from messages.errors import ContractError, UndecodableMessage
+from messages.events import RunEvent
+from messages.request import InferenceRequested
+from web.door.audit import Action
+from web.door.visitor import Visitor
+from web.inference.again import send_again
+from web.inference.models import DeadLetter, InferenceRequest
+from web.inference.record import record_event
+from web.inference.states import State
+from web.live.notify import requests_changed
+
+log = structlog.get_logger(__name__)
+
+#: What of `DeadLetter.settled_as` each deed is.
+REPLAYED, DISCARDED = "replayed", "discarded"
+
+
+class LeftAsItIs(Exception):
+    """Nothing was done about the letter, for a reason that staff can read."""
+
+    def __init__(self, sentence: str | Promise) -> None:
+        super().__init__("the dead letter was left as it is")
+        self.sentence = sentence
+
+
+def message_of(letter: DeadLetter) -> Message:
+    """The message of a letter; raises `ContractError`, which quotes nothing of the body.
+
+    It can be read now though it could not when it died: the sender may have been the newer one.
+    """
+    body = bytes(letter.body)
+    if letter.size > len(body):
+        raise UndecodableMessage(f"only {len(body)} of {letter.size} bytes were kept")
+    return decode(body, type_=letter.type, content_type=letter.content_type or None)
+
+
+def replay(letter_id: int, visitor: Visitor) -> str:
+    """Do what the letter was to bring about; returns what has happened, as a sentence.
+
+    The request of a request's letter goes out under its next attempt, and keeps its history; it
+    must be `dead`. A lab's event is applied once more, which helps when a fault of ours is mended.
+    Raises `LeftAsItIs`; nothing has changed then.
+    """
+    try:
+        with transaction.atomic():
+            letter = _settled(letter_id, REPLAYED, visitor)
+            done = _replayed(letter)
+            _note(letter, Action.REPLAYED, visitor)
+    except IntegrityError:
+        sentence = gettext_lazy("Another request for the same is active; this one stays dead.")
+        raise LeftAsItIs(sentence) from None
+    log.info("dead_letter_replayed", letter=letter.pk, request_id=_id(letter.request_id))
+    return done
+
+
+def discard(letter_id: int, visitor: Visitor) -> str:
+    """Put the letter aside; returns what that means for its request, as a sentence.
+
+    The row stays, and so does its request as it is. Raises `LeftAsItIs`.
+    """
+    with transaction.atomic():
+        letter = _settled(letter_id, DISCARDED, visitor)
+        _note(letter, Action.DISCARDED, visitor)
+        about = letter.request
+    log.info("dead_letter_discarded", letter=letter.pk, request_id=_id(letter.request_id))
+    if about is not None and about.state == State.DEAD:
+        return _("Discarded. Request %(id)s stays dead.") % {"id": about.pk}
+    return _("Discarded.")
+
+
+def _settled(letter_id: int, deed: str, visitor: Visitor) -> DeadLetter:
+    """The letter, marked by compare-and-swap: whoever comes second finds it settled."""
+    marked = DeadLetter.objects.filter(pk=letter_id, settled_at=None).update(
+        settled_at=timezone.now(), settled_as=deed, settled_by=visitor.user
+    )
+    letter = DeadLetter.objects.select_related("request").filter(pk=letter_id).first()
+    if letter is None:
+        raise LeftAsItIs(gettext_lazy("There is no such dead letter."))
+    if not marked:
+        raise LeftAsItIs(gettext_lazy("This dead letter has been dealt with already."))
+    return letter
+
+
+def _replayed(letter: DeadLetter) -> str:
+    try:
+        message = message_of(letter)
+    except ContractError:
+        sentence = gettext_lazy("This letter cannot be read; it can only be discarded.")
+        raise LeftAsItIs(sentence) from None
+    if isinstance(message, InferenceRequested):
+        return _sent_again(message.request_id)
+    if isinstance(message, RunEvent):
+        return _applied(message)
+    sentence = gettext_lazy("A message of this type is of no use any more; it can be discarded.")
+    raise LeftAsItIs(sentence)
+
+
+def _sent_again(request_id: UUID) -> str:
+    state = _state(request_id)
+    if not send_again(request_id, by_staff=True):
+        sentence = _("The request is not dead but %(state)s; only a dead one is sent again.")
+        raise LeftAsItIs(sentence % {"state": state.value})
+    _tell(request_id)
+    row = InferenceRequest.objects.get(pk=request_id)
+    sentence = _("Request %(id)s goes out again, as attempt %(attempt)d.")
+    return sentence % {"id": row.pk, "attempt": row.attempt}
+
+
+def _applied(event: RunEvent) -> str:
+    _state(event.request_id)
+    if not record_event(event):
+        return _("The event changed nothing: it was known, or has come too late.")
+    _tell(event.request_id)
+    state = _state(event.request_id)
+    return _("The event was applied: request %(id)s is now %(state)s.") % {
+        "id": event.request_id,
+        "state": state.value,
+    }
+
+
+def _state(request_id: UUID) -> State:
+    row = InferenceRequest.objects.filter(pk=request_id).first()
+    if row is None:
+        raise LeftAsItIs(gettext_lazy("The request of this letter does not exist here."))
+    return State(row.state)
+
+
+def _note(letter: DeadLetter, action: Action, visitor: Visitor) -> None:
+    about = letter.request
+    subject = f"dead letter {letter.pk}" if about is None else str(about.pk)
+    visitor.note(action, study_id="" if about is None else about.study_id, subject=subject)
+
+
+def _tell(request_id: UUID) -> None:
+    # Pages that show the request. Robust: what is told is committed then.
+    transaction.on_commit(partial(async_to_sync(requests_changed), [request_id]), robust=True)
+
+
+def _id(request_id: UUID | None) -> str | None:
+    return None if request_id is None else str(request_id)

@@ -1,0 +1,4 @@
+"""Finds requests that nobody speaks of any more, and ends them or sends them again.
+
+One site process at a time does it.
+"""

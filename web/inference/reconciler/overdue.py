@@ -1,0 +1,75 @@
+"""Requests whose time is up: that no lab took in days, or that took longer than they may.
+
+What a reader no longer wanted anyway ends as cancelled by the same happening. Synchronous.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from messages.failures import FailureCode
+from web.inference.happenings import TimedOut
+from web.inference.models import InferenceRequest
+from web.inference.reconciler.unfinished import unfinished
+from web.inference.record import record
+
+
+def expired(after_s: float) -> dict[UUID, datetime]:
+    """Requests that nobody has taken so many seconds after they were made, and when that was."""
+    now, patience = timezone.now(), timedelta(seconds=after_s)
+    rows = unfinished().filter(accepted_at=None).values_list("pk", "created_at")
+    # Compared here: with that condition the database would go through all that are older.
+    return {pk: made_at + patience for pk, made_at in rows if made_at + patience <= now}
+
+
+def expire(request_id: UUID, after_s: float) -> bool:
+    """End the request as expired unless a lab has taken it by now."""
+    happening = TimedOut(
+        at=timezone.now(),
+        code=FailureCode.EXPIRED,
+        detail=f"no lab took it within {after_s:.0f} s",
+    )
+    return _end(request_id, happening, lambda row: row.accepted_at is None)
+
+
+def overdue(grace_s: float) -> dict[UUID, datetime]:
+    """Requests that should have ended `grace_s` ago or earlier, and when they should have."""
+    rows = unfinished().filter(accepted_at__isnull=False)
+    limits = [(row.pk, _limit(row)) for row in rows.only("accepted_at", "created_at", "deadline_s")]
+    late = timezone.now() - timedelta(seconds=grace_s)
+    return {pk: limit for pk, limit in limits if limit <= late}
+
+
+def end_overdue(request_id: UUID, grace_s: float) -> bool:
+    """End the request as overdue unless it has a new time limit by now."""
+    now = timezone.now()
+    row = InferenceRequest.objects.only("deadline_s").filter(pk=request_id).first()
+    happening = TimedOut(
+        at=now,
+        code=FailureCode.DEADLINE_EXCEEDED,
+        detail=f"no end was told within {row.deadline_s if row else 0} s of its acceptance",
+    )
+    late = now - timedelta(seconds=grace_s)
+    return _end(
+        request_id, happening, lambda row: row.accepted_at is not None and _limit(row) <= late
+    )
+
+
+def _limit(row: InferenceRequest) -> datetime:
+    """When the request must have ended.
+
+    Its acceptance is told by the lab's clock. One that is behind must not end what was just made.
+    """
+    began = max(row.accepted_at or row.created_at, row.created_at)
+    return began + timedelta(seconds=row.deadline_s)
+
+
+def _end(request_id: UUID, happening: TimedOut, still: Callable[[InferenceRequest], bool]) -> bool:
+    with transaction.atomic():
+        row = InferenceRequest.objects.select_for_update().filter(pk=request_id).first()
+        return row is not None and still(row) and record(request_id, happening)

@@ -1,0 +1,241 @@
+"""The reconciler: every few seconds it looks for requests that nobody will ever tell of again.
+
+Rows are compared with what the broker, the labs and the archive say. Of several site processes
+one does it at a time; two at once would only do the same work twice, since each decision is taken
+again under the row's lock. A fault in one rule or at one row is logged and keeps no other from
+its turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models.signals import post_save
+from django.utils import timezone
+
+from web.archive.errors import ArchiveError
+from web.archive.stored_result import StoredResult
+from web.database import DatabaseAway, DatabaseThread
+from web.inference.models import InferenceRequest
+from web.inference.reconciler import lost, overdue, told, unheld
+from web.inference.reconciler.hearing import Hearing
+from web.inference.reconciler.lease_keeper import LeaseKeeper
+from web.inference.reconciler.lost import Missing
+from web.inference.reconciler.pace import Pace
+from web.inference.reconciler.sweep import sweep_due
+from web.inference.states import State
+from web.live import notify
+
+log = structlog.get_logger(__name__)
+
+#: Name of the lease.
+LEASE = "reconciler"
+
+#: Seconds for which changes that wake the reconciler gather before its turn.
+GATHER_SECONDS = 0.05
+
+#: Cancelled requests that are swept in one step.
+SWEEPS = 10
+
+#: Questions in a row that the archive may leave unanswered before a rule goes on without it.
+MOST_UNANSWERED = 3
+
+
+class Reconciler:
+    """The task of one site process. `errands` is the thread that speaks with the archive."""
+
+    def __init__(
+        self,
+        database: DatabaseThread,
+        errands: DatabaseThread,
+        hearing: Hearing,
+        pace: Pace | None = None,
+    ) -> None:
+        self._database = database
+        self._errands = errands
+        self._hearing = hearing
+        self._pace = pace or Pace()
+        self._lease = LeaseKeeper(
+            LEASE,
+            database,
+            lease_s=self._pace.lease_s,
+            every_s=self._pace.turn_s,
+            on_taken=self._begin,
+        )
+        self._began = time.monotonic()
+        #: Requests that look lost, and since when by the monotonic clock.
+        self._missing: dict[Missing, float] = {}
+        #: Whether the log says already that the archive does not answer.
+        self._archive_silent = False
+        self._bell = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        post_save.connect(self._saved, sender=InferenceRequest)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._lease.run())
+                tasks.create_task(self._work())
+        finally:
+            post_save.disconnect(self._saved, sender=InferenceRequest)
+            await asyncio.shield(self._lease.give_back())
+
+    def _begin(self) -> None:
+        # What another process saw in the meantime, this one did not.
+        self._missing = {}
+        self._bell.set()
+
+    def _saved(
+        self, instance: InferenceRequest, update_fields: Iterable[str] | None, **_: object
+    ) -> None:
+        # In the thread of whoever saved, within their transaction.
+        written = update_fields or ()
+        sweep = "sweep_due_at" in written and instance.sweep_due_at is not None
+        if sweep or ("state" in written and instance.state == State.CANCELLING):
+            transaction.on_commit(self._ring, robust=True)
+
+    def _ring(self) -> None:
+        self._loop.call_soon_threadsafe(self._bell.set)
+
+    async def _work(self) -> None:
+        while True:
+            self._bell.clear()
+            if self._lease.holds:
+                await self._turn()
+            # Not `wait_for`, which in Python 3.11 can lose a cancel that comes with the bell.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pace.turn_s):
+                    await self._bell.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+
+    async def _turn(self) -> None:
+        for rule in (self._expire, self._end_overdue, self._settle, self._find_lost, self._sweep):
+            try:
+                await rule()
+            except DatabaseAway as exc:
+                log.warning("reconciler_waits", rule=rule.__name__, detail=str(exc))
+                return
+            except Exception:
+                log.exception("rule_failed", rule=rule.__name__)
+
+    async def _expire(self) -> None:
+        """Nobody has taken it for days."""
+        if self._caught_up():
+            after_s = settings.SITE.request_expires_seconds
+            limits = await self._database.run(overdue.expired, after_s)
+            await self._end_each(limits, lambda pk: overdue.expire(pk, after_s))
+
+    async def _end_overdue(self) -> None:
+        """It took longer than it may."""
+        if self._caught_up():
+            grace_s = self._pace.grace_s
+            limits = await self._database.run(overdue.overdue, grace_s)
+            await self._end_each(limits, lambda pk: overdue.end_overdue(pk, grace_s))
+
+    async def _end_each(self, limits: dict[UUID, datetime], end: Callable[[UUID], bool]) -> None:
+        """End what is over its limit, unless only the news of its result was lost."""
+        patience = timedelta(seconds=self._pace.grace_s + self._pace.archive_s)
+
+        async def tell_or_end(pk: UUID) -> bool:
+            result = await self._stored(pk, limits[pk] + patience)
+            if result is not None and await self._database.run(told.tell, pk, result):
+                return True
+            return await self._database.run(end, pk)
+
+        await self._each(limits, tell_or_end)
+
+    async def _settle(self) -> None:
+        """Its cancel was asked, and nobody is there to confirm it."""
+        found = await self._database.run(unheld.unanswered_cancels, self._pace.cancel_s)
+        await self._each(found, lambda pk: self._database.run(unheld.settle_cancel, pk))
+
+    async def _find_lost(self) -> None:
+        """It is on its way, and nowhere."""
+        pace, now = self._pace, time.monotonic()
+        found = await self._database.run(lost.missing, pace, await self._empty_pools())
+        # One that was seen somewhere begins anew, and so does one of which something was told.
+        self._missing = {one: self._missing.get(one, now) for one in found}
+        sure = {m.request_id: m for m, at in self._missing.items() if now - at >= pace.sure_s}
+
+        async def heal(pk: UUID) -> bool:
+            patience = pace.lost_s + pace.gone_s + pace.sure_s + pace.archive_s
+            result = await self._stored(pk, sure[pk].changed_at + timedelta(seconds=patience))
+            if result is not None:
+                return await self._database.run(told.tell, pk, result)
+            return await self._database.run(lost.send_lost, sure[pk])
+
+        await self._each(sure, heal)
+
+    async def _empty_pools(self) -> list[str]:
+        """Pools of whose requests none can be waiting, as far as the broker can say."""
+        since = self._hearing.since
+        if since is None or time.monotonic() - since < self._pace.heard_s:
+            return []
+        empty = []
+        for pool in await self._database.run(lost.pools_to_ask, self._pace):
+            depth = await self._hearing.depth(lost.queues_of(pool))
+            if depth is None or depth.ready:
+                continue
+            # With consumers and without heartbeats the labs work and cannot tell.
+            if not depth.consumers or await self._database.run(unheld.someone_online, pool):
+                empty.append(pool)
+        return empty
+
+    async def _sweep(self) -> None:
+        """It is cancelled, and nothing of it may stay in the archive."""
+        left = math.inf
+        # In small steps, between which this can be stopped; without progress in the next turn.
+        while 0 < (due := await self._errands.run(sweep_due, SWEEPS)) < left:
+            left = due
+
+    async def _stored(self, pk: UUID, waits_until: datetime) -> StoredResult | None:
+        """The whole result in the archive; raises `ArchiveError` while an answer is waited for."""
+        try:
+            result = await self._errands.run(told.look, pk)
+        except ArchiveError:
+            if timezone.now() < waits_until:
+                raise
+            log.warning("archive_not_waited_for", request_id=str(pk))
+            return None
+        self._archive_silent = False
+        return result
+
+    async def _each(self, found: Iterable[UUID], act: Callable[[UUID], Awaitable[bool]]) -> None:
+        """Act on each request by itself, and let the pages know what changed."""
+        unanswered = 0
+        for pk in found:
+            try:
+                changed = await act(pk)
+            except DatabaseAway:
+                raise
+            except ArchiveError as exc:
+                if not self._archive_silent:
+                    log.warning("archive_waited_for", request_id=str(pk), detail=str(exc))
+                self._archive_silent = True
+                unanswered += 1
+                if unanswered == MOST_UNANSWERED:
+                    return
+            except Exception:
+                log.exception("reconcile_failed", request_id=str(pk))
+            else:
+                unanswered = 0
+                if changed:
+                    await notify.requests_changed([pk])
+
+    def _caught_up(self) -> bool:
+        """Whether what was told while this process was away has been read.
+
+        Without a broker time ends requests all the same.
+        """
+        since = max(self._began, self._hearing.since or 0.0)
+        return time.monotonic() - since >= self._pace.heard_s

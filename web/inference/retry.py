@@ -1,0 +1,46 @@
+"""An ended request asked for once more: a new request, which names the one that it repeats."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext_lazy as _
+
+from web.door.visitor import Visitor
+from web.inference.idempotency import digest_of_retry, named_click
+from web.inference.models import InferenceRequest
+from web.inference.refusals import NotAsked
+from web.inference.states import State
+from web.inference.submit import Selection, submit
+
+#: Without a result, so that asking again makes sense. `dead` too: who reads need not wait for
+#: staff, and its replay is the same wish.
+REPEATABLE = frozenset({State.FAILED, State.CANCELLED, State.DEAD})
+
+#: HTTP: the request is in no state for this.
+CONFLICT = 409
+
+
+def retry(ended: InferenceRequest, visitor: Visitor, *, key: str | None = None) -> InferenceRequest:
+    """Ask for the same again and return the new request, or the active one for the same wish.
+
+    The same series, model and threshold, the series as the archive has them now, in the pool of
+    the settings now. Raises `NotAsked` (409) for a request that has a result or has not ended,
+    and what `submit` raises.
+    """
+    click = named_click(visitor.user, key, digest_of_retry(ended.pk))
+    # Before the state is looked at: staff may have replayed it since this click was taken.
+    if click is not None and (earlier := click.earlier()):
+        return earlier
+    if ended.state == State.COMPLETED:
+        raise NotAsked("completed", _("This request has a result already."), CONFLICT)
+    if State(ended.state) not in REPEATABLE:
+        raise NotAsked("still_running", _("This request has not ended yet."), CONFLICT)
+    return submit(
+        study_id=ended.study_id,
+        inputs=[Selection(item["role"], item["series_id"]) for item in ended.inputs],
+        user=visitor.user,
+        model=ended.model,
+        threshold=ended.threshold,
+        click=click,
+        retry_of=ended,
+        visitor=visitor,
+    )
