@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from uuid import UUID
 
+from django.core.signals import got_request_exception
+from django.db import InterfaceError, OperationalError
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.utils.functional import Promise
@@ -16,6 +20,9 @@ API_PREFIX = "/api/"
 
 #: Of our API's addresses.
 API_NAMESPACE = "labrelay_api"
+
+#: Where a request keeps that its answer failed for want of the database.
+_DATABASE_AWAY = "labrelay.database_away"
 
 #: Below this a status is no error.
 FIRST_ERROR = 400
@@ -44,6 +51,7 @@ def sentence_for(status: int) -> str:
         413: _("The request is too large."),
         422: _("The request is not complete or holds a value that is not allowed."),
         500: _("Something went wrong on our side. It was written down."),
+        503: _("The database does not answer. Nothing was changed; please try again."),
     }
     return known.get(status) or _("The request failed.")
 
@@ -71,6 +79,13 @@ def json_errors(
     return answer
 
 
+@receiver(got_request_exception, dispatch_uid="labrelay_database_away")
+def _note_database(request: HttpRequest | None = None, **_: object) -> None:
+    """Remember why an answer will be a 500: Django makes it before any middleware could."""
+    if request is not None and isinstance(sys.exception(), OperationalError | InterfaceError):
+        request.META[_DATABASE_AWAY] = True
+
+
 def _is_anothers(request: HttpRequest) -> bool:
     """Whether a view of a host project answers: its own errors under ``/api/`` stay its own."""
     match = request.resolver_match
@@ -87,6 +102,10 @@ def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
     # Nothing of ours fails in a stream.
     if _is_anothers(request) or not isinstance(response, HttpResponse):
         return response
+    if request.META.get(_DATABASE_AWAY):
+        # Nothing is wrong with us, and nothing was written: the same call will do later.
+        status = response.status_code = HTTPStatus.SERVICE_UNAVAILABLE.value
+        response.reason_phrase = HTTPStatus.SERVICE_UNAVAILABLE.phrase
     # In place: cookies and the headers of the middleware inside stay on it.
     json = error_response(status, code_for(status), sentence_for(status))
     response.content = json.content

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import aio_pika
 import pika
 import pytest
+from structlog.testing import capture_logs
 
 from messages import topology
 from messages.codec import encode
@@ -23,7 +25,7 @@ from tests.integration.web_requests import (
     written_request,
 )
 from web.broker.listener import PREFETCH
-from web.inference.models import DeadLetter, SeenEvent
+from web.inference.models import DeadLetter, Outbox, SeenEvent
 from web.inference.states import State
 from web.labs.models import Lab
 
@@ -78,10 +80,10 @@ async def test_a_message_that_is_no_amqp_becomes_a_dead_letter_and_outcomes_go_o
         assert await lab.waiting("mri.dead") == 0
 
 
-async def test_an_alarm_of_the_broker_leaves_one_message_of_each_request(
+async def test_an_alarm_of_the_broker_is_said_once_and_leaves_one_message_of_each_request(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    with running_rabbit(tmp_path_factory.mktemp("alarmed")) as broker:
+    with running_rabbit(tmp_path_factory.mktemp("alarmed")) as broker, capture_logs() as logs:
         async with lab_side(broker, shared=False) as lab, running_tasks(broker):
             first = await written_request()
             await lab.take()
@@ -89,15 +91,31 @@ async def test_an_alarm_of_the_broker_leaves_one_message_of_each_request(
             watermark = "set_vm_memory_high_watermark"
             await asyncio.to_thread(broker.node.ctl, watermark, "0.0000001")
             rows = [await written_request() for _ in range(3)]
+
+            async def blocked() -> bool:
+                return _said(logs, "broker_blocked") == 1
+
+            await eventually(blocked, "the alarm said", 30)
+            # Taken as ever, and kept where it can be taken back.
+            later = [await written_request() for _ in range(3)]
             # Longer than a lease: what was not renewed would go out again.
-            await asyncio.sleep(25)
+            await asyncio.sleep(20)
+            untouched = Outbox.objects.filter(request__in=later, attempted=False, sent_at=None)
+            assert await untouched.acount() == len(later)
             await asyncio.to_thread(broker.node.ctl, watermark, "0.6")
-            for row in rows:
+            for row in (*rows, *later):
                 await in_state(row.pk, State.PUBLISHED, 20)
-            taken = [(await lab.take()).correlation_id for _ in rows]
-            assert sorted(taken) == sorted(str(row.pk) for row in rows)
+            taken = [(await lab.take()).correlation_id for _ in (*rows, *later)]
+            assert sorted(taken) == sorted(str(row.pk) for row in (*rows, *later))
             await asyncio.sleep(1.5)
             assert await lab.waiting("mri.requests.lab") == 0
+        assert _said(logs, "broker_blocked") == _said(logs, "broker_unblocked") == 1
+        # Once for all, and not again for each row that waits.
+        assert _said(logs, "publish_unconfirmed") == _said(logs, "broker_lost") == 0
+
+
+def _said(logs: list[Any], action: str) -> int:
+    return sum(entry["event"] == action for entry in logs)
 
 
 async def test_more_replies_of_an_unknown_version_than_the_prefetch_do_not_hold_up_an_outcome(

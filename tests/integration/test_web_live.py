@@ -28,7 +28,8 @@ from tests.site import reader_of
 from web.inference.record import record_event
 from web.labs.heartbeats import record_heartbeat
 from web.live import notify, reading
-from web.live.socket import MAX_FOLLOWED, NOT_LOGGED_IN, TRY_AGAIN_LATER, LiveSocket
+from web.live.messages import MAX_FOLLOWED
+from web.live.socket import NOT_LOGGED_IN, TRY_AGAIN_LATER, LiveSocket
 from web.live.watch import check_sessions, sockets, watch
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]

@@ -14,21 +14,17 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Any
 
-import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
-from aio_pika.connection import make_url
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelClosed
 from aiormq.exceptions import ChannelAccessRefused
 from yarl import URL
 
 from web.broker.errors import BrokerLost, BrokerProblem, TopologyMissing
 from web.broker.loss import is_loss, library, named
+from web.broker.transport import connection_to
 
 log = structlog.get_logger(__name__)
-
-#: Seconds between heartbeats: a dead peer is noticed within about three of them.
-HEARTBEAT_SECONDS = 15
 
 #: Seconds for connecting, and for each question that must be answered at once.
 ANSWER_SECONDS = 10.0
@@ -115,8 +111,7 @@ class Session:
 
 async def open_session(url: str, name: str, needs: Needs) -> Session:
     """Connect and check. Raises `BrokerLost` or `TopologyMissing`."""
-    address = make_url(url, name=f"labrelay-web {name}", heartbeat=HEARTBEAT_SECONDS)
-    connection = aio_pika.Connection(address)
+    connection = connection_to(url, name)
     session = Session(connection, URL(url).user or "")
     connecting = asyncio.ensure_future(connection.connect(timeout=ANSWER_SECONDS))
     try:

@@ -15,7 +15,6 @@ from aio_pika.abc import AbstractIncomingMessage
 from django.db import transaction
 from django.utils import timezone
 
-from messages.codec import decode
 from messages.envelope import Message
 from messages.errors import ContractError
 from messages.events import RunEvent
@@ -24,6 +23,7 @@ from messages.topology import DEAD_QUEUE
 from web.broker.connection import Session
 from web.broker.hold import Holding
 from web.database import DatabaseThread, patiently
+from web.inference.letters import message_of
 from web.inference.models import MAX_LETTER_BYTES, DeadLetter, InferenceRequest
 from web.inference.record import record_dead, record_event
 from web.live import notify
@@ -44,8 +44,8 @@ class Letter:
     message_id: str
     correlation_id: str
     routing_key: str
+    content_type: str
     body: bytes
-    content_type: str | None
 
     @classmethod
     def of(cls, message: AbstractIncomingMessage) -> Letter:
@@ -58,16 +58,9 @@ class Letter:
             message_id=_text(message.message_id),
             correlation_id=_text(message.correlation_id),
             routing_key=_text(message.routing_key),
+            content_type=_text(message.content_type),
             body=message.body,
-            content_type=message.content_type,
         )
-
-    def message(self) -> Message | None:
-        """The message, where it can be read."""
-        try:
-            return decode(self.body, type_=self.type, content_type=self.content_type)
-        except ContractError:
-            return None
 
 
 class DeadLetters:
@@ -108,21 +101,23 @@ class DeadLetters:
 
 def store(letter: Letter) -> list[UUID]:
     """Write the letter down and apply what it says, in one transaction."""
-    message = letter.message()
+    row = DeadLetter(
+        queue=letter.queue,
+        reason=letter.reason,
+        type=letter.type,
+        message_id=letter.message_id,
+        correlation_id=letter.correlation_id,
+        routing_key=letter.routing_key,
+        content_type=letter.content_type,
+        size=len(letter.body),
+        body=letter.body[:MAX_LETTER_BYTES],
+    )
+    message = _message(row)
     about = _request_id(letter, message)
     with transaction.atomic():
         known = about is not None and InferenceRequest.objects.filter(pk=about).exists()
-        DeadLetter.objects.create(
-            queue=letter.queue,
-            reason=letter.reason,
-            type=letter.type,
-            message_id=letter.message_id,
-            correlation_id=letter.correlation_id,
-            routing_key=letter.routing_key,
-            size=len(letter.body),
-            body=letter.body[:MAX_LETTER_BYTES],
-            request_id=about if known else None,
-        )
+        row.request_id = about if known else None
+        row.save()
         if isinstance(message, RunEvent):
             changed = known and record_event(message)
         elif isinstance(message, InferenceRequested):
@@ -130,6 +125,13 @@ def store(letter: Letter) -> list[UUID]:
         else:
             changed = False
     return [about] if changed and about else []
+
+
+def _message(row: DeadLetter) -> Message | None:
+    try:
+        return message_of(row)
+    except ContractError:
+        return None
 
 
 def _request_id(letter: Letter, message: Message | None) -> UUID | None:

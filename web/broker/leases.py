@@ -81,12 +81,11 @@ def mark_sent(sent: Sequence[Sent]) -> list[UUID]:
     changed = []
     with transaction.atomic():
         for item in sent:
-            row = Outbox.objects.filter(pk=item.row_id, sent_at=None).first()
-            if row is None:
+            unsent = Outbox.objects.filter(pk=item.row_id, sent_at=None)
+            row = unsent.first()
+            # An update and no save: a cancel may delete the row between the two.
+            if row is None or not unsent.update(sent_at=item.at, leased_until=None):
                 continue
-            row.sent_at = item.at
-            row.leased_until = None
-            row.save(update_fields=["sent_at", "leased_until"])
             is_request = row.type == InferenceRequested.wire_type()
             if is_request and record_published(row.request_id, item.at):
                 changed.append(row.request_id)

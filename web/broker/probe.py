@@ -16,9 +16,7 @@ from enum import Enum
 from secrets import token_hex
 from typing import Any, TypeVar
 
-import aio_pika
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
-from aio_pika.connection import make_url
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from aiormq.abc import AbstractChannel
 from aiormq.exceptions import (
@@ -32,9 +30,10 @@ from aiormq.exceptions import (
 from pamqp.commands import Basic
 from yarl import URL
 
-from web.broker.connection import ANSWER_SECONDS, CHILD_SECONDS, HEARTBEAT_SECONDS, end
+from web.broker.connection import ANSWER_SECONDS, CHILD_SECONDS, end
 from web.broker.errors import BrokerLost, BrokerProblem
 from web.broker.loss import named
+from web.broker.transport import connection_to
 
 T = TypeVar("T")
 
@@ -78,8 +77,7 @@ class Probe:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        address = make_url(url, name="labrelay-web check", heartbeat=HEARTBEAT_SECONDS)
-        self._connection = aio_pika.Connection(address)
+        self._connection = connection_to(url, "check")
 
     async def connect(self) -> None:
         """Connect. Raises `NotConnected`."""

@@ -31,6 +31,9 @@ class Action(StrEnum):
     REQUESTED = "requested"
     #: An analysis was stopped.
     CANCELLED = "cancelled"
+    #: Staff sent a dead letter again, or put one aside.
+    REPLAYED = "replayed"
+    DISCARDED = "discarded"
     #: Somebody tried to open what is not granted to them.
     REFUSED = "refused"
 
@@ -41,6 +44,8 @@ class Way(StrEnum):
     SESSION = "session"
     TOKEN = "token"  # noqa: S105 - a word
     NETWORK = "network"
+    #: A command on the server itself.
+    COMMAND = "command"
 
 
 def note(

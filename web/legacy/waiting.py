@@ -122,6 +122,11 @@ class WaitingCall(AsyncHttpConsumer):  # type: ignore[misc]
         """Something may have changed."""
         await self._look()
 
+    async def site_stopping(self, _hint: dict[str, Any]) -> None:
+        """The site stops: the caller is told so, and the request goes on without it."""
+        with translation.override(self._language):
+            self._finish(stopped(self.request_id))
+
     async def http_disconnect(self, _message: dict[str, Any]) -> None:
         """The caller is gone."""
         raise StopConsumer

@@ -23,20 +23,17 @@ from channels.generic.websocket import (  # type: ignore[import-untyped]
 )
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
-from django.http import HttpRequest
-from django.middleware.locale import LocaleMiddleware
-from django.utils import translation
-from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from pydantic import ValidationError
 
 from web.door import limits
 from web.door.audit import Way
-from web.door.grants import NOTHING
 from web.door.limits import Kind
 from web.door.visitor import Visitor, address_in
 from web.inference.presentation import RequestView
 from web.live import reading, watch
+from web.live.following import Following
+from web.live.language import language_of
 from web.live.messages import (
     MAX_FOLLOWED,
     ErrorMessage,
@@ -46,7 +43,7 @@ from web.live.messages import (
     ServerMessage,
     SnapshotMessage,
 )
-from web.live.notify import LABS_GROUP, WORKLIST_GROUP, group_of, group_of_session
+from web.live.notify import LABS_GROUP, group_of_session
 
 log = structlog.get_logger(__name__)
 
@@ -68,12 +65,7 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        #: Version of each request that the page has been sent.
-        self.sent: dict[str, int] = {}
-        self.followed: set[UUID] = set()
-        self.worklist = False
-        #: What the reader sees: read with each wish, and with each look at the session.
-        self.sight = NOTHING
+        self.following = Following()
         self._session_group: str | None = None
         self._labs: list[dict[str, Any]] | None = None
 
@@ -136,7 +128,7 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         except ValidationError:
             await self._refuse("bad_message", _("This message is not understood."))
             return
-        if len(self.followed.union(wanted.request_ids)) > MAX_FOLLOWED:
+        if self.following.with_these(wanted) > MAX_FOLLOWED:
             await self._refuse("too_many", _("This page follows too many requests."))
             return
         await self._follow(wanted)
@@ -144,8 +136,8 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     async def request_changed(self, hint: dict[str, Any]) -> None:
         """Something may have changed: read it and send what is newer than what was sent."""
         ids = {UUID(text) for text in hint["request_ids"]}
-        views = await _read(reading.requests_by_id, ids, self.language, self.sight)
-        newer = [view for view in views if self._is_newer(view)]
+        sight = self.following.sight
+        newer = self.following.newer(await _read(reading.requests_by_id, ids, self.language, sight))
         await self._note(newer)
         for view in newer:
             await self._say(EventMessage(request=view))
@@ -169,7 +161,7 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         user = await get_user({"session": session})
         if not user.is_authenticated:
             await self._away(NOT_LOGGED_IN)
-        self.sight = await _read(reading.sight, user)
+        self.following.sight = await _read(reading.sight, user)
 
     async def session_ended(self, _hint: dict[str, Any]) -> None:
         """Send the page away: its reader has logged out."""
@@ -182,31 +174,27 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     async def _forgotten(self) -> None:
         watch.sockets.discard(self)
-        groups = [group_of(request_id) for request_id in self.followed]
+        groups = [*self.following.groups, LABS_GROUP]
         if self._session_group:
             groups.append(self._session_group)
-        for group in (*groups, WORKLIST_GROUP, LABS_GROUP):
+        for group in groups:
             await self.channel_layer.group_discard(group, self.channel_name)
 
     async def _follow(self, wanted: Follow) -> None:
         # Before the groups are joined: what is named here is left at the end.
-        self.followed.update(wanted.request_ids)
-        for request_id in wanted.request_ids:
-            await self.channel_layer.group_add(group_of(request_id), self.channel_name)
-        if wanted.worklist:
-            await self.channel_layer.group_add(WORKLIST_GROUP, self.channel_name)
-            self.worklist = True
+        for group in self.following.add(wanted):
+            await self.channel_layer.group_add(group, self.channel_name)
         # Only now: what changes from here on is told to the groups.
-        self.sight = await _read(reading.sight, self.scope["user"])
+        sight = self.following.sight = await _read(reading.sight, self.scope["user"])
         views: list[RequestView] = []
         if wanted.request_ids:
             ids = wanted.request_ids
-            views += await _read(reading.requests_by_id, ids, self.language, self.sight)
+            views += await _read(reading.requests_by_id, ids, self.language, sight)
         if wanted.worklist:
-            views += await _read(reading.worklist, self.language, self.sight)
+            views += await _read(reading.worklist, self.language, sight)
         snapshot = {str(view.request_id): view for view in views}
         await self._note(snapshot.values())
-        self.sent.update({key: view.version for key, view in snapshot.items()})
+        self.following.are_sent(snapshot.values())
         await self._say(SnapshotMessage(requests=list(snapshot.values())))
         await self.labs_changed({})
 
@@ -216,40 +204,16 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         if not told:
             return
         client = self.scope.get("client") or (None,)
-        visitor = Visitor(self.scope["user"], Way.SESSION, address_in(client[0]), self.sight)
+        visitor = Visitor(
+            self.scope["user"], Way.SESSION, address_in(client[0]), self.following.sight
+        )
         await _read(visitor.sees_results, told)
-
-    def _is_newer(self, view: RequestView) -> bool:
-        key, version = str(view.request_id), view.version
-        if version <= self.sent.get(key, 0):
-            return False
-        self.sent[key] = version
-        return True
 
     async def _refuse(self, code: str, sentence: str) -> None:
         await self._say(ErrorMessage(code=code, message=sentence))
 
     async def _say(self, message: ServerMessage) -> None:
         await self.send(text_data=message.model_dump_json())
-
-
-def language_of(scope: dict[str, Any]) -> str:
-    """The reader's language, from the same cookie and header that a page's is taken from.
-
-    A host project without Django's middleware for it speaks its own language to everybody.
-    """
-    if not _readers_choose():
-        return settings.LANGUAGE_CODE
-    headers = dict(scope.get("headers", []))
-    request = HttpRequest()
-    request.COOKIES = dict(scope.get("cookies", {}))
-    request.META["HTTP_ACCEPT_LANGUAGE"] = headers.get(b"accept-language", b"").decode("latin-1")
-    return translation.get_language_from_request(request)
-
-
-def _readers_choose() -> bool:
-    found = (import_string(name) for name in settings.MIDDLEWARE)
-    return any(isinstance(one, type) and issubclass(one, LocaleMiddleware) for one in found)
 
 
 async def _read(function: Any, *args: Any) -> Any:

@@ -27,6 +27,9 @@ LOOK_SECONDS = 3.0
 #: Looks between two checks that the readers are still logged in: half a minute.
 LOOKS_A_SESSION = 10
 
+#: Seconds between two rounds in which waiting calls are told that the site stops.
+DISMISS_SECONDS = 0.2
+
 #: The open sockets of this process, of logged-in readers.
 sockets: set[LiveSocket] = set()
 
@@ -68,23 +71,20 @@ async def look(database: DatabaseThread) -> None:
     watched = list(sockets)
     if not watched:
         return
-    for sight in {socket.sight for socket in watched}:
+    for sight in {socket.following.sight for socket in watched}:
         # Most readers see the same, so this is one round or a few.
-        await _compare(database, sight, [socket for socket in watched if socket.sight == sight])
+        seeing = [socket for socket in watched if socket.following.sight == sight]
+        await _compare(database, sight, seeing)
 
 
 async def _compare(database: DatabaseThread, sight: Sight, watched: list[LiveSocket]) -> None:
-    followed: set[UUID] = set().union(*(socket.followed for socket in watched))
+    followed: set[UUID] = set().union(*(s.following.request_ids for s in watched))
     stored = await database.run(reading.versions, followed, sight) if followed else {}
     listed: dict[str, int] = {}
-    if any(socket.worklist for socket in watched):
+    if any(socket.following.worklist for socket in watched):
         listed = await database.run(reading.worklist_versions, sight)
     for socket in watched:
-        mine = {str(key): stored.get(str(key), 0) for key in socket.followed}
-        if socket.worklist:
-            mine |= listed
-        missed = [key for key, version in mine.items() if version > socket.sent.get(key, 0)]
-        if missed:
+        if missed := socket.following.missed(stored, listed):
             await _tell(socket, {"type": "request.changed", "request_ids": missed})
         # A lab that fell silent sends no hint of it.
         await _tell(socket, {"type": "labs.changed"})
@@ -97,6 +97,17 @@ async def look_for_calls(database: DatabaseThread) -> None:
     for call, request_id in waiting.items():
         if stored.get(str(request_id), 0) > call.version:
             await _tell(call, {"type": "request.changed", "request_ids": [str(request_id)]})
+
+
+async def dismiss_calls(every: float = DISMISS_SECONDS) -> None:
+    """Let each waiting call say that the site stops; until cancelled.
+
+    Again and again: a call that is being taken in joins those who wait a moment later.
+    """
+    while True:
+        for call in list(calls):
+            await _tell(call, {"type": "site.stopping"})
+        await asyncio.sleep(every)
 
 
 async def _tell(socket: LiveSocket | WaitingCall, hint: dict[str, object]) -> None:

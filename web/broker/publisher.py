@@ -1,0 +1,95 @@
+"""One row of the outbox becomes one message, and the broker's answer becomes a word."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+
+import structlog
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
+
+from messages.envelope import CONTENT_TYPE
+from messages.topology import CONTROL
+from web.broker.alarm import Alarm
+from web.inference.models import Outbox
+from web.inference.outbox import APP_ID
+
+log = structlog.get_logger(__name__)
+
+#: Seconds without a confirm that are worth a line in the log. It takes a millisecond unless the
+#: broker is in alarm.
+CONFIRM_SECONDS = 10.0
+
+
+class Answer(Enum):
+    """What became of a message."""
+
+    #: The broker has it on disk.
+    CONFIRMED = "confirmed"
+    #: No queue takes it: full, or none is bound.
+    REFUSED = "refused"
+    #: The connection ended; the broker may have it or not.
+    INTERRUPTED = "interrupted"
+
+
+class Publisher:
+    """Publishes on one channel."""
+
+    def __init__(self, channel: AbstractChannel, user: str, alarm: Alarm) -> None:
+        self._channel = channel
+        self._user = user
+        self._alarm = alarm
+
+    async def publish(self, row: Outbox) -> Answer:
+        """Publish the row and wait for the answer, however long an alarm lasts."""
+        late = asyncio.get_running_loop().call_later(CONFIRM_SECONDS, self._say_late, row)
+        try:
+            await self._publish(row)
+        except DeliveryError as exc:
+            log.warning(
+                "publish_refused",
+                request_id=str(row.request_id),
+                routing_key=row.routing_key,
+                error=type(exc).__name__,
+            )
+            return Answer.REFUSED
+        except CONNECTION_EXCEPTIONS as exc:
+            # The session notices its end by itself, and the lease is given back then.
+            log.warning(
+                "publish_interrupted", request_id=str(row.request_id), error=type(exc).__name__
+            )
+            return Answer.INTERRUPTED
+        finally:
+            late.cancel()
+        log.info("request_published", request_id=str(row.request_id), message=row.type)
+        return Answer.CONFIRMED
+
+    async def _publish(self, row: Outbox) -> None:
+        exchange = await self._channel.get_exchange(row.exchange, ensure=False)
+        # A lab that is away has no control queue; it is told again when it takes the request.
+        must_arrive = row.exchange != CONTROL
+        await exchange.publish(_message(row, self._user), row.routing_key, mandatory=must_arrive)
+
+    def _say_late(self, row: Outbox) -> None:
+        if not self._alarm.on:
+            # An alarm is said once, and not for each row.
+            log.warning(
+                "publish_unconfirmed", request_id=str(row.request_id), seconds=CONFIRM_SECONDS
+            )
+
+
+def _message(row: Outbox, user: str) -> Message:
+    return Message(
+        bytes(row.body),
+        content_type=CONTENT_TYPE,
+        delivery_mode=DeliveryMode.PERSISTENT,
+        message_id=str(row.message_id),
+        correlation_id=str(row.request_id),
+        type=row.type,
+        timestamp=row.created_at,
+        app_id=APP_ID,
+        user_id=user,
+        headers=row.headers,
+    )
