@@ -21,6 +21,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import permutations
 from pathlib import Path
 from statistics import median
 from uuid import UUID
@@ -37,7 +38,7 @@ from infra.local.settings import REPOSITORY
 from messages import topology
 from messages.codec import encode
 from messages.events import InferenceCompleted, ModelReference
-from tests.integration.lab import StoredStudy, store_small_study
+from tests.integration.lab import store_small_study
 from tests.integration.system import System
 
 BASE = "/api/mri/segmentation"
@@ -120,25 +121,31 @@ def main() -> None:
 
 async def measure(stack: Stack, calls: int) -> list[Run]:
     """Ours first, then the peer on the same requests."""
-    study = store_small_study(stack.orthanc)
+    # The same series in the same order would be one request; each order is a wish of its own.
+    orders: list[tuple[str, ...]] = []
+    while len(orders) < calls:
+        study = store_small_study(stack.orthanc)
+        orders += permutations(item.series_id for item in study.inputs)
     with System(stack, None).reader() as reader:  # type: ignore[arg-type]
         cookies = {"sessionid": reader._client.cookies["sessionid"]}  # noqa: SLF001
-    ours, request_ids = await site(stack, study, cookies, calls)
+    ours, request_ids = await site(stack, orders[:calls], cookies)
     return [ours, await peer(stack, cookies, request_ids)]
 
 
 async def site(
-    stack: Stack, study: StoredStudy, cookies: dict[str, str], calls: int
+    stack: Stack, orders: Sequence[tuple[str, ...]], cookies: dict[str, str]
 ) -> tuple[Run, list[str]]:
-    """The calls as the old viewer makes them."""
-    series = [item.series_id for item in study.inputs]
-    url = f"{BASE}/series/{series[0]}/segment/"
+    """The calls as the old viewer makes them, each for series of its own or in another order."""
 
-    async def call(client: httpx.AsyncClient) -> str:
-        answer = await client.post(url, json={"sequence_series_ids": series})
-        answer.raise_for_status()
-        request_id: str = answer.json()["request_id"]
-        return request_id
+    def call_for(series: tuple[str, ...]) -> Call:
+        async def call(client: httpx.AsyncClient) -> str:
+            url = f"{BASE}/series/{series[0]}/segment/"
+            answer = await client.post(url, json={"sequence_series_ids": series})
+            answer.raise_for_status()
+            request_id: str = answer.json()["request_id"]
+            return request_id
+
+        return call
 
     def stored() -> list[str]:
         database = sqlite3.connect(stack.root / "web" / "web.sqlite3")
@@ -149,13 +156,15 @@ async def site(
         return [str(UUID(key)) for (key,) in rows]
 
     async def all_wait() -> bool:
-        return len(stored()) == calls
+        return len(stored()) == len(orders)
 
     async def let_go() -> None:
         await publish(stack, stored())
 
     process = Process("Labrelay", stack.web.pid or 0, stack.url, cookies)
-    looks, taken_in, _, answered = await waited(process, [call] * calls, all_wait, let_go)
+    looks, taken_in, _, answered = await waited(
+        process, list(map(call_for, orders)), all_wait, let_go
+    )
     log = Log(stack.web.log)
     spans = [at - log.taken(request_id)[0] for at, request_id in answered]
     return Run(process.name, looks, taken_in, sorted(spans)), stored()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 import highdicom as hd
@@ -124,14 +125,15 @@ def study(orthanc: OrthancNode) -> StoredStudy:
 def open_page(
     chromium: Browser, live_server: Any, client: Any, settings: Any, orthanc: OrthancNode
 ) -> Iterator[Callable[..., OpenPage]]:
-    """A function that makes pages: `open_page(locale="ko-KR")`."""
+    """A function that makes pages: `open_page(locale="ko-KR")`, and what else a context takes."""
     use_archive(settings, orthanc)
     client.force_login(reader_of())
     session = client.cookies["sessionid"].value
     contexts = []
 
-    def make(locale: str = "en-US") -> OpenPage:
-        context = chromium.new_context(locale=locale, viewport={"width": 1280, "height": 900})
+    def make(locale: str = "en-US", **context_options: Any) -> OpenPage:
+        options = {"viewport": {"width": 1280, "height": 900}} | context_options
+        context = chromium.new_context(locale=locale, **options)
         contexts.append(context)
         context.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
         made = OpenPage(context.new_page(), live_server.url)
@@ -146,6 +148,14 @@ def open_page(
     yield make
     for context in contexts:
         context.close()
+
+
+def until(page: Page, true: Callable[[], object]) -> None:
+    """Wait until something holds on this side, while the browser goes on."""
+    limit = monotonic() + 20
+    while not true():
+        assert monotonic() < limit
+        page.wait_for_timeout(50)
 
 
 def phase(time: str, study_uid: str, frame_uid: str) -> Series:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
 from messages.lab import LabHeartbeat, ModelDescriptor
-from tests.browser.conftest import COLUMNS, ROLES, ROWS, SLICES, OpenPage, StoredStudy
+from tests.browser.conftest import COLUMNS, ROLES, ROWS, SLICES, OpenPage, until
+from tests.browser.rows import completed, event, labs, request_of
 from web.archive.outline import outline_path
 from web.inference.models import InferenceRequest
-from web.inference.presentation import RequestView
 from web.labs.heartbeats import record_heartbeat
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,61 +26,8 @@ NOTE_BANNER = """() => {
 }"""
 
 
-def request_of(study: StoredStudy, state: str, **columns: Any) -> InferenceRequest:
-    return InferenceRequest.objects.create(
-        pool="lab",
-        model="breast_dce_phantom",
-        study_id=study.study_id,
-        study_uid="1.2",
-        inputs=[
-            {"role": role, "series_id": series, "series_uid": "1.2", "instance_count": SLICES}
-            for role, series in zip(ROLES, study.series_ids, strict=True)
-        ],
-        deadline_s=60,
-        state=state,
-        **columns,
-    )
-
-
-def completed(study: StoredStudy) -> InferenceRequest:
-    return request_of(
-        study,
-        "completed",
-        finished_at=datetime.now(UTC),
-        lab="lab1",
-        result={
-            "seg_instance_id": study.seg_instance_id,
-            "sr_instance_id": study.seg_instance_id,
-            "tumor_detected": True,
-            "volume_ml": 0.123,
-            "volume_voxels": int(study.mask.sum()),
-            "longest_diameter_mm": 7.25,
-            "slices": SLICES,
-            "slices_with_tumor": 2,
-            "model": {"name": "breast_dce_phantom", "version": "1", "sha256": "ab" * 32},
-            "stage_seconds": {"infer": 1.5},
-        },
-    )
-
-
-def event(row: InferenceRequest, **changes: Any) -> dict[str, Any]:
-    return {"type": "event", "request": RequestView.of(row).model_dump(mode="json") | changes}
-
-
-def labs(*, online: bool, pool: str = "lab") -> dict[str, Any]:
-    return {"type": "lab", "labs": [{"lab": "l", "pool": pool, "online": online, "device": "cpu"}]}
-
-
 def path(page: Page) -> str | None:
     return page.locator("#outline .line").get_attribute("d")
-
-
-def until(page: Page, true: Callable[[], object]) -> None:
-    """Wait until something holds on this side, while the browser goes on."""
-    limit = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < limit
-        page.wait_for_timeout(50)
 
 
 def shows(page: Page, index: int) -> None:
@@ -270,7 +214,7 @@ def test_only_a_lab_of_the_requests_pool_counts_and_its_absence_is_always_said(o
     )
     opened.push(event(row, state="cancelling", version=3))
     expect(status).to_have_text(
-        "The request is being cancelled. No lab is connected at the moment."
+        "The request is being cancelled. At the moment no lab is connected to confirm it."
     )
     opened.push(labs(online=True))
     expect(status).to_have_text("The request is being cancelled.")

@@ -20,9 +20,11 @@ from schemathesis import Case, GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
 from infra.local.orthanc import OrthancNode
+from messages.events import InferenceFailed
+from messages.failures import FailureCode
 from messages.phases import DCE_ROLES
 from tests.integration.test_web_api import body, store
-from tests.integration.web_requests import a_run
+from tests.integration.web_requests import a_run, place
 from tests.site import reader_of, use_archive
 from web.door import limits
 from web.door.tokens import issue
@@ -90,12 +92,17 @@ def known(orthanc: OrthancNode, stored: tuple[str, list[str]], settings: Any) ->
     limits.reset()
     study_id, series = stored
     reader = reader_of()
+    inputs = list(map(Selection, DCE_ROLES, series))
+    # One that will have a result, one under way, and one that fails.
     rows = [
-        submit(study_id=study_id, inputs=list(map(Selection, DCE_ROLES, series)), user=reader)
-        for _ in range(2)
+        submit(study_id=study_id, inputs=inputs, user=reader, threshold=threshold)
+        for threshold in (0.2, 0.3, 0.4)
     ]
+    fault = InferenceFailed(
+        **place(rows[2].pk, 1), code=FailureCode.TOO_LARGE, detail="x", stage_seconds={}
+    )
     with transaction.atomic():
-        for event in a_run(rows[0].pk):
+        for event in (*a_run(rows[0].pk), fault):
             record_event(event)
     assert InferenceRequest.objects.get(pk=rows[0].pk).result
     headers = {"Authorization": f"Bearer {issue(reader, 'generated calls')}"}
@@ -118,7 +125,8 @@ def test_generated_calls_are_answered_as_described(
         suppress_health_check=list(HealthCheck),
     )
     @given(
-        case=OPERATIONS[name].as_strategy(generation_mode=mode), real=st.sampled_from([None, 0, 1])
+        case=OPERATIONS[name].as_strategy(generation_mode=mode),
+        real=st.sampled_from([None, 0, 1, 2]),
     )
     def check(case: Case, real: int | None) -> None:
         if real is not None and mode is GenerationMode.POSITIVE:

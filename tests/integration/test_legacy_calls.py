@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -89,8 +90,13 @@ def series_of(study: StoredStudy) -> list[str]:
     return [item.series_id for item in study.inputs]
 
 
-async def segment(client: httpx.AsyncClient, study: StoredStudy, query: str = "") -> httpx.Response:
-    ids = series_of(study)
+async def segment(
+    client: httpx.AsyncClient,
+    study: StoredStudy,
+    query: str = "",
+    order: Sequence[str] | None = None,
+) -> httpx.Response:
+    ids = order or series_of(study)
     return await client.post(
         f"{BASE}/series/{ids[0]}/segment/{query}", json={"sequence_series_ids": ids}
     )
@@ -272,7 +278,9 @@ async def test_a_caller_who_goes_away_leaves_the_request_and_nothing_else(
 async def test_many_calls_wait_in_few_threads_and_all_are_answered(study: StoredStudy) -> None:
     threads_before, files_before = threading.active_count(), open_databases()
     async with caller(await cookie_of()) as client:
-        calls = [asyncio.create_task(segment(client, study)) for _ in range(50)]
+        # Each order of the series is a wish of its own; two calls have each.
+        orders = 2 * list(permutations(series_of(study)))
+        calls = [asyncio.create_task(segment(client, study, order=order)) for order in orders]
 
         async def all_wait() -> bool:
             return len(watch.calls) == len(calls)
@@ -287,7 +295,7 @@ async def test_many_calls_wait_in_few_threads_and_all_are_answered(study: Stored
         await notify.requests_changed([row.pk for row in rows])
         answers = await asyncio.gather(*calls)
     assert {answer.status_code for answer in answers} == {200}
-    assert len({answer.json()["request_id"] for answer in answers}) == len(calls)
+    assert 2 * len({answer.json()["request_id"] for answer in answers}) == len(calls) == 48
 
 
 def open_databases() -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 
-from web.api import labs, models, phases, requests, results, studies
+from web.api import cancels, labs, models, phases, requests, results, retries, studies
 from web.api.auth import Bearer, Session
 from web.api.docs import DocsPage
 from web.api.errors import add_handlers
@@ -73,6 +73,8 @@ api.add_router("/studies", phases.router, tags=["phases"])
 api.add_router("/models", models.router, tags=["models"])
 api.add_router("/labs", labs.router, tags=["labs"])
 api.add_router("/requests", requests.router, tags=["requests"])
+api.add_router("/requests", cancels.router, tags=["requests"])
+api.add_router("/requests", retries.router, tags=["requests"])
 api.add_router("/requests", results.router, tags=["results"])
 
 

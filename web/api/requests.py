@@ -16,7 +16,7 @@ from web.api.cursors import DEFAULT_LIMIT, Cursor, Instant, Limit, cursor_of, pl
 from web.api.errors import failing
 from web.api.seen import note_refusal, seen_request
 from web.door.visitor import Visitor, visitor_of
-from web.inference.idempotency import KEY_PATTERN
+from web.inference.idempotency import KEY_PATTERN, digest_of, named_click
 from web.inference.models import InferenceRequest
 from web.inference.presentation import Failure, Moment, RequestView, failure_of
 from web.inference.states import State
@@ -30,7 +30,18 @@ MAX_INPUTS = 32
 #: Creation and id of a page's last request.
 _PLACE: TypeAdapter[tuple[Instant, UUID]] = TypeAdapter(tuple[Instant, UUID])
 
-_LOCATION = {
+#: The header by which a click names itself.
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=KEY_PATTERN,
+        description="The same key with the same wish is the same request, however often.",
+    ),
+]
+
+#: For ``openapi_extra=``: the header of a request that was taken.
+LOCATION = {
     "responses": {
         202: {
             "headers": {
@@ -120,37 +131,35 @@ class EventList(Schema):
     response={202: RequestView, **failing(400, 403, 404, 413, 422, 503)},
     url_name="requests",
     operation_id="create_request",
-    openapi_extra=_LOCATION,
+    openapi_extra=LOCATION,
 )
 def create(
     request: HttpRequest,
     body: RequestIn,
     response: HttpResponse,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            alias="Idempotency-Key",
-            pattern=KEY_PATTERN,
-            description="The same key with the same body is the same request, however often.",
-        ),
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Status[RequestView]:
-    """Ask for an analysis: the request is safe once this has answered."""
+    """Ask for an analysis: the request is safe once this has answered.
+
+    While somebody's request for the same series, model and threshold is active, it is that one.
+    """
     caller = visitor_of(request)
     if not caller.sight.sees(body.study_id):
         note_refusal(caller, body.study_id)
+    named = [(item.role, item.series_id) for item in body.inputs]
+    digest = digest_of(body.study_id, named, body.model, body.threshold)
     row = submit(
         study_id=body.study_id,
-        inputs=[Selection(role=item.role, series_id=item.series_id) for item in body.inputs],
+        inputs=[Selection(role, series_id) for role, series_id in named],
         user=caller.user,
         model=body.model,
         threshold=body.threshold,
-        key=idempotency_key,
+        click=named_click(caller.user, idempotency_key, digest),
         visitor=caller,
     )
     response["Location"] = f"{request.path}/{row.pk}"
     # A key that was used before names a request that may have ended.
-    _note_results(caller, [row])
+    note_results(caller, [row])
     return Status(202, RequestView.of(row))
 
 
@@ -171,7 +180,7 @@ def newest(
     found = list(rows.order_by("-created_at", "-pk")[: limit + 1])
     more = len(found) > limit
     found = found[:limit]
-    _note_results(caller, found)
+    note_results(caller, found)
     return RequestList(
         requests=[RequestView.of(row) for row in found],
         next=cursor_of((found[-1].created_at, found[-1].pk), _PLACE) if more else None,
@@ -187,7 +196,7 @@ def newest(
 def one(request: HttpRequest, request_id: UUID) -> RequestView:
     """Where a request is."""
     row, caller = seen_request(request, request_id)
-    _note_results(caller, [row])
+    note_results(caller, [row])
     return RequestView.of(row)
 
 
@@ -216,5 +225,6 @@ def events(request: HttpRequest, request_id: UUID) -> EventList:
     )
 
 
-def _note_results(caller: Visitor, rows: Iterable[InferenceRequest]) -> None:
+def note_results(caller: Visitor, rows: Iterable[InferenceRequest]) -> None:
+    """Write down that the caller is told the results of these requests."""
     caller.sees_results((row.study_id, row.pk) for row in rows if row.result is not None)

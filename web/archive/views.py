@@ -28,7 +28,7 @@ from web.archive.proposal import StudyProposal, notice_text, proposal_for
 from web.archive.slices import rendered, window_of
 from web.archive.stack import stack_of
 from web.archive.studies import SeriesDetail, StudyDetail, studies, study_detail
-from web.archive.wording import STATE_LABELS, other_than_tumour, page_texts, stage_lines
+from web.archive.wording import label_of, other_than_tumour, page_texts, stage_lines
 from web.door.audit import Action
 from web.door.visitor import Visitor, visitor_of
 from web.errors import code_for, error_response
@@ -79,7 +79,7 @@ def study_list(request: HttpRequest) -> HttpResponse:
                 "state": row.state if row else "",
                 "version": row.version if row else 0,
                 "created": row.created_at.isoformat() if row else "",
-                "label": STATE_LABELS[State(row.state)] if row else _("Not analysed"),
+                "label": label_of(row.state, row.failure_code) if row else _("Not analysed"),
             }
         )
     shared = sight.everything or bool(sight.study_ids)

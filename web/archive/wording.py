@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from django.utils.functional import Promise
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
-from messages.failures import FAILURE_TEXTS
+from messages.failures import FAILURE_TEXTS, FailureCode
+from messages.lab import ARCHIVE_AWAY, DRAINING, SERVING
 from web.inference.states import State
 
 #: One or two words for each state, for the list of studies.
@@ -24,6 +27,12 @@ STATE_LABELS = {
     State.CANCELLED: _("Cancelled"),
     State.FAILED: _("Failed"),
     State.DEAD: _("Stopped"),
+}
+
+#: The same for a failure that is more than that: nothing was wrong with the analysis.
+END_LABELS = {
+    FailureCode.EXPIRED: _("Expired"),
+    FailureCode.DEADLINE_EXCEEDED: _("Took too long"),
 }
 
 #: The way of a request that goes well, in order.
@@ -49,17 +58,80 @@ _STATUS = {
     State.CANCELLING: _("The request is being cancelled."),
     State.CANCELLED: _("The request was cancelled."),
     State.FAILED: _("The analysis failed."),
-    State.DEAD: _("The request was stopped. Please tell the administrator."),
+    State.DEAD: _("The request was given up."),
+}
+
+#: The beginning in place of `State.FAILED`'s; the failure's own sentence follows.
+_ENDS = {
+    FailureCode.EXPIRED: _("The request has expired."),
+    FailureCode.DEADLINE_EXCEEDED: _("The analysis was stopped."),
+}
+
+#: What a pool whose labs take no request lets the reader wait for.
+_NOT_TAKEN = {
+    "offline": _(
+        "No lab is online. The request is stored safely and will run as soon as a lab is online."
+    ),
+    ARCHIVE_AWAY: _(
+        "The lab waits for the image archive, which does not answer. The request is stored safely "
+        "and will run as soon as the archive answers."
+    ),
+    DRAINING: _(
+        "The lab is in maintenance and takes no new requests. The request is stored safely and "
+        "will run afterwards."
+    ),
+}
+
+_LABS = {
+    SERVING: _("Lab online"),
+    "offline": _("No lab online"),
+    ARCHIVE_AWAY: _("Lab waits for the archive"),
+    DRAINING: _("Lab in maintenance"),
+}
+
+#: Whole sentences, since a reason cannot be put into one in every language. These are the codes
+#: that a lab tries again (`consumer.errors.Retry`); for any other `State.WAITING`'s follows it.
+_NEXT_TRY = {
+    FailureCode.ARCHIVE_UNAVAILABLE: _(
+        "The next try is at {time}, because the image archive did not answer."
+    ),
+    FailureCode.OUT_OF_MEMORY: _(
+        "The next try is at {time}, because the lab's machine had too little memory."
+    ),
+    FailureCode.INFERENCE_TIMEOUT: _(
+        "The next try is at {time}, because the analysis took too long."
+    ),
+    FailureCode.WORKER_CRASHED: _(
+        "The next try is at {time}, because the analysis program stopped unexpectedly."
+    ),
+    FailureCode.UPLOAD_REJECTED: _(
+        "The next try is at {time}, because the archive did not store the result."
+    ),
 }
 
 _OTHERS = {
-    "no_lab": _(
-        "No lab is online. The request is stored safely and will run as soon as a lab is online."
-    ),
     "no_lab_now": _(
         "No lab is connected at the moment. The request is kept and goes on when one comes."
     ),
-    "no_lab_cancelling": _("No lab is connected at the moment."),
+    "archive_away_now": _(
+        "The image archive does not answer at the moment. The lab keeps the request and goes on "
+        "when the archive answers."
+    ),
+    "draining_now": _("The lab is in maintenance and takes no new requests."),
+    "next_try_due": _("The next try is due. The request is waiting for the lab."),
+    "no_lab_to_confirm": _(
+        "The request is being cancelled. At the moment no lab is connected to confirm it."
+    ),
+    "too_late": _("Too late to cancel: the result was stored before the lab heard of it."),
+    "ask_staff": _(
+        "Please tell the administrator: only the staff of this site can start it again."
+    ),
+    "asking_again": _("The answer did not arrive. Trying again …"),
+    "cancel_unclear": _(
+        "The answer did not arrive, so it is not known whether the request is being cancelled. "
+        "Please press Cancel again."
+    ),
+    "repeats": _("This repeats the request of {time}."),
     "sending": _("The request is being sent."),
     "looking": _("The answer did not arrive. Looking whether the request was stored …"),
     "refused": _("The request failed."),
@@ -71,8 +143,6 @@ _OTHERS = {
     "interrupted": _(
         "The connection is interrupted. What you see may be out of date; connecting again …"
     ),
-    "lab_online": _("Lab online"),
-    "lab_offline": _("No lab online"),
     "choose_all": _("Please choose a series for each phase."),
     "same_series": _("The same series is chosen for two phases."),
     "out_of_order": _("The phases are not in the order of their acquisition times."),
@@ -95,6 +165,7 @@ _OTHERS = {
     "of_slices": _("of {total}"),
     "seconds": _("{seconds} s"),
     "minutes": _("{minutes} min {seconds} s"),
+    "hours": _("{hours} h {minutes} min"),
     "not_analysed": _("Not analysed"),
 }
 
@@ -121,16 +192,31 @@ def other_than_tumour(labels: Sequence[str]) -> str:
     return ", ".join(str(_LABELS.get(one, one)) for one in labels if one not in _TUMOUR)
 
 
+def label_of(state: str, failure_code: str = "") -> str:
+    """One or two words for where a request is."""
+    if state == State.FAILED and failure_code in END_LABELS:
+        return str(END_LABELS[FailureCode(failure_code)])
+    return str(STATE_LABELS[State(state)])
+
+
 def page_texts() -> dict[str, object]:
     """Every text that a script shows, in the reader's language."""
     language = get_language() or "en"
     return {
-        **{key: str(text) for key, text in _OTHERS.items()},
-        "status": {state.value: str(text) for state, text in _STATUS.items()},
-        "states": {state.value: str(text) for state, text in STATE_LABELS.items()},
-        "stage_times": {stage: str(text) for stage, text in _STAGE_TIMES.items()},
+        **_spoken(_OTHERS),
+        "status": _spoken(_STATUS),
+        "ends": _spoken(_ENDS),
+        "not_taken": _spoken(_NOT_TAKEN),
+        "next_try": _spoken(_NEXT_TRY),
+        "labs": _spoken(_LABS),
+        "labels": {"states": _spoken(STATE_LABELS), "ends": _spoken(END_LABELS)},
+        "stage_times": _spoken(_STAGE_TIMES),
         "failures": {code.value: text.reader(language) for code, text in FAILURE_TEXTS.items()},
     }
+
+
+def _spoken(texts: Mapping[Any, Promise]) -> dict[str, str]:
+    return {str(key): str(text) for key, text in texts.items()}
 
 
 def stage_lines() -> list[tuple[str, str]]:

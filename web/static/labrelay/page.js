@@ -27,12 +27,22 @@ export function clock(iso, options = { timeStyle: "medium" }) {
   return new Intl.DateTimeFormat(page.language, options).format(new Date(iso));
 }
 
-/** A duration: seconds up to two minutes, then minutes and seconds. */
+/** A point in time: the hour and minute, and the date unless that is today. */
+export function moment(iso) {
+  const today = new Date(iso).toDateString() === new Date(serverNow()).toDateString();
+  return clock(iso, { timeStyle: "short", ...(!today && { dateStyle: "medium" }) });
+}
+
+/** A duration: seconds up to two minutes, minutes and seconds up to two hours, then hours. */
 export function duration(seconds, digits = 0) {
   if (seconds < 120) {
     return fill(page.texts.seconds, { seconds: number(seconds, digits) });
   }
   const whole = Math.round(seconds);
+  if (whole >= 7200) {
+    const hours = number(Math.floor(whole / 3600));
+    return fill(page.texts.hours, { hours, minutes: Math.floor((whole % 3600) / 60) });
+  }
   return fill(page.texts.minutes, { minutes: number(Math.floor(whole / 60)), seconds: whole % 60 });
 }
 

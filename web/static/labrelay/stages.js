@@ -1,6 +1,6 @@
 // The list of stages, the status sentence and the time since the click.
-import { labOnline } from "./labs.js";
-import { clock, duration, fill, page, say, serverNow } from "./page.js";
+import { duration, say, serverNow } from "./page.js";
+import { isOver, sentenceOf } from "./sentence.js";
 
 const panel = document.getElementById("progress");
 const status = document.getElementById("status");
@@ -10,23 +10,15 @@ const lines = [...document.querySelectorAll("#stages li")];
 const order = lines.map((line) => line.dataset.stage);
 
 const TONES = { waiting: "warn", cancelling: "warn", failed: "bad", dead: "bad" };
-const ENDS = ["completed", "cancelled", "failed", "dead"];
-const NOT_YET_TAKEN = ["queued", "published"];
-const AT_THE_LAB = ["accepted", "downloading", "inferring", "uploading"];
 
 let shown = null;
 let reached = -1;
 
-/** Whether nothing more will happen to the request by itself. */
-export function isOver(request) {
-  return ENDS.includes(request.state);
-}
-
 /** Say one sentence without a request, for example that it is being sent. */
-export function showSentence(text, tone = "") {
+export function showSentence(text) {
   shown = null;
   panel.hidden = false;
-  panel.dataset.tone = tone;
+  panel.dataset.tone = "";
   say(status, text);
   elapsed.textContent = "";
   bar.hidden = true;
@@ -47,8 +39,6 @@ export function showRequest(request) {
   shown = request;
   panel.hidden = false;
   panel.dataset.tone = TONES[request.state] ?? "";
-  panel.dataset.state = request.state;
-  say(status, sentence(request));
   const stage = order.indexOf(request.state);
   if (stage >= 0) {
     reached = stage;
@@ -68,31 +58,18 @@ export function showRequest(request) {
     // One step: nothing is known until it is done.
     bar.removeAttribute("value");
   }
-  tick();
+  refreshStages();
 }
 
-/** Say the same again, for example after a lab has come or gone. */
+/** Say the same as it is now: a lab may have come or gone, a try may be due. */
 export function refreshStages() {
-  if (shown) {
-    say(status, sentence(shown));
+  if (!shown) {
+    return;
   }
-}
-
-function sentence(request) {
-  const { texts } = page;
-  const alone = !isOver(request) && !labOnline(request.pool);
-  if (alone && NOT_YET_TAKEN.includes(request.state)) {
-    return texts.no_lab;
-  }
-  if (alone && AT_THE_LAB.includes(request.state)) {
-    return texts.no_lab_now; // what the lab was doing is not true any more
-  }
-  const told = fill(texts.status[request.state] ?? request.state, {
-    time: request.next_try_at ? clock(request.next_try_at) : "",
-  });
-  const why = request.failure && (texts.failures[request.failure.code] ?? request.failure.reader);
-  const besides = request.state === "cancelling" ? texts.no_lab_cancelling : texts.no_lab_now;
-  return [told, why, alone && besides].filter(Boolean).join(" ");
+  say(status, sentenceOf(shown));
+  const until = isOver(shown) ? Date.parse(shown.finished_at) : serverNow();
+  const seconds = Math.max(0, (until - Date.parse(shown.created_at)) / 1000);
+  elapsed.textContent = Number.isFinite(seconds) ? duration(Math.floor(seconds)) : "";
 }
 
 /** How far an ended request had come, as far as its times tell. */
@@ -114,12 +91,4 @@ function markStages(current, state) {
   });
 }
 
-function tick() {
-  if (shown) {
-    const until = isOver(shown) ? Date.parse(shown.finished_at) : serverNow();
-    const seconds = Math.max(0, (until - Date.parse(shown.created_at)) / 1000);
-    elapsed.textContent = Number.isFinite(seconds) ? duration(Math.floor(seconds)) : "";
-  }
-}
-
-setInterval(tick, 1000);
+setInterval(refreshStages, 1000);

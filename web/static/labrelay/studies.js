@@ -18,7 +18,12 @@ function show(request) {
   badge.dataset.created = request.created_at;
   badge.dataset.version = request.version;
   badge.dataset.state = request.state;
-  say(badge, page.texts.states[request.state] ?? request.state);
+  say(badge, labelOf(request));
+}
+
+function labelOf({ state, failure }) {
+  const { ends, states } = page.texts.labels;
+  return (state === "failed" && ends[failure?.code]) || (states[state] ?? state);
 }
 
 const live = new Live({ onRequest: show, onLabs: updateLabs, onConnection: showConnection });

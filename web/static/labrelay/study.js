@@ -1,14 +1,19 @@
 // The study page: puts choice, button, stages, slices and result together.
+import { onActions, showActions } from "./actions.js";
+import { NotTaken } from "./call.js";
 import { showConnection } from "./connection.js";
 import { onLabsChanged, updateLabs } from "./labs.js";
 import { Live } from "./live.js";
 import { overlayOf } from "./outline.js";
 import { page } from "./page.js";
 import { marksOf } from "./marks.js";
+import { onReturn } from "./newest.js";
+import { hideRepeated, showRepeated } from "./repeated.js";
 import { hideResult, showResult } from "./result.js";
 import { asPhases, chosenModel, chosenPhases, choices, onChoice, problem } from "./roles.js";
-import { hideStages, isOver, refreshStages, showRequest, showSentence } from "./stages.js";
-import { NotTaken, sendRequest } from "./submit.js";
+import { isActive } from "./sentence.js";
+import { hideStages, refreshStages, showRequest, showSentence } from "./stages.js";
+import { repeatRequest, sendRequest } from "./submit.js";
 import { setOverlay, showPhases } from "./viewer.js";
 
 const button = document.getElementById("analyse");
@@ -19,19 +24,28 @@ let sending = false;
 let awaited = null;
 
 const live = new Live({
-  onRequest: (request) => {
-    if (request.request_id === current?.request_id) {
-      apply(request);
-    }
-  },
+  onRequest: changed,
   onLabs: updateLabs,
   onConnection: showConnection,
 });
+
+/** Take news of a request; they show unless the page is busy with the next one. */
+function changed(request) {
+  if (request.request_id !== current?.request_id) {
+    return;
+  }
+  current = request;
+  if (!sending) {
+    apply(request);
+  }
+}
 
 /** Show a request that is newer than what is shown. */
 function apply(request) {
   current = request;
   showRequest(request);
+  showActions(request);
+  showRepeated(request);
   if (request.state === "completed" && request.result) {
     showPhases(asPhases(request.inputs));
     showResult(request);
@@ -76,7 +90,8 @@ function tell(sentence) {
 
 /** Not `disabled`: the button would lose the focus at the click, and a keyboard its place. */
 function renderButton() {
-  const running = current !== null && !isOver(current);
+  // Not while one is being cancelled: who changes their mind again asks anew.
+  const running = current !== null && isActive(current);
   const closed = sending || running || Boolean(problem());
   button.setAttribute("aria-disabled", String(closed));
 }
@@ -87,38 +102,53 @@ function follow(request) {
   apply(request);
 }
 
-async function ask() {
+function ask() {
+  const inputs = choices().map(({ role, series_id: id }) => ({ role, series_id: id }));
+  const wanted = { study_id: page.study_id, inputs, model: chosenModel().name };
+  showPhases(chosenPhases());
+  begin((onSilence) => sendRequest(wanted, onSilence));
+}
+
+/** Send a request by `post`, and follow what the server made of it. */
+async function begin(post) {
   sending = true;
   tell("");
   renderButton();
   hideResult();
   setOverlay(null);
-  showPhases(chosenPhases());
   showSentence(page.texts.sending);
+  showActions(null);
+  hideRepeated();
   document.getElementById("progress").scrollIntoView({ block: "nearest" });
-  const before = current;
-  const inputs = choices().map(({ role, series_id: id }) => ({ role, series_id: id }));
-  const wanted = { study_id: page.study_id, inputs, model: chosenModel().name };
   try {
-    const sent = await sendRequest(wanted, () => showSentence(page.texts.looking));
+    const sent = await post(() => showSentence(page.texts.looking));
     awaited = sent.request_id;
+    sending = false;
     follow(sent);
   } catch (error) {
-    notSent(error, before);
-  } finally {
     sending = false;
-    renderButton();
+    notSent(error);
   }
 }
 
 /** A refusal is a sentence. So is that nobody could tell whether the request was stored. */
-function notSent(error, before) {
-  if (before) {
-    apply(before);
+function notSent(error) {
+  if (current) {
+    apply(current);
   } else {
     hideStages();
+    renderButton();
   }
   tell(error instanceof NotTaken ? error.message : page.texts.unclear);
+}
+
+/** A request that was made elsewhere. It replaces none that somebody waits for, and no result. */
+function found(request) {
+  const newer = !current || Date.parse(request.created_at) > Date.parse(current.created_at);
+  const kept = current && (isActive(current) || current.result);
+  if (newer && !kept && !sending) {
+    follow(request);
+  }
 }
 
 document.getElementById("analysis").addEventListener("submit", (event) => {
@@ -135,9 +165,16 @@ onChoice(() => {
   renderButton();
 });
 onLabsChanged(refreshStages);
+onReturn(found);
+onActions({
+  changed: (request) => live.isNews(request) && changed(request),
+  // It has moved on, and the page has not heard of it yet.
+  refused: (request) => live.follow([request.request_id]),
+  retry: ({ request_id: id }) => begin((onSilence) => repeatRequest(id, onSilence)),
+});
 
 if (current) {
-  if (!isOver(current) || !current.result) {
+  if (!current.result) {
     showPhases(chosenPhases());
   }
   follow(current);

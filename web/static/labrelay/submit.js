@@ -1,80 +1,48 @@
-// Sends a request, and repeats it under the same key when the answer does not arrive.
+// Sends a request, repeats one that failed, or stops one; each click is one click to the server.
+import { NotTaken, send } from "./call.js";
 import { page } from "./page.js";
 
-/** Milliseconds for the first answer: the server asks the archive before it gives one. */
+/** Milliseconds for the first answer: the server asks the archive before it takes a request. */
 const PATIENCE = 30000;
 
-/** Milliseconds before each repeat, and for its answer. */
-const REPEATS = [500, 2000, 4000, 8000];
-const REPEAT_PATIENCE = 10000;
+/** The same for a cancel, for which it asks nobody. */
+const CANCEL_PATIENCE = 10000;
 
-/** The server has refused, with a sentence for the reader: nothing was stored. */
-export class NotTaken extends Error {}
-
-/** The last click when nobody could tell what became of it: `{ text, key }`. */
+/** The last click when nobody could tell what became of it: `{ wish, key }`. */
 let unclear = null;
 
+/** POST a new request; returns it as it was stored. Throws as `send` does. */
+export function sendRequest(body, onSilence) {
+  return sendOnce(page.requests, JSON.stringify(body), onSilence);
+}
+
+/** Ask for the same again as a request that has ended; returns the new one. */
+export function repeatRequest(requestId, onSilence) {
+  return sendOnce(`${page.requests}/${requestId}/retry`, undefined, onSilence);
+}
+
+/** Ask to stop a request; returns it as it is then. Asked twice, it is asked once. */
+export function cancelRequest(requestId, onSilence) {
+  return send(`${page.requests}/${requestId}/cancel`, {}, CANCEL_PATIENCE, onSilence);
+}
+
 /**
- * POST the request; returns it as it was stored, throws `NotTaken`, or a network error when it is
- * not known what became of it. `onSilence` is called once if the first answer does not arrive.
- *
  * A click has a key of its own, and the server knows it again: however often it comes, it is one
  * request. The same wish clicked again after an unknown outcome keeps its key.
  */
-export async function sendRequest(body, onSilence) {
-  const text = JSON.stringify(body);
-  const key = unclear?.text === text ? unclear.key : newKey();
-  unclear = { text, key };
+async function sendOnce(address, body, onSilence) {
+  const wish = `${address} ${body}`;
+  const key = unclear?.wish === wish ? unclear.key : newKey();
+  unclear = { wish, key };
+  const headers = { "Idempotency-Key": key, ...(body && { "Content-Type": "application/json" }) };
   try {
-    return settled(await post(text, key, PATIENCE));
-  } catch (error) {
-    stopIfRefused(error);
-    onSilence();
-  }
-  let last;
-  for (const wait of REPEATS) {
-    await new Promise((resolve) => setTimeout(resolve, wait));
-    try {
-      return settled(await post(text, key, REPEAT_PATIENCE));
-    } catch (error) {
-      stopIfRefused(error);
-      last = error;
-    }
-  }
-  throw last;
-}
-
-async function post(text, key, patience) {
-  const answer = await fetch(page.requests, {
-    method: "POST",
-    headers: { "Content-Type": "application/json", "Idempotency-Key": key },
-    body: text,
-    signal: AbortSignal.timeout(patience),
-  });
-  // What stands between answers in HTML.
-  const told = await answer.json().catch(() => null);
-  if (answer.status === 401) {
-    throw new NotTaken(page.texts.log_in);
-  }
-  // The site's own 503 too: the archive could not be asked, so nothing was stored.
-  const refused = answer.status >= 400 && answer.status < 500;
-  if (refused || (answer.status === 503 && told?.error)) {
-    throw new NotTaken(told?.error?.message ?? page.texts.refused);
-  }
-  if (!answer.ok || !told) {
-    throw new Error(`HTTP ${answer.status}`);
-  }
-  return told;
-}
-
-function settled(request) {
-  unclear = null;
-  return request;
-}
-
-function stopIfRefused(error) {
-  if (error instanceof NotTaken) {
+    const request = await send(address, { body, headers }, PATIENCE, onSilence);
     unclear = null;
+    return request;
+  } catch (error) {
+    if (error instanceof NotTaken) {
+      unclear = null;
+    }
     throw error;
   }
 }
