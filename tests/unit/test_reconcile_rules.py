@@ -10,6 +10,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
+from web.inference.again import send_again
 from web.inference.models import InferenceRequest, Outbox, RequestEvent, SiteLease
 from web.inference.outbox import enqueue_request
 from web.inference.reconciler import lost, overdue, site_lease, told, unheld
@@ -152,6 +153,14 @@ def test_only_what_no_lab_ever_took_expires():
     young.refresh_from_db()
     assert (waits.state, waits.failure_code) == (State.FAILED, "expired")
     assert young.state == State.QUEUED
+
+
+def test_a_replay_by_staff_begins_the_time_limits_anew():
+    one = row(State.DEAD, age=500)
+    assert send_again(one.pk, by_staff=True)
+    assert not overdue.expired(60)
+    InferenceRequest.objects.filter(pk=one.pk).update(replayed_at=ago(70))
+    assert set(overdue.expired(60)) == {one.pk}
 
 
 def test_what_was_to_be_cancelled_expires_as_cancelled():

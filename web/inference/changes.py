@@ -124,6 +124,7 @@ def _sent_again(row: Snapshot, what: SentAgain) -> Snapshot | None:
         published_at=None,
         # A replay begins a new time limit; what was lost on its way has used its own.
         accepted_at=None if what.by_staff else row.accepted_at,
+        replayed_at=what.at if what.by_staff else row.replayed_at,
         finished_at=None,
         next_try_at=None,
         progress=None,

@@ -57,6 +57,7 @@ class InferenceRequest(models.Model):
     result = models.JSONField(null=True)
     lab = models.CharField(max_length=63, blank=True)
     cancel_asked_at = models.DateTimeField(null=True)
+    replayed_at = models.DateTimeField(null=True)
 
     #: By the site's clock: when a change was last written, progress included; of a cancelled
     #: request when a lab was last heard of it.

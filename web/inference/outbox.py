@@ -63,7 +63,10 @@ def enqueue_request(request: InferenceRequest) -> Outbox:
 def enqueue_stop(request: InferenceRequest) -> None:
     """Write down that every lab must stop the request, unless that is on its way already."""
     told = CancelRequested(request_id=request.pk)
-    on_its_way = Outbox.objects.filter(request=request, type=told.wire_type(), sent_at=None)
+    # One that a relay has had may have been told already, to labs that did not hold it yet.
+    on_its_way = Outbox.objects.filter(
+        request=request, type=told.wire_type(), sent_at=None, attempted=False
+    )
     if not on_its_way.exists():
         enqueue_on_commit(request, told, exchange=CONTROL, routing_key="")
 

@@ -71,6 +71,8 @@ class Snapshot:
     lab: str = ""
     #: When the reader asked to stop; kept beside a result that was stored before.
     cancel_asked_at: datetime | None = None
+    #: When staff sent it again from `dead`: its time limits begin anew.
+    replayed_at: datetime | None = None
 
     @property
     def run(self) -> tuple[int, int]:

@@ -18,13 +18,20 @@ from web.inference.models import InferenceRequest
 from web.inference.reconciler.unfinished import unfinished
 from web.inference.record import record
 
+#: What a time limit is made of.
+_TIMES = ("accepted_at", "created_at", "replayed_at", "deadline_s")
+
 
 def expired(after_s: float) -> dict[UUID, datetime]:
-    """Requests that nobody has taken so many seconds after they were made, and when that was."""
+    """Requests that nobody took in so many seconds, and when those were over.
+
+    They count from when the request was made, or from its replay by staff.
+    """
     now, patience = timezone.now(), timedelta(seconds=after_s)
-    rows = unfinished().filter(accepted_at=None).values_list("pk", "created_at")
+    rows = unfinished().filter(accepted_at=None).values_list("pk", "created_at", "replayed_at")
+    limits = [(pk, (replayed or made) + patience) for pk, made, replayed in rows]
     # Compared here: with that condition the database would go through all that are older.
-    return {pk: made_at + patience for pk, made_at in rows if made_at + patience <= now}
+    return {pk: limit for pk, limit in limits if limit <= now}
 
 
 def expire(request_id: UUID, after_s: float) -> bool:
@@ -40,7 +47,7 @@ def expire(request_id: UUID, after_s: float) -> bool:
 def overdue(grace_s: float) -> dict[UUID, datetime]:
     """Requests that should have ended `grace_s` ago or earlier, and when they should have."""
     rows = unfinished().filter(accepted_at__isnull=False)
-    limits = [(row.pk, _limit(row)) for row in rows.only("accepted_at", "created_at", "deadline_s")]
+    limits = [(row.pk, _limit(row)) for row in rows.only(*_TIMES)]
     late = timezone.now() - timedelta(seconds=grace_s)
     return {pk: limit for pk, limit in limits if limit <= late}
 
@@ -65,7 +72,8 @@ def _limit(row: InferenceRequest) -> datetime:
 
     Its acceptance is told by the lab's clock. One that is behind must not end what was just made.
     """
-    began = max(row.accepted_at or row.created_at, row.created_at)
+    made = row.replayed_at or row.created_at
+    began = max(row.accepted_at or made, made)
     return began + timedelta(seconds=row.deadline_s)
 
 

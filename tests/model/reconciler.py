@@ -1,0 +1,141 @@
+"""What the site does by the clock: time limits, requests that were lost, cancels, sweeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from messages.events import InferenceCompleted
+from messages.failures import FailureCode
+from tests.model.archive import Archive
+from tests.model.job import DEADLINE_SECONDS, figures
+from tests.model.site import Row, Site
+from web.inference.happenings import CancelSettled, TimedOut
+from web.inference.states import State
+
+#: Seconds without a heartbeat after which a lab counts for nothing.
+OFFLINE_SECONDS = 30
+
+#: Seconds that a lab has to confirm a cancel before its absence confirms it.
+CANCEL_SECONDS = 10
+
+#: Seconds without a change after which a request may have been lost.
+QUIET_SECONDS = 120
+
+#: Seconds by which a lab may tell first that the deadline has passed.
+GRACE_SECONDS = 30
+
+EXPIRES_SECONDS = 7 * 24 * 3600
+
+#: Seconds that storing may take: a run that has begun to store no longer obeys its deadline.
+STORING_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Look:
+    """A look at the archive for a cancelled request, before its conclusion is written down."""
+
+    row: Row
+    #: What was due when it began.
+    due: datetime | None
+
+
+class Reconciler:
+    """Each method is a rule for one row; it does nothing where the rule does not hold."""
+
+    def __init__(self, site: Site, archive: Archive) -> None:
+        self._site = site
+        self._archive = archive
+        self._clock = site.clock
+        #: By lab: when it was heard of, and what it has in hand.
+        self.heard: dict[str, tuple[datetime, frozenset[UUID]]] = {}
+        self.looks: list[Look] = []
+
+    def hear(self, lab: str, current: frozenset[UUID]) -> None:
+        """A heartbeat."""
+        self.heard[lab] = (self._clock.now(), current)
+        self._site.stop_unwanted(current)
+
+    def look(self, row: Row) -> None:
+        """All rules but the sweep."""
+        for rule in (self._expire, self._end_overdue, self._settle_cancel, self._find_lost):
+            if not row.over:
+                rule(row)
+
+    def begin_sweep(self, row: Row) -> None:
+        """Delete what is there; the conclusion comes later."""
+        due = row.sweep_due_at
+        if row.state is State.CANCELLED and due is not None and due <= self._clock.now():
+            self._archive.remove(row.request_id)
+            self.looks.append(Look(row, due))
+
+    def end_sweep(self, look: Look) -> None:
+        """Plan the last look, or none, unless an event has made one due meanwhile."""
+        self.looks.remove(look)
+        row = look.row
+        if row.sweep_due_at == look.due:
+            last = row.changed_at + timedelta(seconds=DEADLINE_SECONDS + STORING_SECONDS)
+            row.sweep_due_at = last if last > self._clock.now() else None
+
+    def _expire(self, row: Row) -> None:
+        untaken = row.snapshot.accepted_at is None
+        if untaken and self._passed(row.created_at, EXPIRES_SECONDS) and not self._tell_stored(row):
+            self._time_out(row, FailureCode.EXPIRED)
+
+    def _end_overdue(self, row: Row) -> None:
+        limit = DEADLINE_SECONDS + GRACE_SECONDS
+        if not self._passed(row.snapshot.accepted_at, limit) or self._tell_stored(row):
+            return
+        self._time_out(row, FailureCode.DEADLINE_EXCEEDED)
+
+    def _settle_cancel(self, row: Row) -> None:
+        asked = row.snapshot.cancel_asked_at
+        waited = row.state is State.CANCELLING and self._passed(asked, CANCEL_SECONDS)
+        if waited and not self._listed(row):
+            self._site.record(row.request_id, CancelSettled(at=self._clock.now()))
+
+    def _find_lost(self, row: Row) -> None:
+        due = row.snapshot.next_try_at
+        if (
+            row.state in {State.QUEUED, State.CANCELLING}
+            or (due is not None and due > self._clock.now())
+            or not self._passed(row.changed_at, QUIET_SECONDS)
+            or self._listed(row)
+            or self._site.broker.ready
+            or self._site.broker.tiers
+        ):
+            return
+        if not self._tell_stored(row):
+            self._site.send_again(row.request_id, by_staff=False)
+
+    def _tell_stored(self, row: Row) -> bool:
+        if row.state is State.CANCELLING or not self._archive.complete(row.request_id):
+            return False
+        attempt, delivery, sequence = row.snapshot.position
+        self._site.record_event(
+            InferenceCompleted(
+                request_id=row.request_id,
+                attempt=attempt,
+                delivery=delivery,
+                sequence=sequence + 1,
+                lab="archive",
+                at=self._clock.now(),
+                **figures(self._archive.primaries[row.request_id]),
+            )
+        )
+        return True
+
+    def _time_out(self, row: Row, code: FailureCode) -> None:
+        what = TimedOut(at=self._clock.now(), code=code, detail="told by the model")
+        self._site.record(row.request_id, what)
+
+    def _listed(self, row: Row) -> bool:
+        heard = self.heard.values()
+        return any(
+            row.request_id in current and not self._passed(seen, OFFLINE_SECONDS)
+            for seen, current in heard
+        )
+
+    def _passed(self, since: datetime | None, seconds: int) -> bool:
+        return since is not None and since + timedelta(seconds=seconds) <= self._clock.now()
