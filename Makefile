@@ -9,8 +9,8 @@ override PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: demo smoke test setup-test lint types imports pytest rabbitmqctl definitions schemas \
-	constraints clean-var
+.PHONY: demo smoke cluster faults soak test setup-test lint types imports pytest rabbitmqctl \
+	definitions schemas constraints clean-var
 
 # exec: no shell stands between a signal and the demo. Ctrl-C stops the demo cleanly, and make waits
 # for that; make's own status is then 130, as always when make is interrupted.
@@ -19,6 +19,19 @@ demo:
 
 smoke:
 	@$(PYTHON) -m infra.demo.bootstrap demo && exec $(BIN)/python -m infra.demo.smoke
+
+# Three brokers that are one, to try what a loss does; RABBITMQ_URL of both sides is printed.
+cluster:
+	@$(PYTHON) -m infra.demo.bootstrap demo && exec $(BIN)/python -m infra.demo.cluster
+
+# One fault after the other in real processes. A part: make faults ARGS='broker cluster/leader_killed'
+faults: setup-test
+	$(BIN)/python -m tests.faults $(ARGS)
+
+# Many requests under faults at random: make soak REQUESTS=2000 MINUTES=60 SEED=7
+soak: setup-test
+	$(BIN)/python -m tests.faults.soak $(if $(REQUESTS),--requests $(REQUESTS)) \
+		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 test: setup-test lint types imports pytest
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from threading import Condition, Thread
+from threading import Condition, Event, Thread
 
 import structlog
 
@@ -26,11 +26,12 @@ class ArchiveWatch:
     """One thread that probes: once at its start, when a job asks, and while the archive is away.
 
     `probe` returns when the archive answers and raises `ArchiveUnavailable` when it does not. All
-    else may be called from any thread.
+    else may be called from any thread. `ending` is set once the lab is told to stop or to drain.
     """
 
-    def __init__(self, probe: Callable[[], None]) -> None:
+    def __init__(self, probe: Callable[[], None], *, ending: Event | None = None) -> None:
         self._probe = probe
+        self._ending = ending or Event()
         #: Guards what follows; notified at each change.
         self._changed = Condition()
         self._away = False
@@ -63,7 +64,7 @@ class ArchiveWatch:
         """Probe, and return True once an archive that was away answers again.
 
         False when it answers at once: then the fault that the caller met was a passing one.
-        Raises what `halt` raises, and `LabStopping` after `stop`.
+        Raises what `halt` raises, and `LabStopping` after `stop` or in a lab that is ending.
         """
         with self._changed:
             before = self._failed
@@ -73,7 +74,9 @@ class ArchiveWatch:
             self._changed.notify_all()
             while self._answered < mine or self._away:
                 halt.check()
-                if self._stopped:
+                # Neither the grace of a stop nor the patience of a drain is for this: nothing is
+                # under way, nobody knows when the archive is back, and another lab may reach it.
+                if self._stopped or (self._away and self._ending.is_set()):
                     raise LabStopping("the lab is stopping")
                 self._changed.wait(LOOK_SECONDS)
             return was_away or self._failed > before

@@ -1,4 +1,4 @@
-"""Waiting for the archive's answer without going deaf: a look at something else while it is silent.
+"""Waiting for the archive without going deaf: a look at something else while it is silent.
 
 A request of the ``requests`` library blocks its thread: for a minute while the archive says
 nothing, and for hours while its answer trickles. A run must end sooner when it is cancelled.
@@ -12,13 +12,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from http.client import HTTPResponse
+from http.client import HTTPConnection, HTTPResponse
 from typing import TYPE_CHECKING, Any
 
 from consumer.halt import LOOK_SECONDS
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+
+#: Bytes sent at once: a TLS record. What a look interrupts is sent again from its start, as TLS
+#: wants it.
+_PIECE = 16 * 1024
 
 #: Called by the thread that waits; what it raises ends the request.
 Look = Callable[[], None]
@@ -30,6 +34,10 @@ def unwatched() -> None:
 
 #: Of the request that this thread makes now.
 _look: ContextVar[Look] = ContextVar("look", default=unwatched)
+
+
+#: Seconds that the archive may take nothing of what this thread sends; None sets no limit.
+_silence: ContextVar[float | None] = ContextVar("silence", default=None)
 
 
 @contextmanager
@@ -45,6 +53,43 @@ def looking(look: Look) -> Iterator[None]:
 def look_now() -> None:
     """Call the look of the block that this thread is in, if any."""
     _look.get()()
+
+
+@contextmanager
+def giving_up_after(seconds: float) -> Iterator[None]:
+    """Let what is sent in the block wait so long for an archive that takes nothing."""
+    token = _silence.set(seconds)
+    try:
+        yield
+    finally:
+        _silence.reset(token)
+
+
+class AttentiveSending(HTTPConnection):
+    """A connection that sends with looks between; stands before urllib3's own among the bases."""
+
+    def send(self, data: Any) -> None:
+        """Send bytes; raises `TimeoutError` when the archive takes none of them for too long."""
+        if self.sock is None:
+            self.connect()
+        before = self.sock.gettimeout()
+        self.sock.settimeout(LOOK_SECONDS)
+        left = memoryview(data).cast("B")
+        began = time.monotonic()
+        try:
+            while left:
+                look_now()
+                try:
+                    sent = self.sock.send(left[:_PIECE])
+                except TimeoutError:
+                    limit = _silence.get()
+                    if limit is not None and time.monotonic() - began > limit:
+                        raise
+                else:
+                    left = left[sent:]
+                    began = time.monotonic()
+        finally:
+            self.sock.settimeout(before)
 
 
 class AttentiveResponse(HTTPResponse):

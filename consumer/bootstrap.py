@@ -10,6 +10,7 @@ from threading import Event
 import structlog
 
 from consumer import systemd
+from consumer.amqp import tolerant
 from consumer.amqp.intake import Intake
 from consumer.amqp.publisher import Publisher
 from consumer.amqp.worker import Worker
@@ -36,15 +37,21 @@ def run(settings: LabSettings) -> None:
     Raises `PresenceError`, `BundleInvalid`, `ModelUnavailable` and `TopologyMissing` when the lab
     cannot start, and `LabBroken` when it cannot go on.
     """
-    draining = Event()
+    tolerant.install()
+    draining, ending = Event(), Event()
+
+    def drain(*_: object) -> None:
+        draining.set()
+        ending.set()
+
     # Before a drain can find us: unheard, its signal would end the process.
-    signal.signal(DRAIN_SIGNAL, lambda *_: draining.set())
+    signal.signal(DRAIN_SIGNAL, drain)
     archive = archive_of(settings)
     with (
         Presence(settings.run_dir, settings.lab_name) as presence,
         workbench(settings) as bench,
         _publisher(settings) as publisher,
-        _archive_watch(archive) as watch,
+        _archive_watch(archive, ending) as watch,
     ):
         bundles = find_bundles(settings.model_path)
         log.info("loading bundles", action="lab.load", models=sorted(bundles))
@@ -58,6 +65,7 @@ def run(settings: LabSettings) -> None:
             archive_watch=watch,
             workbench=bench,
             announcer=Announcer(publisher, user=settings.broker_user),
+            ending=ending,
         )
         worker = Worker(
             _intake(settings),
@@ -99,11 +107,12 @@ def _serve(
 
     def stop(*_: object) -> None:
         worker.stop()
+        lab.ending.set()
         supervisor.stopping()
 
     def turn() -> None:
         beats.beat()
-        presence.tell(len(worker.hand))
+        presence.tell(worker.unfinished)
         supervisor.turn(connected=worker.connected, condition=standing().condition)
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -114,7 +123,7 @@ def _serve(
     finally:
         # The grace is over: what still runs is the broker's again.
         lab.stopping.set()
-        presence.tell(len(worker.hand))
+        presence.tell(worker.unfinished)
 
 
 def _intake(settings: LabSettings) -> Intake:
@@ -130,8 +139,8 @@ def _intake(settings: LabSettings) -> Intake:
 
 
 @contextmanager
-def _archive_watch(archive: Archive) -> Iterator[ArchiveWatch]:
-    watch = ArchiveWatch(archive.probe)
+def _archive_watch(archive: Archive, ending: Event) -> Iterator[ArchiveWatch]:
+    watch = ArchiveWatch(archive.probe, ending=ending)
     watch.start()
     try:
         yield watch

@@ -48,6 +48,10 @@ class Halt:
         """Obey neither cancel nor deadline from now on: the run stores its result."""
         self._too_late = True
 
+    def obey_again(self) -> None:
+        """Obey all three again: what was begun to be stored failed, and nothing is promised."""
+        self._too_late = False
+
     @property
     def too_late(self) -> bool:
         """Whether a cancel comes too late."""

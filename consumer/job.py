@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -18,6 +19,7 @@ from messages.events import (
     InferenceCompleted,
     InferenceFailed,
     InferenceRetryScheduled,
+    RunEvent,
 )
 from messages.request import InferenceRequested
 from messages.topology import RETRY_TIERS
@@ -74,26 +76,31 @@ class Job:
             try:
                 return Analysis(self._lab, run).complete()
             except ArchiveUnavailable as error:
+                # The reader's cancel and the deadline end the waiting, also when an upload had
+                # begun: it may lie in the archive, and the site sweeps after each `cancelled`.
+                run.halt.obey_again()
                 if holds == MAX_HOLDS or not self._lab.archive_watch.wait_if_away(run.halt):
                     raise
                 holds += 1
                 log.info("repeated", action="job.repeat", holds=holds, detail=error.detail)
 
     def _cancel(self, run: Run) -> LegalAck:
-        self._announcer.tell(run.event(InferenceCancelled))
+        self._tell_end(run, InferenceCancelled)
         log.info("cancelled", action="job.cancelled", **run.stage_seconds)
         return LegalAck.CANCELLED
 
     def _try_later(self, run: Run, error: LabError) -> LegalAck:
         """Put a copy into the next tier; when the tiers are spent, fail with this last code."""
-        tiers = list(RETRY_TIERS.items())
-        if run.request.attempt > len(tiers):
+        request, tiers = run.request, list(RETRY_TIERS.items())
+        # Not by the attempt: a replay raises that too, and begins with a whole budget.
+        if request.spent >= len(tiers):
             return self._fail(run, error)
-        tier, seconds = tiers[run.request.attempt - 1]
-        copy = run.request.model_copy(update={"attempt": run.request.attempt + 1})
+        tier, seconds = tiers[request.spent]
+        raised = {"attempt": request.attempt + 1, "retries": request.spent + 1}
+        copy = request.model_copy(update=raised)
         self._announcer.put_into_tier(copy, tier)
         next_at = datetime.now(UTC) + timedelta(seconds=seconds)
-        self._announcer.tell(run.event(InferenceRetryScheduled, code=error.code, next_at=next_at))
+        self._tell_end(run, InferenceRetryScheduled, code=error.code, next_at=next_at)
         log.warning(
             "tried again later", action="job.retry", code=error.code, tier=tier, detail=error.detail
         )
@@ -101,12 +108,25 @@ class Job:
 
     def _fail(self, run: Run, error: LabError) -> LegalAck:
         log.error("failed", action="job.failed", code=error.code, detail=error.detail)
-        self._announcer.tell(
-            run.event(
-                InferenceFailed,
-                code=error.code,
-                detail=error.detail[:500],
-                stage_seconds=run.stage_seconds,
-            )
+        self._tell_end(
+            run,
+            InferenceFailed,
+            code=error.code,
+            detail=error.detail[:500],
+            stage_seconds=run.stage_seconds,
         )
         return LegalAck.FAILED
+
+    def _tell_end(self, run: Run, kind: type[RunEvent], **fields: Any) -> None:
+        """Tell an end under the delivery that is in hand once the broker has confirmed it.
+
+        The broker may be in alarm for hours. If the work came back under a newer delivery
+        meanwhile, another lab may have told `accepted` between the two, and the site takes an end
+        of the older run for out of date; the ack that follows would leave it without any. Told
+        twice it is harmless. `completed` needs none of this: it ignores order.
+        """
+        told = -1
+        while told != run.delivery:
+            event = run.event(kind, **fields)
+            self._announcer.tell(event)
+            told = event.delivery

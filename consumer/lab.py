@@ -88,5 +88,7 @@ class Lab:
     archive_watch: ArchiveWatchPort
     workbench: WorkbenchPort
     announcer: Announcer
+    #: Set once the lab is told to stop or to drain.
+    ending: Event = field(default_factory=Event)
     #: Set once the jobs that still run must end: their grace is over.
     stopping: Event = field(default_factory=Event)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -20,6 +22,27 @@ _PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 
 #: Said in front of the line, or by the event itself.
 _SPOKEN = ("event", "level", "timestamp", "action", "request_id")
+
+
+class _Spared(io.TextIOBase):
+    """Passes text on at once; what cannot be written is lost, and nothing but that.
+
+    On a full disk, or with a closed pipe, the line of a log must not end a job. Nothing may stay
+    in a buffer either: multiprocessing flushes standard error before it starts a child.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        #: The file itself; None where a test reads along.
+        self._raw = getattr(getattr(stream, "buffer", None), "raw", None)
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            if self._raw is None:
+                self._stream.write(text)
+            else:
+                self._raw.write(text.encode(self._stream.encoding, "backslashreplace"))
+        return len(text)
 
 
 def _without_exception_text(_logger: object, _method: str, event: EventDict) -> EventDict:
@@ -44,13 +67,14 @@ def configure(form: LogFormat = "json") -> None:
         _without_exception_text,
     ]
     renderer = _renderer(form)
+    stream = cast("TextIO", _Spared(sys.stderr))
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared)
     )

@@ -47,6 +47,11 @@ class Run:
         self.stage_seconds: dict[str, float] = {}
         self._sequence = count()
 
+    @property
+    def delivery(self) -> int:
+        """The broker's newest count of the deliveries under which the run is in hand."""
+        return self._held.count
+
     def event(self, kind: type[E], **fields: Any) -> E:
         """The next event of this run."""
         return kind(
@@ -54,7 +59,7 @@ class Run:
             attempt=self.request.attempt,
             # Asked anew each time: after a reconnect the work is in hand under another delivery,
             # and an end that is told under the old one would be taken for out of date.
-            delivery=self._held.count,
+            delivery=self.delivery,
             sequence=next(self._sequence),
             lab=self.lab,
             at=datetime.now(UTC),
@@ -64,8 +69,9 @@ class Run:
     def begin_upload(self) -> None:
         """Call just before each upload; the first is the last moment for a cancel.
 
-        From then on the run finishes: what is stored under the request's UID is told, and the
-        site removes it if the reader had cancelled meanwhile. Raises what `Halt.check` raises.
+        From then on the run finishes, unless the archive goes away: what is stored under the
+        request's UID is told, and the site removes it if the reader had cancelled meanwhile.
+        Raises what `Halt.check` raises.
         """
         if not self.halt.too_late:
             self._held.hear_cancels()

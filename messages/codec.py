@@ -71,8 +71,10 @@ def encode(
     )
 
 
-def decode(body: bytes, *, type_: str | None, content_type: str | None = CONTENT_TYPE) -> Message:
-    """Read a message back.
+def decode(
+    body: bytes, *, type_: str | bytes | None, content_type: str | bytes | None = CONTENT_TYPE
+) -> Message:
+    """Read a message back. A property that is no UTF-8 may come as the bytes that it is.
 
     Raises `UnknownVersion` for a known type in an unknown version or with an unknown word, and
     `UndecodableMessage` for everything else that is not a valid message. Neither quotes the body.
@@ -81,6 +83,8 @@ def decode(body: bytes, *, type_: str | None, content_type: str | None = CONTENT
         raise UndecodableMessage("the content type is not application/json")
     if len(body) > MAX_BODY_BYTES:
         raise UndecodableMessage(f"the body has {len(body)} bytes, more than {MAX_BODY_BYTES}")
+    if isinstance(type_, bytes):
+        raise UndecodableMessage("the type is no text")
     model = _BY_TYPE.get(type_ or "")
     if model is None:
         match = _WIRE_TYPE.fullmatch(type_ or "")

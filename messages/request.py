@@ -47,12 +47,20 @@ class InferenceRequested(Message):
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
     #: Seconds that the request may take from its acceptance.
     deadline_s: Annotated[int, Field(ge=1)]
+    #: Tries of the budget that passing faults have spent. Not the attempt, which a replay and a
+    #: second sending raise as well; None from a sender that did not tell them apart.
+    retries: Annotated[int, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
     def _one_input_a_role(self) -> InferenceRequested:
         if len({item.role for item in self.inputs}) != len(self.inputs):
             raise ValueError("each role may be given once")
         return self
+
+    @property
+    def spent(self) -> int:
+        """How much of the retry budget is spent."""
+        return self.attempt - 1 if self.retries is None else self.retries
 
     @property
     def routing_key(self) -> str:

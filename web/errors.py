@@ -51,7 +51,7 @@ def sentence_for(status: int) -> str:
         413: _("The request is too large."),
         422: _("The request is not complete or holds a value that is not allowed."),
         500: _("Something went wrong on our side. It was written down."),
-        503: _("The database does not answer. Nothing was changed; please try again."),
+        503: _("The database does not answer. Please try again."),
     }
     return known.get(status) or _("The request failed.")
 
@@ -103,7 +103,7 @@ def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
     if _is_anothers(request) or not isinstance(response, HttpResponse):
         return response
     if request.META.get(_DATABASE_AWAY):
-        # Nothing is wrong with us, and nothing was written: the same call will do later.
+        # Nothing is wrong with us. A click that names itself may be sent again.
         status = response.status_code = HTTPStatus.SERVICE_UNAVAILABLE.value
         response.reason_phrase = HTTPStatus.SERVICE_UNAVAILABLE.phrase
     # In place: cookies and the headers of the middleware inside stay on it.

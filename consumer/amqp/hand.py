@@ -11,6 +11,9 @@ from consumer.amqp import turns
 from consumer.amqp.acks import Delivery, LegalAck
 from messages.request import InferenceRequested
 
+#: Seconds after a suspect's delivery in which its neighbours still arrive: their turn may be first.
+_NEIGHBOURS_SECONDS = 2.0
+
 
 class InHand:
     """One piece of work and its deliveries: usually one.
@@ -27,9 +30,12 @@ class InHand:
         *,
         work: Callable[[InHand], LegalAck],
         hear_cancels: Callable[[], None],
+        message_id: str | None = None,
     ) -> None:
         #: None: a message that this version cannot read, on its way into a retry tier.
         self.request = request
+        #: AMQP's: all that can be known of a message that is not read.
+        self.message_id = message_id
         self.deliveries = [delivery]
         #: When the newest delivery came: seconds of the monotonic clock.
         self.arrived = time.monotonic()
@@ -88,6 +94,18 @@ class Hand:
         """The requests that may have killed their labs: they run alone."""
         return [held for held in self._held if held.request and turns.runs_alone(held)]
 
+    def lets_in(self, *, full: bool) -> bool:
+        """Whether more may come in beside what is here; `full` when every place is taken.
+
+        A suspect runs with a closed tap, so that a death is counted for no further neighbour.
+        Those that the broker is sending now come in before.
+        """
+        suspects = self.suspects
+        if not suspects:
+            return True
+        latest = max(suspect.arrived for suspect in suspects) + _NEIGHBOURS_SECONDS
+        return not full and time.monotonic() < latest
+
     @property
     def not_begun(self) -> list[InHand]:
         """What came and waits for its turn."""
@@ -106,6 +124,13 @@ class Hand:
         """The work that is in hand for this attempt of the request."""
         for held in self._held:
             if held.request and _identity(held.request) == _identity(request):
+                return held
+        return None
+
+    def same_message(self, message_id: str | None) -> InHand | None:
+        """The unread message that is in hand under this id. One without an id has no equal."""
+        for held in self._held:
+            if held.request is None and message_id and held.message_id == message_id:
                 return held
         return None
 

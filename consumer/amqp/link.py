@@ -82,6 +82,28 @@ def connect(urls: Sequence[str], *, heartbeat: int, name: str) -> pika.BlockingC
     raise BrokerUnavailable(reason)
 
 
+class Brokers:
+    """The nodes of a cluster in turn, each time beginning behind the one that was tried last.
+
+    The node that was just lost is the likeliest to say nothing now, and costs a whole time limit.
+    """
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        self._urls = tuple(urls)
+
+    def connect(self, *, heartbeat: int, name: str) -> pika.BlockingConnection:
+        """Connect to the next that answers. Raises `BrokerUnavailable` as `connect` does."""
+        last = BrokerUnavailable("no broker URL")
+        for _ in self._urls:
+            url, *others = self._urls
+            self._urls = (*others, url)
+            try:
+                return connect((url,), heartbeat=heartbeat, name=name)
+            except BrokerUnavailable as exc:
+                last = exc
+        raise last
+
+
 def _tell_when_blocked(connection: pika.BlockingConnection, name: str) -> None:
     """Log that the broker is in alarm (disk or memory) and takes nothing, and that it is over."""
 

@@ -7,6 +7,7 @@ connection must stay readable then, because acks travel on it: hence two.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
@@ -30,6 +31,11 @@ _IDLE_SECONDS = 0.5
 
 #: Seconds before the next message after one that was not taken.
 _REFUSED_SECONDS = 1.0
+
+#: So long may everything be refused on one channel before another is tried. RabbitMQ 3.10: a
+#: channel that first published to a quorum queue while its leader was cut off looks for that leader
+#: ever after, and refuses everything. A queue that is full refuses on any channel.
+_STUCK_SECONDS = 20.0
 
 #: AMQP 0-9-1 reply codes that concern one message: access refused, precondition failed.
 _REFUSALS = (403, 406)
@@ -65,7 +71,7 @@ class Publisher:
     """A thread that owns the publishing connection. `publish` may be called from any thread."""
 
     def __init__(self, urls: Sequence[str], *, heartbeat: int, name: str) -> None:
-        self._urls = urls
+        self._brokers = link.Brokers(urls)
         self._heartbeat = heartbeat
         self._name = name
         self._items: Queue[_Item] = Queue()
@@ -74,6 +80,8 @@ class Publisher:
         self._lock = threading.Lock()
         self._waiting: set[_Item] = set()
         self._connection: pika.BlockingConnection | None = None
+        #: Since when nothing was confirmed and something refused, by `time.monotonic`.
+        self._nacked_since: float | None = None
         #: How many connections there have been: hints may be lost with each.
         self.generation = 0
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
@@ -126,6 +134,7 @@ class Publisher:
                         self._send(channel, pending)
                         pending = None
                         pause.reset()
+                        self._require_some_taken()
             except Exception as exc:  # noqa: BLE001
                 # Whatever it is, this thread must go on: jobs wait for what it confirms.
                 pending = _after(exc, pending)
@@ -141,10 +150,12 @@ class Publisher:
         self._close()
 
     def _open_channel(self) -> BlockingChannel:
-        connection = link.connect(self._urls, heartbeat=self._heartbeat, name=self._name)
+        connection = self._brokers.connect(heartbeat=self._heartbeat, name=self._name)
+        # First: whatever fails from here on, `_close` closes it.
+        self._connection = connection
         channel = connection.channel()
         channel.confirm_delivery()
-        self._connection = connection
+        self._nacked_since = None
         # Last: who sees the new number can send.
         self.generation += 1
         return channel
@@ -188,9 +199,18 @@ class Publisher:
             )
             if item.confirmed is not None:
                 self._items.put(item)
+                if isinstance(exc, NackError) and self._nacked_since is None:
+                    self._nacked_since = time.monotonic()
             self._stopping.wait(_REFUSED_SECONDS)
             return
+        if item.confirmed is not None:
+            self._nacked_since = None
         item.end()
+
+    def _require_some_taken(self) -> None:
+        since = self._nacked_since
+        if since is not None and time.monotonic() - since > _STUCK_SECONDS:
+            raise BrokerUnavailable("everything was refused on this connection")
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None

@@ -98,7 +98,7 @@ def load(bundle: Bundle, device: str) -> ConfigWorkflow:
     """Initialize the bundle, once in the life of this process.
 
     Raises `ModelUnavailable` when its files are not those that the lab announced at its start, or
-    when MONAI cannot build it.
+    when MONAI cannot build it, and `OutOfMemory`.
     """
     import torch
     from monai.bundle import ConfigWorkflow
@@ -122,7 +122,9 @@ def load(bundle: Bundle, device: str) -> ConfigWorkflow:
         workflow.initialize()
         _ = workflow.dataflow
     except Exception as exc:
-        # A bundle is foreign code: whatever it raises means that it cannot be used.
+        # A bundle is foreign code: whatever else it raises means that it cannot be used.
+        if _found_no_memory(exc):
+            raise OutOfMemory(f"bundle {name} on {device}") from exc
         raise ModelUnavailable(f"bundle {name} cannot be loaded ({type(exc).__name__})") from exc
     _workflows[name] = workflow
     return workflow
@@ -148,10 +150,8 @@ def segment(job: SegmentationJob) -> None:
         workflow.run()
         probability = torch.as_tensor(dataflow["pred"])[0]
         found = (probability >= job.threshold).to(torch.uint8).cpu().numpy()
-    except (torch.OutOfMemoryError, MemoryError) as exc:
-        raise OutOfMemory(f"bundle {name} on {job.device}") from exc
     except Exception as exc:
-        if "can't allocate memory" in str(exc):  # torch has no type of its own for it on a CPU
+        if _found_no_memory(exc):
             raise OutOfMemory(f"bundle {name} on {job.device}") from exc
         raise ModelUnavailable(f"bundle {name} ended in {type(exc).__name__}") from exc
     finally:
@@ -162,3 +162,21 @@ def segment(job: SegmentationJob) -> None:
             f"bundle {name} answered with shape {found.shape} for a volume of {job.shape[1:]}"
         )
     create_array(job.mask_path, job.shape[1:], np.uint8)[:] = found
+
+
+def _found_no_memory(error: BaseException) -> bool:
+    """Whether that is what ended a bundle: a passing fault, and all others are not.
+
+    MONAI raises a RuntimeError of its own around whatever an expression of the bundle raised.
+    """
+    import torch
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, torch.OutOfMemoryError | MemoryError):
+            return True
+        # torch has no type of its own for it on a CPU.
+        if "can't allocate memory" in str(cause):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False

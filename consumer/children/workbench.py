@@ -60,6 +60,9 @@ class Workbench:
 
     def segment(self, job: SegmentationJob, halt: Halt) -> None:
         """See `consumer.children.segmenter.segment`; also raises `InferenceTimeout`."""
+        # After a crash the child is a fresh one. It loads its libraries and the bundle first, and
+        # that is no part of the time that an inference may take.
+        self._segmenter.call(_LOAD_SECONDS, halt, segmenter.load_all, [job.bundle], job.device)
         self._segmenter.call(self._limits.inference, halt, segmenter.segment, job)
 
     def package(

@@ -47,11 +47,15 @@ class Reader:
     ) -> None:
         self._client.close()
 
-    def post(self, path: str, body: Any) -> httpx.Response:
+    @property
+    def cookies(self) -> dict[str, str]:
+        """What a browser of this reader would send along."""
+        return dict(self._client.cookies)
+
+    def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> httpx.Response:
         """POST JSON as the page does."""
-        return self._client.post(
-            path, json=body, headers={"X-CSRFToken": self._client.cookies["csrftoken"]}
-        )
+        token = {"X-CSRFToken": self._client.cookies["csrftoken"]}
+        return self._client.post(path, json=body, headers=token | (headers or {}))
 
     def get(self, path: str) -> httpx.Response:
         """GET with the session's cookie."""
@@ -101,7 +105,7 @@ class Reader:
 
     def socket(self) -> Any:
         """Open the live socket with the session's cookie."""
-        cookies = "; ".join(f"{k}={v}" for k, v in self._client.cookies.items())
+        cookies = "; ".join(f"{k}={v}" for k, v in self.cookies.items())
         return connect(
             self._url.replace("http", "ws", 1) + "/ws/live/",
             additional_headers={"Cookie": cookies, "Origin": self._url},

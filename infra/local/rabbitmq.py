@@ -6,7 +6,7 @@ import json
 import secrets
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,12 @@ class RabbitNode:
     """One broker under `root`; the same `root` gives the same node, queues and messages again.
 
     `definitions` is what the broker imports at each start: topology with users and hashed
-    passwords. Policies and users that an operator changed by hand are set back by that.
+    passwords. Policies and users that an operator changed by hand are set back by that. Empty:
+    nothing is imported, and `settings` must keep the broker from making its default user, guest.
+    `settings` are further lines of rabbitmq.conf.
     `advanced` is Erlang text for advanced.config, for settings that rabbitmq.conf does not know.
+    `port_mapper` is one that other nodes use too and that their owner stops; otherwise the node
+    has its own.
     """
 
     def __init__(
@@ -54,18 +58,22 @@ class RabbitNode:
         dist_port: int,
         epmd_port: int,
         definitions: Mapping[str, Any],
+        settings: Sequence[str] = (),
         advanced: str = "[].",
+        port_mapper: Service | None = None,
     ) -> None:
         self.root = root.resolve()
         self.amqp_port = amqp_port
         self.dist_port = dist_port
         self.epmd_port = epmd_port
         self.definitions = definitions
+        self.settings = tuple(settings)
         self.advanced = advanced
         self._prepare()
         environment = node_environment(self.root, self.nodename, epmd_port)
         logs = self.root / "log"
-        self.epmd = Service(
+        self._owns_port_mapper = port_mapper is None
+        self.epmd = port_mapper or Service(
             "the port mapper of RabbitMQ",
             ("epmd", "-address", "127.0.0.1", "-port", str(epmd_port)),
             log=logs / "epmd.log",
@@ -85,21 +93,31 @@ class RabbitNode:
     def start(self) -> None:
         """Start port mapper and broker; `wait_ready` says when they answer."""
         self._write_configuration()
+        self.start_port_mapper()
+        self.broker.start()
+        record = {
+            "nodename": self.nodename,
+            "epmd_port": self.epmd_port,
+            "amqp_port": self.amqp_port,
+            "pid": self.broker.pid,
+        }
+        write_private(self.root / "node.json", json.dumps(record) + "\n")
+
+    def start_port_mapper(self) -> None:
+        """Start the port mapper, unless it runs already, and wait until it answers.
+
+        The broker would start one that outlives it when it found none.
+        """
         if not self.epmd.alive:
             self.epmd.start()
-        # The broker would start a port mapper that outlives it when it found none.
         self.epmd.wait_until(lambda: _answers(self.epmd_port), "open its port", 10.0)
-        self.broker.start()
-        record = {"nodename": self.nodename, "epmd_port": self.epmd_port, "pid": self.broker.pid}
-        write_private(self.root / "node.json", json.dumps(record) + "\n")
 
     def wait_ready(self, timeout: float = START_SECONDS) -> None:
         """Wait until clients can connect and every queue of the definitions exists.
 
         3.10.8 may boot with a definitions file that it ignored: an open port proves nothing.
         """
-        what = f"answer on port {self.amqp_port}"
-        self.broker.wait_until(lambda: _answers(self.amqp_port), what, timeout)
+        self.wait_answering(timeout)
         wanted: dict[str, set[str]] = {}
         for queue in self.definitions.get("queues", ()):
             wanted.setdefault(queue["vhost"], set()).add(queue["name"])
@@ -110,6 +128,11 @@ class RabbitNode:
                     f"RabbitMQ is up but ignored its definitions: vhost {vhost} has no "
                     f"{', '.join(missing)}:\n{self.broker.log_tail()}"
                 )
+
+    def wait_answering(self, timeout: float = START_SECONDS) -> None:
+        """Wait until clients can connect."""
+        what = f"answer on port {self.amqp_port}"
+        self.broker.wait_until(lambda: _answers(self.amqp_port), what, timeout)
 
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl against this node and return what it printed; or `ServiceFailed`."""
@@ -122,9 +145,10 @@ class RabbitNode:
         return done.stdout
 
     def stop(self) -> None:
-        """Stop broker and port mapper."""
+        """Stop broker and port mapper; a shared one goes on."""
         self.broker.stop(STOP_SECONDS)
-        self.epmd.stop()
+        if self._owns_port_mapper:
+            self.epmd.stop()
         (self.root / "node.json").unlink(missing_ok=True)
 
     def kill(self) -> None:
@@ -156,8 +180,9 @@ class RabbitNode:
             BASE_CONF.read_text("utf-8"),
             "# Appended for the private node.",
             f"listeners.tcp.1 = 127.0.0.1:{self.amqp_port}",
+            *self.settings,
             # Users in here also keep the node from making its default user, guest.
-            f"load_definitions = {definitions}",
+            *((f"load_definitions = {definitions}",) if self.definitions else ()),
         )
         write_private(self.root / "rabbitmq.conf", "\n".join(lines) + "\n")
         write_private(self.root / "advanced.config", self.advanced + "\n")
@@ -175,6 +200,8 @@ class RabbitNode:
             "RABBITMQ_ADVANCED_CONFIG_FILE": str(self.root / "advanced.config"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.root / "enabled_plugins"),
             "RABBITMQ_PID_FILE": str(self.root / "pid"),
+            # Not into whatever directory we were started in.
+            "ERL_CRASH_DUMP": str(self.root / "log" / "erl_crash.dump"),
             # The start script then becomes the broker and does not stay as its parent, so that
             # our pid is the broker's and our SIGTERM its clean stop.
             "RABBITMQ_ALLOW_INPUT": "true",
@@ -217,6 +244,12 @@ def run_ctl(
         timeout=CTL_SECONDS if capture else None,
         check=False,
     )
+
+
+def is_running(root: Path) -> bool:
+    """Whether the node under `root` takes connections."""
+    record = root / "node.json"
+    return record.exists() and _answers(json.loads(record.read_text("utf-8"))["amqp_port"])
 
 
 def _answers(port: int) -> bool:

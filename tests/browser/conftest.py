@@ -17,20 +17,9 @@ from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
 from infra.local.orthanc import OrthancNode
+from tests.browser.launch import ARGUMENTS, CHROMIUM
 from tests.dicom_factory import Series, part10
 from tests.site import reader_of, use_archive
-
-#: Debian's Chromium, and what keeps it from starting services of its own.
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 #: Milliseconds that a page may take to show something, on a machine that is busy.
 expect.set_options(timeout=20_000)

@@ -193,9 +193,9 @@ def test_a_request_that_was_given_up_asks_for_the_staff(told: Told) -> None:
 
     expect(opened.page.locator("#status")).to_have_text(
         "The request was given up. The analysis program stopped unexpectedly. "
-        "Please tell the administrator: only the staff of this site can start it again."
+        "Please tell the administrator. Retry makes a new request."
     )
-    expect(opened.page.locator("#retry")).to_be_hidden()
+    expect(opened.page.locator("#retry")).to_be_visible()
 
 
 def test_a_result_that_was_faster_than_the_cancel_says_so(

@@ -187,6 +187,8 @@ def test_all_messages_of_a_request_are_one_trace() -> None:
         (b"{}", None, None),
         (b"{}", "inference.exploded.v1", None),
         (b"{}", "inference.requested", None),
+        (b"{}", b"\xff\xfe", None),
+        (b"{}", "inference.requested.v1", b"\xff\xfe"),
         (b"{}", "inference.requested.v1", "text/plain"),
         (b"{}", "inference.requested.v1", None),
         (b"\xff\xfe", "inference.requested.v1", None),
@@ -197,7 +199,7 @@ def test_all_messages_of_a_request_are_one_trace() -> None:
     ],
 )
 def test_what_is_no_message_of_ours_is_refused(
-    body: bytes, type_: str | None, content_type: str | None
+    body: bytes, type_: str | bytes | None, content_type: str | bytes | None
 ) -> None:
     with pytest.raises(UndecodableMessage):
         codec.decode(body, type_=type_, content_type=content_type)

@@ -40,9 +40,13 @@ FROM_UPLOAD = ("store", "fetch", "measure")
 @dataclass
 class RecordingSender:
     sent: list[tuple[str, str, Message]] = field(default_factory=list)
+    #: What happens before the broker has confirmed.
+    on_sent: Callable[[Message], None] = lambda _: None
 
     def publish(self, wire: Wire, *, exchange: str, routing_key: str) -> None:
-        self.sent.append((exchange, routing_key, codec.decode(wire.body, type_=wire.type)))
+        message = codec.decode(wire.body, type_=wire.type)
+        self.sent.append((exchange, routing_key, message))
+        self.on_sent(message)
 
     def hint(self, wire: Wire, *, exchange: str, routing_key: str) -> None:
         codec.decode(wire.body, type_=wire.type)

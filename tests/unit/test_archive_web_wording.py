@@ -32,7 +32,7 @@ def test_every_state_and_failure_has_its_words():
         ("failed", "expired", "Expired"),
         ("failed", "deadline_exceeded", "Took too long"),
         ("waiting", "out_of_memory", "Will be tried again"),
-        ("dead", "worker_crashed", "Stopped"),
+        ("dead", "worker_crashed", "Given up"),
     ],
 )
 def test_the_list_tells_an_expiry_from_a_failure(state, code, label):

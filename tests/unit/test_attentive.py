@@ -150,6 +150,98 @@ def test_a_look_is_forgotten_with_its_request() -> None:
             archive.find_instance("1.2.3")
 
 
+#: Larger than what two sockets hold between them, so that the archive's pace is felt.
+LARGE = b"DICM" * 4_000_000
+
+
+@contextmanager
+def taking_slowly(
+    pause: float, tls: ssl.SSLContext | None = None
+) -> Iterator[tuple[str, bytearray]]:
+    """An archive that waits `pause` seconds before each megabyte that it takes, and then stores."""
+    taken = bytearray()
+    done = threading.Event()
+
+    def whole() -> bool:
+        head = taken.find(b"\r\n\r\n")
+        return head >= 0 and len(taken) >= head + 4 + len(LARGE)
+
+    def take(connection: socket.socket) -> None:
+        while not whole():
+            if done.wait(pause):
+                return
+            until = len(taken) + 1024 * 1024
+            while len(taken) < until and not whole():
+                some = connection.recv(65536)
+                if not some:
+                    return
+                taken.extend(some)
+        body = b'{"ID": "%s", "Status": "Success"}' % INSTANCE.encode()
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    def serve() -> None:
+        with suppress(OSError):
+            plain, _ = server.accept()
+            with plain, tls.wrap_socket(plain, server_side=True) if tls else plain as connection:
+                take(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield f"{'https' if tls else 'http'}://127.0.0.1:{server.getsockname()[1]}", taken
+        finally:
+            done.set()
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join(SOON)
+
+
+def test_an_upload_may_take_longer_than_a_connect() -> None:
+    looks: list[float] = []
+    with taking_slowly(0.2) as (url, taken):
+        archive = Archive(url, "lab", "secret", timeout=(0.5, SILENCE))
+        began = time.monotonic()
+        found = archive.store(LARGE, look=lambda: looks.append(time.monotonic()))
+        assert time.monotonic() - began > 0.5, "it was slow"
+    assert found == INSTANCE
+    head, body = bytes(taken).split(b"\r\n\r\n", 1)
+    assert body == LARGE
+    # Orthanc wants the length, and no chunks.
+    assert b"Content-Length: %d" % len(LARGE) in head
+    assert b"Transfer-Encoding" not in head
+    assert len(looks) > 10
+
+
+def test_a_cancel_ends_an_upload_that_is_not_taken() -> None:
+    with taking_slowly(SILENCE) as (url, _):
+        archive = Archive(url, "lab", "secret", timeout=(SILENCE, SILENCE))
+        began = time.monotonic()
+        with pytest.raises(RequestCancelled):
+            archive.store(LARGE, look=cancelled_after(0.5))
+        assert time.monotonic() - began < SOON
+
+
+def test_an_archive_that_takes_nothing_of_an_upload_is_given_up_after_the_silence() -> None:
+    with taking_slowly(SILENCE) as (url, _):
+        archive = Archive(url, "lab", "secret", timeout=(SILENCE, 0.5))
+        began = time.monotonic()
+        with pytest.raises(ArchiveUnavailable):
+            archive.store(LARGE)
+        assert time.monotonic() - began < SOON
+
+
+def test_an_upload_through_tls_arrives_whole_however_slowly_it_is_taken(tmp_path: Path) -> None:
+    public = certificate(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "archive.pem")
+    # Longer than a look waits: what was begun is sent again from its start.
+    with taking_slowly(0.4, tls) as (url, taken):
+        archive = Archive(url, "lab", "secret", timeout=(SOON, SILENCE))
+        archive._http.session().verify = str(public)
+        assert archive.store(LARGE, look=lambda: None) == INSTANCE
+    assert bytes(taken).split(b"\r\n\r\n", 1)[1] == LARGE
+
+
 def certificate(folder: Path) -> Path:
     path = folder / "archive.pem"
     subprocess.run(
@@ -173,11 +265,11 @@ def test_an_archive_behind_tls_is_heard_and_left_the_same_way(tmp_path: Path) ->
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     with saying(answer, tls=tls) as url:
         archive = Archive(url, "lab", "secret", timeout=(SOON, SILENCE))
-        archive._session().verify = str(public)
+        archive._http.session().verify = str(public)
         assert archive.fetch_instance(INSTANCE, look=lambda: None) == body
     with saying(tls=tls) as url:
         archive = Archive(url, "lab", "secret", timeout=(SOON, SILENCE))
-        archive._session().verify = str(public)
+        archive._http.session().verify = str(public)
         began = time.monotonic()
         with pytest.raises(RequestCancelled):
             archive.fetch_instance(INSTANCE, look=cancelled_after(0.5))

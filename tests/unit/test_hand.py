@@ -30,9 +30,15 @@ def request(**changes: object) -> InferenceRequested:
     return InferenceRequested.model_validate(values)
 
 
-def held(of: InferenceRequested | None, tag: int = 1, count: int = 0) -> InHand:
+def held(
+    of: InferenceRequested | None, tag: int = 1, count: int = 0, message_id: str | None = None
+) -> InHand:
     return InHand(
-        Delivery(1, tag, count), of, work=lambda _: LegalAck.STORED, hear_cancels=lambda: None
+        Delivery(1, tag, count),
+        of,
+        work=lambda _: LegalAck.STORED,
+        hear_cancels=lambda: None,
+        message_id=message_id,
     )
 
 
@@ -71,3 +77,30 @@ def test_a_message_put_off_waits_for_nothing_and_is_no_request() -> None:
     assert hand.next_to_begin(healthy=True, closed=True) is None
     hand.drop(deferred)
     assert len(hand) == 1
+
+
+def test_an_unread_message_is_known_again_by_its_id_and_one_without_an_id_never() -> None:
+    hand = Hand(at_once=1)
+    named, nameless, read = (
+        held(None, message_id="a"),
+        held(None),
+        held(request(), message_id="b"),
+    )
+    for work in (named, nameless, read):
+        hand.add(work)
+    assert hand.same_message("a") is named
+    assert hand.same_message("b") is None
+    assert hand.same_message("c") is None
+    assert hand.same_message(None) is None
+    assert hand.same_message("") is None
+
+
+def test_beside_a_suspect_only_what_is_on_its_way_is_let_in() -> None:
+    hand = Hand(at_once=2)
+    assert hand.lets_in(full=True)
+    suspect = held(request(), count=3)
+    hand.add(suspect)
+    assert hand.lets_in(full=False)
+    assert not hand.lets_in(full=True)
+    suspect.arrived -= 60
+    assert not hand.lets_in(full=False)

@@ -17,6 +17,7 @@ from consumer.errors import (
     ModelUnavailable,
     OutOfMemory,
     PhasesOutOfOrder,
+    RequestCancelled,
     SeriesChanged,
     SeriesNotFound,
     TooLarge,
@@ -27,13 +28,16 @@ from consumer.errors import (
     WrongPhaseCount,
 )
 from consumer.halt import Halt
+from messages.envelope import Message
 from messages.events import (
+    InferenceCancelled,
     InferenceCompleted,
     InferenceFailed,
     InferenceRetryScheduled,
     RunEvent,
 )
 from messages.failures import FailureCode
+from messages.request import InferenceRequested
 from tests.unit.job_bench import Bench, Once, request
 
 
@@ -88,7 +92,7 @@ def test_a_passing_fault_puts_a_copy_into_the_next_tier_before_it_is_told(
     assert bench.job().handle(asked, Once()) is LegalAck.RETRY
     exchange, key, copy = bench.sender.sent[-2]
     assert (exchange, key) == (tier, "lab.held")
-    assert copy == asked.model_copy(update={"attempt": attempt + 1})
+    assert copy == asked.model_copy(update={"attempt": attempt + 1, "retries": attempt})
     assert isinstance(bench.last, InferenceRetryScheduled)
     assert bench.last.code is FailureCode.ARCHIVE_UNAVAILABLE
 
@@ -98,6 +102,43 @@ def test_after_the_last_tier_the_request_fails_with_the_last_code(bench: Bench) 
     assert bench.job().handle(request(attempt=4), Once()) is LegalAck.FAILED
     assert isinstance(bench.last, InferenceFailed)
     assert bench.last.code is FailureCode.UPLOAD_REJECTED
+
+
+def test_a_request_sent_again_at_a_high_attempt_has_its_whole_budget(bench: Bench) -> None:
+    bench.fails["store"] = ArchiveUnavailable("down")
+    asked = request(attempt=7, retries=0)
+    tiers = []
+    while bench.job().handle(asked, Once()) is LegalAck.RETRY:
+        tier, _, copy = bench.sender.sent[-2]
+        assert isinstance(copy, InferenceRequested)
+        assert (copy.attempt, copy.retries) == (asked.attempt + 1, asked.spent + 1)
+        tiers.append(tier)
+        asked = copy
+    assert tiers == ["mri.retry.30s", "mri.retry.2m", "mri.retry.10m"]
+    assert isinstance(bench.last, InferenceFailed)
+    assert bench.last.attempt == 10
+
+
+@pytest.mark.parametrize(
+    ("error", "end"),
+    [(GeometryMismatch("slice 3"), InferenceFailed), (RequestCancelled("so"), InferenceCancelled)],
+)
+def test_an_end_is_told_again_when_the_work_came_back_before_it_was_confirmed(
+    bench: Bench, error: Exception, end: type[RunEvent]
+) -> None:
+    """Another lab may have told `accepted` in between: the older end would be out of date."""
+    held = Once()
+    bench.fails["read"] = error
+
+    def given_again(message: Message) -> None:
+        if isinstance(message, end) and held.count < 2:
+            held.count = 2
+
+    bench.sender.on_sent = given_again
+    bench.job().handle(request(), held)
+    ends = [m for _, _, m in bench.sender.sent if isinstance(m, end)]
+    assert [m.delivery for m in ends] == [0, 2]
+    assert len({m.event_id for m in ends}) == 2
 
 
 @pytest.mark.parametrize(

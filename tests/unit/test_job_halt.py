@@ -186,13 +186,13 @@ def test_an_archive_that_comes_and_goes_has_a_budget(held: Once) -> None:
 
 
 @contextmanager
-def archive_away() -> Iterator[ArchiveWatch]:
+def archive_away(ending: Event | None = None) -> Iterator[ArchiveWatch]:
     """The real watch of an archive that never answers."""
 
     def probe() -> None:
         raise ArchiveUnavailable("away")
 
-    watch = ArchiveWatch(probe)
+    watch = ArchiveWatch(probe, ending=ending)
     watch.start()
     try:
         yield watch
@@ -225,24 +225,77 @@ def test_a_job_that_waits_for_the_archive_is_left_to_the_broker_at_a_stop(held: 
     assert bench.told == [InferenceAccepted]
 
 
-def test_a_job_whose_upload_began_waits_for_the_archive_in_spite_of_a_cancel(held: Once) -> None:
-    """The archive may have stored it before it went away: only a look can tell."""
-    back = Event()
+def test_a_cancel_ends_the_wait_for_an_archive_that_went_away_in_the_first_upload(
+    held: Once,
+) -> None:
+    with archive_away() as watch:
+        bench = Bench(watch=watch, fails={"store": ArchiveUnavailable("broke off")})
+        Timer(0.5, held.cancelled.set).start()
+        assert bench.job().handle(request(), held) is LegalAck.CANCELLED
+    assert bench.told == CANCELLED
 
-    def probe() -> None:
-        if not back.is_set():
-            raise ArchiveUnavailable("away")
 
-    def lose_the_archive() -> None:
-        held.cancelled.set()
-        Timer(1.0, back.set).start()
+def test_the_deadline_ends_the_wait_for_an_archive_that_went_away_in_the_first_upload(
+    held: Once,
+) -> None:
+    with archive_away() as watch:
+        bench = Bench(watch=watch, fails={"store": ArchiveUnavailable("broke off")})
+        # Five seconds: the steps before must not take that long on a busy machine.
+        assert bench.job().handle(request(deadline_s=5), held) is LegalAck.FAILED
+    assert "store" in bench.steps
+    assert isinstance(bench.last, InferenceFailed)
+    assert bench.last.code is FailureCode.DEADLINE_EXCEEDED
+
+
+def test_a_cancel_during_the_work_that_is_done_again_after_a_failed_upload_is_heard(
+    held: Once,
+) -> None:
+    bench = Bench(watch=Returning())
+
+    def hook(step: str) -> None:
+        if step == "store":
+            raise ArchiveUnavailable("broke off")
+        if step == "segment" and "store" in bench.steps:
+            held.cancelled.set()
+
+    bench.hook = hook
+    assert bench.job().handle(request(), held) is LegalAck.CANCELLED
+    assert bench.steps.count("store") == 1
+
+
+def test_each_first_upload_asks_for_cancels_anew(held: Once) -> None:
+    """The one that failed said nothing of a cancel that came while the archive was away."""
+    heard: list[int] = []
+    held.unheard = lambda: heard.append(1)
+
+    def away() -> None:
         raise ArchiveUnavailable("broke off")
 
-    watch = ArchiveWatch(probe)
+    bench = Bench(watch=Returning(), hook=at("store", away))
+    assert bench.job().handle(request(), held) is LegalAck.STORED
+    assert heard == [1, 1]
+
+
+def test_a_job_that_waits_for_the_archive_leaves_a_lab_that_ends_at_once(held: Once) -> None:
+    """Its grace is for work that is under way."""
+    ending = Event()
+    with archive_away(ending) as watch:
+        bench = Bench(watch=watch, fails={"download": ArchiveUnavailable("away")})
+        Timer(0.5, ending.set).start()
+        with pytest.raises(LabStopping):
+            bench.job().handle(request(), held)
+    assert not bench.stopping.is_set()
+    assert bench.told == [InferenceAccepted]
+
+
+def test_a_lab_that_ends_still_asks_whether_the_archive_is_away(held: Once) -> None:
+    """A passing fault goes into its tier: that is an end, and nobody needs to do it again."""
+    ending = Event()
+    ending.set()
+    watch = ArchiveWatch(lambda: None, ending=ending)
     watch.start()
     try:
-        bench = Bench(watch=watch, hook=at("store", lose_the_archive))
-        assert bench.job().handle(request(), held) is LegalAck.STORED
+        bench = Bench(watch=watch, fails={"download": ArchiveUnavailable("HTTP 500")})
+        assert bench.job().handle(request(), held) is LegalAck.RETRY
     finally:
         watch.stop()
-    assert bench.told == COMPLETED

@@ -27,7 +27,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def test_the_lab_is_named_after_its_broker_user(environment: pytest.MonkeyPatch) -> None:
     loaded = settings.load()
     assert loaded.lab_name == loaded.broker_user == "lab1"
-    assert loaded.amqp_heartbeat == 15
+    assert loaded.amqp_heartbeat == 12
     environment.setenv("LAB_NAME", "gpu-2")
     assert settings.load().lab_name == "gpu-2"
 

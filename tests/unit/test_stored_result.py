@@ -29,17 +29,16 @@ def orthanc_id(text: str) -> str:
     return "-".join(digest[i : i + 8] for i in range(0, 40, 8))
 
 
-STUDY = orthanc_id("study")
-
-
 class Shelf:
     """Objects by Orthanc id, behind the three calls that are made of an Orthanc."""
 
     def __init__(self, **files: bytes) -> None:
         self.files = {orthanc_id(name): data for name, data in files.items()}
-        self.studies = dict.fromkeys(self.files, STUDY)
+        #: UID of the study that holds them, where it is not the one that is asked for.
+        self.study_uid = ""
 
-    def orthanc(self) -> Orthanc:
+    def orthanc(self, study_uid: str) -> Orthanc:
+        self.study_uid = self.study_uid or study_uid
         return Orthanc("http://archive", "u", "p", transport=httpx.MockTransport(self.answer))
 
     def answer(self, request: httpx.Request) -> httpx.Response:
@@ -51,7 +50,8 @@ class Shelf:
         if instance not in self.files:
             return httpx.Response(404)
         if tail == "study":
-            return httpx.Response(200, json={"ID": self.studies[instance]})
+            tags = {"StudyInstanceUID": self.study_uid}
+            return httpx.Response(200, json={"MainDicomTags": tags})
         return httpx.Response(200, content=self.files[instance])
 
 
@@ -92,7 +92,7 @@ def asked_for(source: DownloadIndex) -> Asked:
         )
         for phase in source.phases
     )
-    return Asked(REQUEST, STUDY, source.study_uid, inputs)
+    return Asked(REQUEST, source.study_uid, inputs)
 
 
 def assert_told_alike(read: StoredResult | None, told: Measured) -> None:
@@ -136,7 +136,7 @@ def test_a_stored_result_is_told_as_the_lab_told_it(memory, orientation):
     primary, told = lab_work(source, two_foci(), result_spec())
     shelf = Shelf(seg=primary, sr=told.report)
 
-    read = stored_result(asked_for(source), shelf.orthanc())
+    read = stored_result(asked_for(source), shelf.orthanc(source.study_uid))
 
     assert_told_alike(read, told)
     assert read.volume_voxels == 31
@@ -150,7 +150,9 @@ def test_of_several_segments_a_voxel_is_counted_once_and_a_slice_too(memory):
     mask[2, 3:6, 4:6] = 2
     primary, told = lab_work(source, mask, result_spec(labels=("tumour", "cyst")))
 
-    read = stored_result(asked_for(source), Shelf(seg=primary, sr=told.report).orthanc())
+    read = stored_result(
+        asked_for(source), Shelf(seg=primary, sr=told.report).orthanc(source.study_uid)
+    )
 
     assert_told_alike(read, told)
     assert read.volume_voxels == 31
@@ -161,7 +163,7 @@ def test_that_nothing_was_found_is_told_as_the_lab_told_it(memory):
     primary, told = lab_work(source, np.zeros((6, 8, 10)), result_spec())
     assert told.report is None
 
-    read = stored_result(asked_for(source), Shelf(primary=primary).orthanc())
+    read = stored_result(asked_for(source), Shelf(primary=primary).orthanc(source.study_uid))
 
     assert_told_alike(read, told)
     assert read.seg_instance_id is None
@@ -193,7 +195,7 @@ def test_phases_that_share_a_series_are_counted_as_one_phase_has_slices(memory, 
     primary, told = lab_work(source, two_foci() * found, result_spec())
     shelf = Shelf(primary=primary, **({"sr": told.report} if told.report else {}))
 
-    read = stored_result(asked_for(source), shelf.orthanc())
+    read = stored_result(asked_for(source), shelf.orthanc(source.study_uid))
 
     assert_told_alike(read, told)
     assert read.slices == 6
@@ -204,18 +206,18 @@ def test_half_a_result_is_none(memory):
     primary, told = lab_work(source, two_foci(), result_spec())
     asked = asked_for(source)
 
-    assert stored_result(asked, Shelf().orthanc()) is None
-    assert stored_result(asked, Shelf(seg=primary).orthanc()) is None
-    assert stored_result(asked, Shelf(sr=told.report).orthanc()) is None
+    assert stored_result(asked, Shelf().orthanc(source.study_uid)) is None
+    assert stored_result(asked, Shelf(seg=primary).orthanc(source.study_uid)) is None
+    assert stored_result(asked, Shelf(sr=told.report).orthanc(source.study_uid)) is None
 
 
 def test_a_copy_in_another_study_is_not_the_result(memory):
     source = index(memory, pre=Series())
     primary, told = lab_work(source, two_foci(), result_spec())
     shelf = Shelf(seg=primary, sr=told.report)
-    shelf.studies = dict.fromkeys(shelf.files, orthanc_id("other"))
+    shelf.study_uid = "2.25.99"
 
-    assert stored_result(asked_for(source), shelf.orthanc()) is None
+    assert stored_result(asked_for(source), shelf.orthanc(source.study_uid)) is None
 
 
 def test_an_archive_that_does_not_answer_is_not_an_empty_one(memory):
@@ -279,7 +281,7 @@ def test_what_is_no_result_of_ours_is_an_error_that_quotes_nothing(memory, broke
     shelf = Shelf(seg=part10(seg), sr=part10(report))
 
     with pytest.raises(UnreadableResult) as raised:
-        stored_result(asked_for(source), shelf.orthanc())
+        stored_result(asked_for(source), shelf.orthanc(source.study_uid))
 
     assert "Phantom" not in str(raised.value)
     assert raised.value.__cause__ is None

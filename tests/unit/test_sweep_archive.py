@@ -13,6 +13,7 @@ from web.archive.objects import remove_objects
 from web.archive.orthanc import Orthanc
 
 ID = "-".join(["0123abcd"] * 5)
+STUDY_UID = "2.25.7"
 STUDY = "-".join(["89abcdef"] * 5)
 
 
@@ -41,7 +42,7 @@ def test_a_lookup_that_answers_something_else_is_an_archive_that_cannot_be_asked
         orthanc(lambda _: httpx.Response(200, json=found)).instances_with("2.25.1")
 
 
-@pytest.mark.parametrize("described", [{}, [], {"ID": None}, {"ID": ID + "/.."}])
+@pytest.mark.parametrize("described", [{}, [], {"MainDicomTags": None}, {"MainDicomTags": {}}])
 def test_an_instance_without_its_study_is_an_archive_that_cannot_be_asked(described):
     with pytest.raises(ArchiveUnavailable):
         orthanc(lambda _: httpx.Response(200, json=described)).study_of(ID)
@@ -61,9 +62,9 @@ def test_what_goes_away_while_it_is_removed_is_no_error(gone_at):
             return httpx.Response(200, json=[{"ID": ID, "Type": "Instance"}])
         if request.method == gone_at:
             return httpx.Response(404)
-        return httpx.Response(200, json={"ID": STUDY})
+        return httpx.Response(200, json={"MainDicomTags": {"StudyInstanceUID": STUDY_UID}})
 
-    assert remove_objects(uuid4(), STUDY, orthanc(answer)) == 0
+    assert remove_objects(uuid4(), STUDY_UID, orthanc(answer)) == 0
 
 
 def test_an_object_of_another_study_is_never_deleted():
@@ -71,6 +72,6 @@ def test_an_object_of_another_study_is_never_deleted():
         assert request.method != "DELETE"
         if request.url.path == "/tools/lookup":
             return httpx.Response(200, json=[{"ID": ID, "Type": "Instance"}])
-        return httpx.Response(200, json={"ID": STUDY})
+        return httpx.Response(200, json={"MainDicomTags": {"StudyInstanceUID": STUDY_UID}})
 
-    assert remove_objects(uuid4(), ID, orthanc(answer)) == 0
+    assert remove_objects(uuid4(), "2.25.8", orthanc(answer)) == 0

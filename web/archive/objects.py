@@ -14,7 +14,7 @@ from web.archive.orthanc import Orthanc
 log = structlog.get_logger(__name__)
 
 
-def remove_objects(request_id: UUID, study_id: str, orthanc: Orthanc) -> int:
+def remove_objects(request_id: UUID, study_uid: str, orthanc: Orthanc) -> int:
     """Delete what a request has stored in its study; return how many objects were found there.
 
     Whoever copied an object to another study has made it their own: it stays, and an operator is
@@ -25,7 +25,7 @@ def remove_objects(request_id: UUID, study_id: str, orthanc: Orthanc) -> int:
         for instance_id in orthanc.instances_with(uid):
             # Gone in between: somebody else has removed it.
             with suppress(InstanceNotFound):
-                if orthanc.study_of(instance_id) == study_id:
+                if orthanc.study_of(instance_id) == study_uid:
                     orthanc.delete_instance(instance_id)
                     found += 1
                 else:

@@ -107,10 +107,14 @@ class Orthanc:
             raise ArchiveUnavailable("Orthanc answered a lookup with something else") from None
 
     def study_of(self, instance_id: str) -> str:
-        """The study that holds this instance; raises `InstanceNotFound`."""
+        """UID of the study that holds this instance; raises `InstanceNotFound`.
+
+        Not Orthanc's id, which changes with the number of the patient.
+        """
         try:
-            return checked_id(self.json("instances", instance_id, "/study")["ID"])
-        except (KeyError, TypeError, NotAnOrthancId):
+            described = self.json("instances", instance_id, "/study")
+            return str(described["MainDicomTags"]["StudyInstanceUID"])
+        except (KeyError, TypeError):
             raise ArchiveUnavailable("Orthanc described an instance without its study") from None
 
     def delete_instance(self, instance_id: str) -> None:

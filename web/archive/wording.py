@@ -26,7 +26,7 @@ STATE_LABELS = {
     State.CANCELLING: _("Being cancelled"),
     State.CANCELLED: _("Cancelled"),
     State.FAILED: _("Failed"),
-    State.DEAD: _("Stopped"),
+    State.DEAD: _("Given up"),
 }
 
 #: The same for a failure that is more than that: nothing was wrong with the analysis.
@@ -123,9 +123,7 @@ _OTHERS = {
         "The request is being cancelled. At the moment no lab is connected to confirm it."
     ),
     "too_late": _("Too late to cancel: the result was stored before the lab heard of it."),
-    "ask_staff": _(
-        "Please tell the administrator: only the staff of this site can start it again."
-    ),
+    "ask_staff": _("Please tell the administrator. Retry makes a new request."),
     "asking_again": _("The answer did not arrive. Trying again …"),
     "cancel_unclear": _(
         "The answer did not arrive, so it is not known whether the request is being cancelled. "

@@ -37,6 +37,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 #: patient than its children, so that it is never torn out of waiting for them.
 PARENT_SECONDS, CHILD_SECONDS = 5.0, 0.5
 
+#: What the broker says of a queue that lies on a node of its cluster that is away.
+_AWAY = "is down or inaccessible"
+
 _REPAIR = "import infra/rabbitmq/definitions.json with rabbitmqctl import_definitions"
 
 
@@ -230,6 +233,8 @@ async def _check(session: Session, kind: str, name: str) -> None:
     except ChannelAccessRefused as exc:
         raise TopologyMissing(f"{session.user} may not use {kind} {name}: {_REPAIR}") from exc
     except ChannelClosed as exc:
+        if _AWAY in str(exc):
+            raise BrokerLost(f"the node of {kind} {name} is away") from exc
         raise TopologyMissing(f"{kind} {name} is missing: {_REPAIR}") from exc
     except (*CONNECTION_EXCEPTIONS, TimeoutError) as exc:
         raise BrokerLost(named(exc)) from exc

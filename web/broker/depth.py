@@ -27,25 +27,40 @@ class Depth:
 
 
 class Ear:
-    """The connection on which this process hears the labs."""
+    """The connections on which this process hears the labs: their outcomes, and their hints."""
 
     def __init__(self) -> None:
         self._session: Session | None = None
         self._since = 0.0
+        self._hints_since: float | None = None
 
     @contextmanager
     def on(self, session: Session) -> Iterator[None]:
-        """Hear on this connection, until the block ends."""
+        """Hear outcomes on this connection, until the block ends."""
         self._session, self._since = session, time.monotonic()
         try:
             yield
         finally:
             self._session = None
 
+    @contextmanager
+    def hints(self) -> Iterator[None]:
+        """Hear heartbeats as well, until the block ends."""
+        self._hints_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._hints_since = None
+
     @property
     def since(self) -> float | None:
-        """Since when without a break, in seconds of the monotonic clock; None without a broker."""
-        return None if self._session is None else self._since
+        """Since when without a break, in seconds of the monotonic clock; None without a broker.
+
+        Both: a lab whose heartbeats cannot come is not silent.
+        """
+        if self._session is None or self._hints_since is None:
+            return None
+        return max(self._since, self._hints_since)
 
     async def depth(self, queues: Sequence[str]) -> Depth | None:
         """What waits there; None when the broker does not say.

@@ -55,7 +55,10 @@ def take(lease: UUID, limit: int) -> list[Outbox]:
 
 
 def _free(now: datetime) -> QuerySet[Outbox]:
-    return Outbox.objects.filter(Q(leased_until=None) | Q(leased_until__lt=now), sent_at=None)
+    # No lease lies that far ahead: its relay went by a clock that was set back since.
+    astray = Q(leased_until__gt=now + timedelta(seconds=2 * LEASE_SECONDS))
+    over = Q(leased_until=None) | Q(leased_until__lt=now)
+    return Outbox.objects.filter(over | astray, sent_at=None)
 
 
 def renew(lease: UUID, row_ids: Sequence[int]) -> None:
@@ -80,7 +83,7 @@ def mark_sent(sent: Sequence[Sent]) -> list[UUID]:
     """Mark rows as confirmed, in one transaction; return the requests that changed by it."""
     changed = []
     with transaction.atomic():
-        for item in sent:
+        for item in _in_order(sent):
             unsent = Outbox.objects.filter(pk=item.row_id, sent_at=None)
             row = unsent.first()
             # An update and no save: a cancel may delete the row between the two.
@@ -90,3 +93,13 @@ def mark_sent(sent: Sequence[Sent]) -> list[UUID]:
             if is_request and record_published(row.request_id, item.at):
                 changed.append(row.request_id)
     return changed
+
+
+def _in_order(sent: Sequence[Sent]) -> list[Sent]:
+    """By request, as the listener locks their rows: otherwise two could wait for each other."""
+    rows = Outbox.objects.filter(pk__in=[item.row_id for item in sent])
+    requests = dict(rows.values_list("pk", "request_id"))
+    return sorted(
+        (item for item in sent if item.row_id in requests),
+        key=lambda item: (requests[item.row_id], item.row_id),
+    )

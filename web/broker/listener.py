@@ -112,5 +112,8 @@ def decoded(message: AbstractIncomingMessage) -> RunEvent:
 
 def write(events: Sequence[RunEvent]) -> list[UUID]:
     """Apply events in one transaction; return the requests that changed, each once."""
+    # Whoever locks rows of several requests locks them in this order, or two would wait for each
+    # other; the events of one request stay in theirs.
+    ordered = sorted(events, key=lambda event: event.request_id)
     with transaction.atomic():
-        return list(dict.fromkeys(e.request_id for e in events if record_event(e)))
+        return list(dict.fromkeys(e.request_id for e in ordered if record_event(e)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from enum import Enum
 
 import structlog
@@ -11,7 +12,7 @@ from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
 
 from messages.envelope import CONTENT_TYPE
-from messages.topology import CONTROL
+from messages.topology import CONTROL, REQUESTS
 from web.broker.alarm import Alarm
 from web.inference.models import Outbox
 from web.inference.outbox import APP_ID
@@ -21,6 +22,11 @@ log = structlog.get_logger(__name__)
 #: Seconds without a confirm that are worth a line in the log. It takes a millisecond unless the
 #: broker is in alarm.
 CONFIRM_SECONDS = 10.0
+
+#: So long may every request be refused on one channel before another is tried. RabbitMQ 3.10: a
+#: channel that first published to a quorum queue while its leader was cut off looks for that leader
+#: ever after, and refuses everything. A queue that is full refuses on any channel.
+STUCK_SECONDS = 20.0
 
 
 class Answer(Enum):
@@ -41,6 +47,13 @@ class Publisher:
         self._channel = channel
         self._user = user
         self._alarm = alarm
+        self._refused_since: float | None = None
+
+    @property
+    def stuck(self) -> bool:
+        """Whether another channel is worth a try."""
+        since = self._refused_since
+        return since is not None and time.monotonic() - since > STUCK_SECONDS
 
     async def publish(self, row: Outbox) -> Answer:
         """Publish the row and wait for the answer, however long an alarm lasts."""
@@ -54,6 +67,8 @@ class Publisher:
                 routing_key=row.routing_key,
                 error=type(exc).__name__,
             )
+            if self._refused_since is None:
+                self._refused_since = time.monotonic()
             return Answer.REFUSED
         except CONNECTION_EXCEPTIONS as exc:
             # The session notices its end by itself, and the lease is given back then.
@@ -63,6 +78,8 @@ class Publisher:
             return Answer.INTERRUPTED
         finally:
             late.cancel()
+        if row.exchange == REQUESTS:
+            self._refused_since = None
         log.info("request_published", request_id=str(row.request_id), message=row.type)
         return Answer.CONFIRMED
 

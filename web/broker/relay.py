@@ -25,6 +25,7 @@ from messages.topology import CONTROL, REQUESTS
 from web.broker import leases
 from web.broker.alarm import Alarm
 from web.broker.connection import CHILD_SECONDS, Needs, Session, end, supervise
+from web.broker.errors import BrokerLost
 from web.broker.leases import Sent
 from web.broker.marks import Marks
 from web.broker.publisher import Answer, Publisher
@@ -184,6 +185,9 @@ class Relay:
         if answer is Answer.REFUSED:
             await self._quietly(leases.refused, row.pk)
         self._flying.discard(row.pk)
+        if publisher.stuck:
+            log.warning("publish_stuck", detail="all was refused; tried on another connection")
+            raise BrokerLost("every request was refused")
 
     def _landed(self, row_ids: Collection[int]) -> None:
         if len(self._flying) == BATCH:

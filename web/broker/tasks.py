@@ -20,18 +20,22 @@ from web.inference.reconciler.pace import Pace
 from web.inference.reconciler.reconcile import Reconciler
 
 #: What the site consumes.
-CONSUMES = Needs(queues=(REPLIES_QUEUE, PROGRESS_QUEUE))
+CONSUMES = Needs(queues=(REPLIES_QUEUE,))
+HINTS = Needs(queues=(PROGRESS_QUEUE,))
 LETTERS = Needs(queues=(DEAD_QUEUE,))
 
 #: Everything that the site needs of a broker.
-NEEDS = Needs(exchanges=relay.NEEDS.exchanges, queues=CONSUMES.queues + LETTERS.queues)
+NEEDS = Needs(
+    exchanges=relay.NEEDS.exchanges, queues=CONSUMES.queues + HINTS.queues + LETTERS.queues
+)
 
 
 class BrokerTasks:
-    """Relay on one connection, consumers on another, dead letters on a third.
+    """Relay on one connection, outcomes on another, hints on a third, dead letters on a fourth.
 
     A broker in alarm stops reading from publishers, and acknowledgements must still get through.
-    In ``mri.dead`` lies what strangers sent: whatever it does to a connection, outcomes go on.
+    ``mri.progress`` lies on one node of a cluster and is away with it, and outcomes go on. In
+    ``mri.dead`` lies what strangers sent: whatever it does to a connection, outcomes go on too.
     The reconciler works also while no broker is there: it has the broker of the consumers asked.
     """
 
@@ -49,6 +53,7 @@ class BrokerTasks:
         self._tasks = [
             asyncio.create_task(relaying.run(), name="relay"),
             asyncio.create_task(self._consume(), name="consume"),
+            asyncio.create_task(self._heed_hints(), name="hints"),
             asyncio.create_task(self._collect(), name="letters"),
             asyncio.create_task(self._reconcile(), name="reconcile"),
         ]
@@ -61,13 +66,21 @@ class BrokerTasks:
 
     async def _consume(self) -> None:
         listener = Listener(self._databases["listener"])
-        feed = ProgressFeed(self._databases["progress"])
 
         async def work(session: Session) -> None:
             with self._ear.on(session):
-                await session.run(listener.attend(session), feed.attend(session))
+                await session.run(listener.attend(session))
 
         await supervise("consume", self._urls, CONSUMES, work)
+
+    async def _heed_hints(self) -> None:
+        feed = ProgressFeed(self._databases["progress"])
+
+        async def work(session: Session) -> None:
+            with self._ear.hints():
+                await session.run(feed.attend(session))
+
+        await supervise("hints", self._urls, HINTS, work)
 
     async def _collect(self) -> None:
         letters = DeadLetters(self._databases["letters"])

@@ -1,4 +1,8 @@
-"""What the site keeps: requests, what is to be sent, what was heard, and dead letters."""
+"""What the site keeps: requests, what is to be sent, what was heard, and dead letters.
+
+A column that a later version adds has a default in the database too: between the migration and the
+restart the older site goes on writing rows without it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from uuid import uuid4
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -61,10 +66,10 @@ class InferenceRequest(models.Model):
 
     #: By the site's clock: when a change was last written, progress included; of a cancelled
     #: request when a lab was last heard of it.
-    changed_at = models.DateTimeField(default=timezone.now)
+    changed_at = models.DateTimeField(default=timezone.now, db_default=Now())
     #: SHA-256 in hex of what is asked for (`web.inference.wishes`): while one request for it is
     #: active, the same wish is that request. Empty where it was never computed.
-    wish = models.CharField(max_length=64, blank=True)
+    wish = models.CharField(max_length=64, blank=True, default="", db_default="")
     #: When the archive is to be looked at for objects of this cancelled request; empty when no
     #: look is owed any more (`web.inference.reconciler.sweep`).
     sweep_due_at = models.DateTimeField(null=True)
@@ -145,7 +150,7 @@ class Outbox(models.Model):
     leased_until = models.DateTimeField(null=True)
     lease = models.UUIDField(null=True)
     #: Whether a relay has ever had it: then the broker may have it, whatever the lease says.
-    attempted = models.BooleanField(default=False)
+    attempted = models.BooleanField(default=False, db_default=False)
     #: When the broker confirmed it.
     sent_at = models.DateTimeField(null=True)
 
@@ -201,7 +206,7 @@ class DeadLetter(models.Model):
     message_id = models.CharField(max_length=255, blank=True)
     correlation_id = models.CharField(max_length=255, blank=True)
     routing_key = models.CharField(max_length=255, blank=True)
-    content_type = models.CharField(max_length=255, blank=True)
+    content_type = models.CharField(max_length=255, blank=True, default="", db_default="")
     size = models.PositiveIntegerField()
     #: At most `MAX_LETTER_BYTES`, as received: a stranger's bytes, never shown on a page.
     body = models.BinaryField()
@@ -213,6 +218,8 @@ class DeadLetter(models.Model):
     settled_as = models.CharField(
         max_length=16,
         blank=True,
+        default="",
+        db_default="",
         choices=[("replayed", _("replayed")), ("discarded", _("discarded"))],
     )
     settled_by = models.ForeignKey(

@@ -56,6 +56,7 @@ def enqueue_request(request: InferenceRequest) -> Outbox:
         inputs=request.inputs,
         threshold=request.threshold,
         deadline_s=request.deadline_s,
+        retries=0,
     )
     return enqueue_on_commit(request, message, exchange=REQUESTS, routing_key=message.routing_key)
 

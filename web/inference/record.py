@@ -10,7 +10,7 @@ import structlog
 from django.db import transaction
 from django.utils import timezone
 
-from messages.events import RunEvent
+from messages.events import InferenceCancelled, RunEvent
 from web.inference.changes import change_for
 from web.inference.duties import Duty, duties_for
 from web.inference.happenings import DeadLettered, Happening, Published
@@ -65,6 +65,9 @@ def record(request_id: UUID, what: Happening, *, seen: bool = False) -> bool:
     changed = after is not None and after != before
     if after is not None and changed:
         _write(row, before, after, what)
+        if isinstance(what, InferenceCancelled) and before.cancel_asked_at is None:
+            # A lab of its own mind. It is believed, as one that says it failed.
+            log.error("cancelled_without_being_asked", request_id=str(row.pk), lab=what.lab)
     _do(row, duties_for(before, after or before, what))
     return changed
 

@@ -22,7 +22,7 @@ class Lab(db.Model):
     #: Ids of the requests that it holds.
     current = db.JSONField()
     #: `messages.lab.LabHeartbeat.condition`.
-    condition = db.CharField(max_length=63, default=SERVING)
+    condition = db.CharField(max_length=63, default=SERVING, db_default=SERVING)
     #: When the site heard of it, by the site's clock: a lab's clock may be wrong.
     last_seen = db.DateTimeField()
 

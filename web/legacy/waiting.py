@@ -32,6 +32,7 @@ from web.legacy.outcome import outcome, stopped, timed_out
 from web.legacy.threads import reading, taking
 from web.legacy.wish import Level, Taken, take
 from web.live import watch
+from web.live.inbox import Inbox
 from web.live.notify import group_of
 
 log = structlog.get_logger(__name__)
@@ -57,6 +58,9 @@ LAST_LOOK_SECONDS = 2.0
 class WaitingCall(AsyncHttpConsumer):  # type: ignore[misc]
     """One call, from its first byte to its answer."""
 
+    #: Where `web.live.watch` leaves its hints; there as long as the call is served.
+    inbox: Inbox
+
     def __init__(self, *, level: Level, local: bool = False) -> None:
         super().__init__()
         self._level: Level = level
@@ -81,12 +85,14 @@ class WaitingCall(AsyncHttpConsumer):  # type: ignore[misc]
         Only here is it answered, once, when nothing else of it runs any more. No answer: the
         caller is gone.
         """
+        self.inbox = Inbox(receive)
         try:
-            answer = await self._ended(scope, receive, send)
+            answer = await self._ended(scope, self.inbox.receive, send)
             if answer is not None:
                 await _answer(send, answer)
         finally:
             await self._leave()
+            await self.inbox.close()
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Handle a message; Channels' own would first go through the thread that sockets share."""

@@ -33,6 +33,7 @@ from web.door.visitor import Visitor, address_in
 from web.inference.presentation import RequestView
 from web.live import reading, watch
 from web.live.following import Following
+from web.live.inbox import Inbox
 from web.live.language import language_of
 from web.live.messages import (
     MAX_FOLLOWED,
@@ -63,6 +64,9 @@ MAX_MESSAGE = 20_000
 class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     """One page's socket."""
 
+    #: Where `web.live.watch` leaves its hints; there as long as the socket is served.
+    inbox: Inbox
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.following = Following()
@@ -82,10 +86,12 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
                 # The page went away; its `disconnect` was still to come.
                 raise StopConsumer from None
 
+        self.inbox = Inbox(receive)
         try:
-            await super().__call__(scope, receive, sent)
+            await super().__call__(scope, self.inbox.receive, sent)
         finally:
             await self._forgotten()
+            await self.inbox.close()
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Handle a message; without the database the page is sent away, and comes back."""

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
-from channels.exceptions import ChannelFull  # type: ignore[import-untyped]
-from channels.layers import get_channel_layer  # type: ignore[import-untyped]
 
 from web.database import DatabaseAway, DatabaseThread
 from web.door.grants import Sight
@@ -59,14 +57,14 @@ async def watch(every: float = LOOK_SECONDS) -> None:
 async def check_sessions() -> None:
     """Let each socket see whether its reader is still logged in."""
     for socket in list(sockets):
-        await _tell(socket, {"type": "session.check"})
+        _tell(socket, {"type": "session.check"})
 
 
 async def look(database: DatabaseThread) -> None:
     """Compare what the sockets have sent with what is stored, and give them what they missed.
 
-    The hint goes through the socket's own channel, so that it is handled between two other
-    messages of that socket and never during one.
+    The hint goes into the socket's own inbox, so that it is handled between two other messages of
+    that socket and never during one.
     """
     watched = list(sockets)
     if not watched:
@@ -85,9 +83,9 @@ async def _compare(database: DatabaseThread, sight: Sight, watched: list[LiveSoc
         listed = await database.run(reading.worklist_versions, sight)
     for socket in watched:
         if missed := socket.following.missed(stored, listed):
-            await _tell(socket, {"type": "request.changed", "request_ids": missed})
+            _tell(socket, {"type": "request.changed", "request_ids": missed})
         # A lab that fell silent sends no hint of it.
-        await _tell(socket, {"type": "labs.changed"})
+        _tell(socket, {"type": "labs.changed"})
 
 
 async def look_for_calls(database: DatabaseThread) -> None:
@@ -96,7 +94,7 @@ async def look_for_calls(database: DatabaseThread) -> None:
     stored = await database.run(reading.versions, set(waiting.values())) if waiting else {}
     for call, request_id in waiting.items():
         if stored.get(str(request_id), 0) > call.version:
-            await _tell(call, {"type": "request.changed", "request_ids": [str(request_id)]})
+            _tell(call, {"type": "request.changed", "request_ids": [str(request_id)]})
 
 
 async def dismiss_calls(every: float = DISMISS_SECONDS) -> None:
@@ -106,14 +104,13 @@ async def dismiss_calls(every: float = DISMISS_SECONDS) -> None:
     """
     while True:
         for call in list(calls):
-            await _tell(call, {"type": "site.stopping"})
+            _tell(call, {"type": "site.stopping"})
         await asyncio.sleep(every)
 
 
-async def _tell(socket: LiveSocket | WaitingCall, hint: dict[str, object]) -> None:
-    layer = get_channel_layer()
+def _tell(socket: LiveSocket | WaitingCall, hint: dict[str, object]) -> None:
     try:
-        await layer.send(socket.channel_name, hint)
-    except ChannelFull:
+        socket.inbox.tell(hint)
+    except asyncio.QueueFull:
         # It is busy; the next look comes.
         log.warning("socket_busy")

@@ -32,7 +32,6 @@ from web.inference.reconciler.lease_keeper import LeaseKeeper
 from web.inference.reconciler.lost import Missing
 from web.inference.reconciler.pace import Pace
 from web.inference.reconciler.sweep import sweep_due
-from web.inference.states import State
 from web.live import notify
 
 log = structlog.get_logger(__name__)
@@ -99,9 +98,7 @@ class Reconciler:
         self, instance: InferenceRequest, update_fields: Iterable[str] | None, **_: object
     ) -> None:
         # In the thread of whoever saved, within their transaction.
-        written = update_fields or ()
-        sweep = "sweep_due_at" in written and instance.sweep_due_at is not None
-        if sweep or ("state" in written and instance.state == State.CANCELLING):
+        if "sweep_due_at" in (update_fields or ()) and instance.sweep_due_at is not None:
             transaction.on_commit(self._ring, robust=True)
 
     def _ring(self) -> None:
@@ -124,6 +121,8 @@ class Reconciler:
                 await rule()
             except DatabaseAway as exc:
                 log.warning("reconciler_waits", rule=rule.__name__, detail=str(exc))
+                # What came meanwhile lies in its queue, and is to be read first.
+                self._began = time.monotonic()
                 return
             except Exception:
                 log.exception("rule_failed", rule=rule.__name__)

@@ -63,7 +63,7 @@ class Sweeper:
     def _clean(self, row: InferenceRequest) -> bool:
         """Whether the archive was found without anything of the request in the end."""
         orthanc = self._orthanc or archive()
-        return any(not remove_objects(row.pk, row.study_id, orthanc) for _ in range(LOOKS))
+        return any(not remove_objects(row.pk, row.study_uid, orthanc) for _ in range(LOOKS))
 
     def _say_away(self, error: ArchiveError) -> None:
         if not self._away:

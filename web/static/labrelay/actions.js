@@ -81,7 +81,7 @@ function tell(text, kind = "notice") {
 function render() {
   cancelButton.setAttribute("aria-disabled", String(asking.has(shown?.request_id)));
   show(cancelButton, shown !== null && isActive(shown));
-  show(retryButton, shown?.state === "failed");
+  show(retryButton, ["failed", "dead"].includes(shown?.state));
 }
 
 function show(button, visible) {

@@ -47,9 +47,11 @@ async function post(address, options, patience) {
   if (answer.status === 401) {
     throw new NotTaken(page.texts.log_in);
   }
-  // The site's own 503 too: it could not ask the archive or the database, so nothing was changed.
+  // The site's own 503 too: it could not ask the archive. Not that of a lost database, which may
+  // have been lost while it wrote.
+  const code = told?.error?.code;
   const refused = answer.status >= 400 && answer.status < 500;
-  if (refused || (answer.status === 503 && told?.error)) {
+  if (refused || (answer.status === 503 && code && code !== "service_unavailable")) {
     throw new NotTaken(told?.error?.message ?? page.texts.refused);
   }
   if (!answer.ok || !told) {

@@ -1,29 +1,19 @@
-"""The lab's way to the archive: the only HTTP in the consumer. It never parses DICOM."""
+"""The archive in the lab's words: series and instances. It never parses DICOM."""
 
 from __future__ import annotations
 
-import json
 import re
-import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.util import Retry as TransportRetry
-
-from consumer.attentive import AttentiveResponse, Look, look_now, looking, unwatched
+from consumer.attentive import Look, looking, unwatched
 from consumer.errors import ArchiveUnavailable, LabError, SeriesNotFound, TooLarge, UploadRejected
 from consumer.multipart import boundary_of, parts_of
+from consumer.orthanc.transport import DEFAULT_TIMEOUT, Transport
 from messages.envelope import ORTHANC_ID_PATTERN, UID_PATTERN
 
 if TYPE_CHECKING:
     from consumer.memory import MemoryFile
-
-#: Seconds to connect, and seconds of silence before an answer or between two parts of it.
-DEFAULT_TIMEOUT = (5.0, 60.0)
 
 #: Seconds for a probe: an archive that is well answers in milliseconds.
 PROBE_TIMEOUT = (3.0, 5.0)
@@ -33,54 +23,6 @@ DEFAULT_SERIES_BYTES = 2 * 1024**3
 
 #: Bytes of the largest single object: a SEG of 1000 slices of 512 x 512 takes 33 MB.
 OBJECT_BYTES = 512 * 1024**2
-
-#: Bytes taken at once.
-_CHUNK = 1024 * 1024
-
-
-class _Retries(TransportRetry):
-    """Looks before it tries again."""
-
-    def sleep(self, response: BaseHTTPResponse | None = None) -> None:
-        look_now()
-        super().sleep(response)
-
-
-#: GETs only: one that fails is sent again after 0.2 s and 0.4 s. What is left goes to a tier.
-_RETRIES = _Retries(
-    total=2,
-    backoff_factor=0.2,
-    redirect=0,
-    status_forcelist=(502, 503, 504),
-    allowed_methods=("GET",),
-    raise_on_status=False,
-    # A proxy may name hours, and nobody would look meanwhile.
-    respect_retry_after_header=False,
-)
-
-
-class _Connection(HTTPConnection):
-    response_class = AttentiveResponse
-
-
-class _TlsConnection(HTTPSConnection):
-    response_class = AttentiveResponse
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
-
-
-class _Adapter(HTTPAdapter):
-    """Connections whose answers are read attentively."""
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
 
 
 @dataclass(frozen=True)
@@ -108,20 +50,22 @@ class Archive:
         timeout: tuple[float, float] = DEFAULT_TIMEOUT,
         max_series_bytes: int = DEFAULT_SERIES_BYTES,
     ) -> None:
-        self.url = url.rstrip("/")
-        self._credentials = (user, password)
-        self._timeout = timeout
+        self._http = Transport(url, (user, password), timeout=timeout)
         self._max_series_bytes = max_series_bytes
-        self._local = threading.local()
+
+    @property
+    def url(self) -> str:
+        """Where it is, without a slash at the end."""
+        return self._http.url
 
     def probe(self) -> None:
         """Return when the archive answers with its credentials; raises ArchiveUnavailable."""
-        with self._send("GET", "/system", timeout=PROBE_TIMEOUT) as response:
-            self._expect_ok(response)
+        with self._http.send("GET", "/system", timeout=PROBE_TIMEOUT) as response:
+            self._http.expect_ok(response)
 
     def status(self, path: str) -> int:
         """The HTTP status of a GET, for the checklist; raises ArchiveUnavailable for none."""
-        with self._send("GET", path, timeout=PROBE_TIMEOUT) as response:
+        with self._http.send("GET", path, timeout=PROBE_TIMEOUT) as response:
             return response.status_code
 
     def describe_series(self, series_id: str) -> SeriesFacts:
@@ -132,11 +76,11 @@ class Archive:
         _check(ORTHANC_ID_PATTERN, series_id)
         answers = []
         for path in (f"/series/{series_id}", f"/series/{series_id}/study"):
-            with self._send("GET", path) as response:
+            with self._http.send("GET", path) as response:
                 if response.status_code == 404:
                     raise SeriesNotFound(f"the archive has no series {series_id}")
-                self._expect_ok(response)
-                answers.append(self._json(response))
+                self._http.expect_ok(response)
+                answers.append(self._http.json(response))
         try:
             series, study = answers
             return SeriesFacts(
@@ -167,12 +111,12 @@ class Archive:
         # transfer-syntax=*: as stored. Otherwise Orthanc transcodes every file.
         accept = 'multipart/related; type="application/dicom"; transfer-syntax=*'
         start = into.size
-        with looking(look), self._send("GET", path, headers={"Accept": accept}) as response:
+        with looking(look), self._http.send("GET", path, headers={"Accept": accept}) as response:
             if response.status_code == 404:
                 raise self._not_found(study_uid, series_uid)
-            self._expect_ok(response)
+            self._http.expect_ok(response)
             boundary = boundary_of(response.headers.get("Content-Type", ""))
-            for piece in self._pieces(response):
+            for piece in self._http.pieces(response):
                 if into.size + len(piece) - start > self._max_series_bytes:
                     raise TooLarge(
                         f"series {series_uid} has more than {self._max_series_bytes} bytes"
@@ -186,9 +130,9 @@ class Archive:
     def _not_found(self, study_uid: str, series_uid: str) -> LabError:
         # A missing plugin or a wrong path answers 404 too; only the core's index knows.
         for series_id in self._lookup(series_uid, "Series"):
-            with self._send("GET", f"/series/{_orthanc_id(series_id)}/study") as response:
-                self._expect_ok(response)
-                study = self._json(response)
+            with self._http.send("GET", f"/series/{_orthanc_id(series_id)}/study") as response:
+                self._http.expect_ok(response)
+                study = self._http.json(response)
             tags = study.get("MainDicomTags", {}) if isinstance(study, dict) else {}
             if tags.get("StudyInstanceUID") == study_uid:
                 return ArchiveUnavailable("the archive has the series, but not by DICOMweb")
@@ -208,9 +152,9 @@ class Archive:
 
     def _lookup(self, uid: str, level: str) -> list[object]:
         _check(UID_PATTERN, uid)
-        with self._send("POST", "/tools/lookup", data=uid.encode()) as response:
-            self._expect_ok(response)
-            found = self._json(response)
+        with self._http.send("POST", "/tools/lookup", data=uid.encode()) as response:
+            self._http.expect_ok(response)
+            found = self._http.json(response)
         if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
             raise ArchiveUnavailable("the archive answered a lookup with something else")
         return [item.get("ID") for item in found if item.get("Type") == level]
@@ -218,9 +162,9 @@ class Archive:
     def fetch_instance(self, instance_id: str, *, look: Look = unwatched) -> bytes:
         """Return the stored Part 10 file. Raises ArchiveUnavailable or TooLarge."""
         _check(ORTHANC_ID_PATTERN, instance_id)
-        with looking(look), self._send("GET", f"/instances/{instance_id}/file") as response:
-            self._expect_ok(response)
-            return self._body(response, OBJECT_BYTES)
+        with looking(look), self._http.send("GET", f"/instances/{instance_id}/file") as response:
+            self._http.expect_ok(response)
+            return self._http.body(response, OBJECT_BYTES)
 
     def store(self, dicom_bytes: bytes, *, look: Look = unwatched) -> str:
         """Store a Part 10 file; returns Orthanc's id of what is now stored under its UIDs.
@@ -231,13 +175,13 @@ class Archive:
         headers = {"Content-Type": "application/dicom"}
         with (
             looking(look),
-            self._send("POST", "/instances", data=dicom_bytes, headers=headers) as response,
+            self._http.send("POST", "/instances", data=dicom_bytes, headers=headers) as response,
         ):
             # 400 no DICOM, 413 over a limit of a proxy, 415 and 422 refused by a plugin.
             if response.status_code in (400, 413, 415, 422):
                 raise UploadRejected(f"the archive answered HTTP {response.status_code}")
-            self._expect_ok(response)
-            answer = self._json(response)
+            self._http.expect_ok(response)
+            answer = self._http.json(response)
         status = answer.get("Status") if isinstance(answer, dict) else None
         # 200 alone is not enough: a filtered object answers 200 with "FilteredOut".
         if status not in ("Success", "AlreadyStored"):
@@ -247,76 +191,10 @@ class Archive:
     def delete_instance(self, instance_id: str) -> None:
         """Delete one instance, for the checklist; raises ArchiveUnavailable."""
         _check(ORTHANC_ID_PATTERN, instance_id)
-        with self._send("DELETE", f"/instances/{instance_id}") as response:
+        with self._http.send("DELETE", f"/instances/{instance_id}") as response:
             # Whoever deleted it first did what was wanted.
             if response.status_code != 404:
-                self._expect_ok(response)
-
-    def _session(self) -> requests.Session:
-        # requests promises nothing about one Session in two threads.
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = requests.Session()
-            session.auth = self._credentials
-            # No proxy or .netrc of the environment: images go to the configured place only.
-            session.trust_env = False
-            # With requests' default Orthanc compresses each file: 9 MB/s instead of 82.
-            session.headers["Accept-Encoding"] = "identity"
-            for scheme in ("http://", "https://"):
-                session.mount(scheme, _Adapter(max_retries=_RETRIES))
-            self._local.session = session
-        return session
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        data: bytes | None = None,
-        headers: dict[str, str] | None = None,
-        timeout: tuple[float, float] | None = None,
-    ) -> requests.Response:
-        look_now()
-        try:
-            return self._session().request(
-                method,
-                self.url + path,
-                data=data,
-                headers=headers,
-                timeout=timeout or self._timeout,
-                allow_redirects=False,
-                stream=True,
-            )
-        except requests.RequestException as exc:
-            raise ArchiveUnavailable(f"the archive cannot be reached ({_kind(exc)})") from exc
-
-    def _expect_ok(self, response: requests.Response) -> None:
-        if response.status_code != 200:
-            raise ArchiveUnavailable(f"the archive answered HTTP {response.status_code}")
-
-    def _pieces(self, response: requests.Response) -> Any:
-        try:
-            yield from response.iter_content(_CHUNK)
-        except requests.RequestException as exc:
-            raise ArchiveUnavailable(f"the archive broke off ({_kind(exc)})") from exc
-
-    def _body(self, response: requests.Response, limit: int) -> bytes:
-        body = bytearray()
-        for piece in self._pieces(response):
-            body += piece
-            if len(body) > limit:
-                raise TooLarge(f"the archive sent more than {limit} bytes for one object")
-        return bytes(body)
-
-    def _json(self, response: requests.Response) -> Any:
-        try:
-            return json.loads(self._body(response, _CHUNK))
-        except ValueError:
-            raise ArchiveUnavailable("the archive answered something that is no JSON") from None
-
-
-def _kind(error: requests.RequestException) -> str:
-    return type(error).__name__
+                self._http.expect_ok(response)
 
 
 def _check(pattern: str, value: str) -> None:

@@ -1,0 +1,94 @@
+"""What becomes of each message that the work queue brings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.spec import Basic, BasicProperties
+
+from consumer.amqp.acks import AckTable, Delivery, LegalAck
+from consumer.amqp.hand import Hand, InHand, Job
+from consumer.amqp.intake import Intake, as_received
+from messages.envelope import DELIVERY_COUNT_HEADER, Wire
+from messages.errors import UndecodableMessage, UnknownVersion
+from messages.request import InferenceRequested
+
+log = structlog.get_logger(__name__)
+
+#: What is done with a message of a newer version, given its routing key.
+Defer = Callable[[Wire, str], LegalAck]
+
+
+class Reception:
+    """Takes messages in hand, or rejects what is none of ours. Used by the main thread only."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        *,
+        acks: AckTable,
+        hand: Hand,
+        job: Job,
+        defer: Defer,
+        hear_cancels: Callable[[], None],
+    ) -> None:
+        self._intake = intake
+        self._acks = acks
+        self._hand = hand
+        self._job = job
+        self._defer = defer
+        self._hear_cancels = hear_cancels
+
+    def on_message(
+        self,
+        _channel: BlockingChannel,
+        method: Basic.Deliver,
+        properties: BasicProperties,
+        body: bytes,
+    ) -> None:
+        """Pika's callback."""
+        count = (properties.headers or {}).get(DELIVERY_COUNT_HEADER, 0)
+        delivery = self._acks.took(method.delivery_tag, count if isinstance(count, int) else 0)
+        try:
+            request = self._intake.read(properties, body)
+        except UndecodableMessage as exc:
+            log.warning("rejected", action="delivery.reject", reason=str(exc), bytes=len(body))
+            self._acks.reject_undecodable(delivery)
+        except UnknownVersion as exc:
+            message_id, key = properties.message_id, method.routing_key
+            wire = as_received(properties, body)
+            if not self._adopted(delivery, self._hand.same_message(message_id)):
+                log.warning("deferred", action="delivery.defer", reason=str(exc))
+                self._take(delivery, None, lambda _: self._defer(wire, key), message_id)
+        else:
+            if not self._adopted(delivery, self._hand.same(request)):
+                self._take(delivery, request, partial(self._job, request))
+
+    def _adopted(self, delivery: Delivery, same: InHand | None) -> bool:
+        """Our own work given again, or published twice: a second run would only repeat it."""
+        if same is None:
+            return False
+        named = {"request_id": str(same.request.request_id)} if same.request else {}
+        log.info("taken over", action="delivery.adopt", **named)
+        same.adopt(delivery)
+        return True
+
+    def _take(
+        self,
+        delivery: Delivery,
+        request: InferenceRequested | None,
+        work: Callable[[InHand], LegalAck],
+        message_id: str | None = None,
+    ) -> None:
+        self._hand.add(
+            InHand(
+                delivery,
+                request,
+                work=work,
+                hear_cancels=self._hear_cancels,
+                message_id=message_id,
+            )
+        )

@@ -1,0 +1,62 @@
+"""Too little memory is a passing fault, wherever in a bundle it shows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from consumer.bundle import read_bundle
+from consumer.children import segmenter
+from consumer.children.segmenter import SegmentationJob
+from consumer.errors import ModelUnavailable, OutOfMemory
+from consumer.memory import MemoryFile, create_array
+from infra.local.settings import REPOSITORY
+
+SHAPE = (4, 2, 4, 4)
+
+
+def run(directory: Path, name: str, expression: str) -> None:
+    """Run a bundle whose inference is this expression."""
+    path = directory / name
+    shutil.copytree(REPOSITORY / "tests" / "bundles" / "held", path)
+    config = path / "configs" / "inference.json"
+    inference = json.loads(config.read_text(encoding="utf-8"))
+    config.write_text(json.dumps({**inference, "run": [expression]}), encoding="utf-8")
+    with MemoryFile("volumes") as volumes, MemoryFile("mask") as mask:
+        create_array(volumes.path, SHAPE, np.float32)
+        segmenter.segment(
+            SegmentationJob(
+                bundle=read_bundle(path),
+                device="cpu",
+                volumes_path=volumes.path,
+                mask_path=mask.path,
+                shape=SHAPE,
+                affine_lps=tuple(map(tuple, np.eye(4).tolist())),
+                threshold=0.5,
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "expression"),
+    [
+        # More than any machine has: refused without a page of it being touched.
+        ("cpu", "$torch.empty(2**60, dtype=torch.uint8)"),
+        ("gpu", "$(_ for _ in ()).throw(torch.OutOfMemoryError())"),
+        ("python", "$bytearray(2**60)"),
+    ],
+)
+def test_a_bundle_that_finds_no_memory_may_find_some_later(
+    tmp_path: Path, name: str, expression: str
+) -> None:
+    with pytest.raises(OutOfMemory):
+        run(tmp_path, f"no-memory-{name}", expression)
+
+
+def test_a_bundle_that_fails_otherwise_fails_for_good(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable):
+        run(tmp_path, "divides-by-zero", "$1 / 0")
