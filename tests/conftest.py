@@ -23,8 +23,9 @@ def pytest_configure(config: pytest.Config) -> None:
     worker = getattr(config, "workerinput", None)
     if worker:
         number = int(worker["workerid"].removeprefix("gw"))
-        every = ports.TEST_PORTS
-        ports.TEST_PORTS = every[number :: worker["workercount"]]
+        share = len(ports.TEST_PORTS) // worker["workercount"]
+        # A piece and not every second one: a cluster takes several in a row.
+        ports.TEST_PORTS = ports.TEST_PORTS[number * share : (number + 1) * share]
 
 
 @pytest.fixture(scope="session")

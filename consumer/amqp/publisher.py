@@ -6,6 +6,7 @@ connection must stay readable then, because acks travel on it: hence two.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -82,6 +83,7 @@ class Publisher:
         self._connection: pika.BlockingConnection | None = None
         #: Since when nothing was confirmed and something refused, by `time.monotonic`.
         self._nacked_since: float | None = None
+        self._nacked_at = -math.inf
         #: How many connections there have been: hints may be lost with each.
         self.generation = 0
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
@@ -199,13 +201,20 @@ class Publisher:
             )
             if item.confirmed is not None:
                 self._items.put(item)
-                if isinstance(exc, NackError) and self._nacked_since is None:
-                    self._nacked_since = time.monotonic()
+                if isinstance(exc, NackError):
+                    self._note_refusal()
             self._stopping.wait(_REFUSED_SECONDS)
             return
         if item.confirmed is not None:
             self._nacked_since = None
         item.end()
+
+    def _note_refusal(self) -> None:
+        # A refused message is tried again each second: after a pause it is another trouble.
+        now, before = time.monotonic(), self._nacked_at
+        if self._nacked_since is None or now - before > _STUCK_SECONDS:
+            self._nacked_since = now
+        self._nacked_at = now
 
     def _require_some_taken(self) -> None:
         since = self._nacked_since

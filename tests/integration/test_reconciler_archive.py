@@ -6,19 +6,22 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from io import BytesIO
 from typing import Any
 from uuid import UUID
 
 import pytest
 import pytest_asyncio
 from asgiref.sync import sync_to_async
+from pydicom import dcmread
 from structlog.testing import capture_logs
 
 from consumer.handover import Figures
 from infra.local.orthanc import OrthancNode
 from messages.events import InferenceAccepted, InferenceCancelled
 from messages.failures import FailureCode
-from tests.integration.lab import orthanc_get
+from messages.identity import primary_instance_uid, primary_series_uid
+from tests.integration.lab import orthanc_get, orthanc_post
 from tests.integration.nodes import TestBroker
 from tests.integration.reconciler_bench import (
     QUEUE,
@@ -122,13 +125,22 @@ async def test_an_object_that_cannot_be_read_is_left_to_a_lab(
     rabbit: TestBroker, archive: Archive
 ) -> None:
     async with waiting_request(rabbit, archive) as (lab, row):
-        await asyncio.to_thread(archive.store_result, row.pk)
-        # The row then names another study than the one that the object says it is of.
-        await change(row.pk, study_uid="1.2.3")
+        await asyncio.to_thread(_store_an_image_under_its_uid, archive, row.pk)
         with capture_logs() as logs:
             await taken(lab, row)
             await queued_again(row.pk)
         assert "stored_result_unreadable" in {entry["event"] for entry in logs}
+
+
+def _store_an_image_under_its_uid(archive: Archive, request_id: UUID) -> None:
+    image = dcmread(BytesIO(archive.series.files()[0]))
+    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = primary_instance_uid(
+        request_id
+    )
+    image.SeriesInstanceUID = primary_series_uid(request_id)
+    buffer = BytesIO()
+    image.save_as(buffer)
+    orthanc_post(archive.node, "/instances", buffer.getvalue())
 
 
 async def test_an_overdue_run_that_stored_nothing_has_exceeded_its_deadline(

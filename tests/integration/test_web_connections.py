@@ -153,9 +153,9 @@ async def test_the_pauses_between_attempts_grow_at_random_up_to_half_a_minute() 
 async def _all_connected(logs: list[Any]) -> None:
     async def connected() -> bool:
         tasks = {entry["task"] for entry in logs if entry["event"] == "broker_connected"}
-        return {"relay", "consume", "letters"} <= tasks
+        return {"relay", "consume", "hints", "letters"} <= tasks
 
-    await eventually(connected, "three connections")
+    await eventually(connected, "four connections", seconds=60)
 
 
 async def _written_before_the_confirm(line: Line) -> InferenceRequest:

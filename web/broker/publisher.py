@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from enum import Enum
 
@@ -47,7 +48,9 @@ class Publisher:
         self._channel = channel
         self._user = user
         self._alarm = alarm
+        #: Since when requests are refused one after the other, and when the last one was.
         self._refused_since: float | None = None
+        self._refused_at = -math.inf
 
     @property
     def stuck(self) -> bool:
@@ -67,8 +70,7 @@ class Publisher:
                 routing_key=row.routing_key,
                 error=type(exc).__name__,
             )
-            if self._refused_since is None:
-                self._refused_since = time.monotonic()
+            self._note_refusal()
             return Answer.REFUSED
         except CONNECTION_EXCEPTIONS as exc:
             # The session notices its end by itself, and the lease is given back then.
@@ -82,6 +84,13 @@ class Publisher:
             self._refused_since = None
         log.info("request_published", request_id=str(row.request_id), message=row.type)
         return Answer.CONFIRMED
+
+    def _note_refusal(self) -> None:
+        # Refused rows are tried again every few seconds: after a pause it is another trouble.
+        now, before = time.monotonic(), self._refused_at
+        if self._refused_since is None or now - before > STUCK_SECONDS:
+            self._refused_since = now
+        self._refused_at = now
 
     async def _publish(self, row: Outbox) -> None:
         exchange = await self._channel.get_exchange(row.exchange, ensure=False)
