@@ -146,3 +146,18 @@ def test_the_site_s_own_command_replays_a_letter_in_its_own_process(tmp_path: Pa
     assert "has been dealt with already" in again.stderr
     assert run("replay").returncode == 2
     assert DeadLetter.objects.get().settled_as == "replayed"
+
+
+def test_a_database_without_tables_is_one_sentence(tmp_path: Path) -> None:
+    done = subprocess.run(
+        (sys.executable, "-m", "web.cli", "dead_letters", "list"),
+        env=child_environment({"VAR_DIR": str(tmp_path)}),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "migrations are missing" in done.stderr
+    assert "VAR_DIR" in done.stderr

@@ -141,6 +141,16 @@ def test_the_newest_request_of_each_study_takes_one_query(reader, django_assert_
     assert latest == {ID: rows[1], OTHER: rows[2]}
 
 
+def test_a_click_that_was_taken_back_does_not_hide_what_was_there_before(reader):
+    assert reader
+    of_study = {"pool": "lab", "model": "m", "study_uid": "1.2", "inputs": [], "deadline_s": 60}
+    done = InferenceRequest.objects.create(study_id=ID, state="completed", **of_study)
+    InferenceRequest.objects.create(study_id=ID, state="cancelled", **of_study)
+    only = InferenceRequest.objects.create(study_id=OTHER, state="cancelled", **of_study)
+
+    assert views._latest([ID, OTHER]) == {ID: done, OTHER: only}
+
+
 def test_a_request_without_a_result_has_no_overlay(reader):
     row = InferenceRequest.objects.create(
         pool="lab", model="m", study_id=ID, study_uid="1.2", inputs=[], deadline_s=60

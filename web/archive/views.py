@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import OuterRef, Subquery
+from django.db.models import Case, OuterRef, Subquery, When
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -185,9 +185,14 @@ def _slices(text: str | None) -> int | None:
 
 
 def _latest(study_ids: Collection[str]) -> dict[str, InferenceRequest]:
-    """The newest request of each study: one query, and no more rows than studies."""
+    """The newest request of each study that was not cancelled, else the newest.
+
+    A click that was taken back must not hide the result that was there before. One query, and no
+    more rows than studies.
+    """
     of_study = InferenceRequest.objects.filter(study_id=OuterRef("study_id"))
-    newest = of_study.order_by("-created_at", "-pk").values("pk")[:1]
+    taken_back = Case(When(state=State.CANCELLED, then=1), default=0)
+    newest = of_study.order_by(taken_back, "-created_at", "-pk").values("pk")[:1]
     rows = InferenceRequest.objects.filter(study_id__in=study_ids, pk=Subquery(newest))
     return {row.study_id: row for row in rows}
 

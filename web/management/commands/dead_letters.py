@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser, no_translations
 
 from messages.errors import ContractError
+from web.database import why_not_migrated
 from web.door.audit import Way
 from web.door.grants import EVERYTHING
 from web.door.visitor import Visitor
@@ -46,6 +47,8 @@ class Command(BaseCommand):
     @no_translations
     def handle(self, *_args: Any, **options: Any) -> None:
         """Do it, or say in one sentence why not."""
+        if problem := why_not_migrated():
+            raise CommandError(f"{problem}; or another database is meant (VAR_DIR, DATABASE_URL)")
         match options["doing"]:
             case "list":
                 self._list(options["all"], options["limit"], as_json=options["json"])
@@ -68,6 +71,9 @@ class Command(BaseCommand):
         else:
             for letter in found[:limit]:
                 self.stdout.write(_line(letter))
+            if not found:
+                # Not among the letters, which programs may count.
+                self.stderr.write("There are no dead letters to be dealt with.")
         if len(found) > limit:
             self.stderr.write(f"There are more; these are the newest {limit}.")
 
