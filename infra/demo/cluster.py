@@ -76,7 +76,10 @@ def _start(cluster: RabbitCluster, passwords: dict[str, str]) -> None:
         _say(f"{node.nodename}  pid {node.broker.pid}  leads {leads} of {len(leaders)} queues")
     for side, user in (("site", "web"), ("lab", LAB)):
         _say(f"for the {side}: RABBITMQ_URL={cluster.url(user, passwords[user])}")
-    print("The cluster is ready. make rabbitmqctl ARGS=cluster_status asks it.", flush=True)
+    print(
+        "The cluster is ready. make rabbitmqctl ARGS='--cluster cluster_status' asks it.",
+        flush=True,
+    )
 
 
 def _keep(cluster: RabbitCluster) -> None:
