@@ -20,10 +20,11 @@ import signal, sys
 from pathlib import Path
 from consumer.presence import Presence
 with Presence(Path(sys.argv[1]), "lab1") as presence:
-    signal.signal(signal.SIGUSR1, lambda *_: None)
+    # Held back until it is waited for: it may come before that.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
     presence.tell(2)
     print("here", flush=True)
-    signal.pause()
+    signal.sigwait([signal.SIGUSR1])
     presence.tell(int(sys.argv[2]))
 """
 
