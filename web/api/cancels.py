@@ -7,7 +7,7 @@ from uuid import UUID
 from django.http import HttpRequest
 from ninja import Router, Status
 
-from web.api.errors import ErrorAnswer, ErrorDetail, failing
+from web.api.errors import ErrorAnswer, failing, refused
 from web.api.seen import seen_request
 from web.inference.cancel import cancel
 from web.inference.presentation import RequestView
@@ -31,7 +31,5 @@ def stop(request: HttpRequest, request_id: UUID) -> Status[RequestView] | Status
     try:
         row = cancel(request_id, caller)
     except NotAsked as exc:
-        # A refusal does not know the request that it is about; here there is one.
-        detail = ErrorDetail(code=exc.code, message=str(exc.message), request_id=request_id)
-        return Status(exc.status, ErrorAnswer(error=detail))
+        return refused(exc, request_id)
     return Status(202, RequestView.of(row))

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
-from ninja import NinjaAPI, Schema
+from ninja import NinjaAPI, Schema, Status
 from ninja.errors import HttpError, ValidationError
 
 from web.archive import answers
@@ -41,6 +41,12 @@ class ErrorAnswer(Schema):
 def failing(*statuses: int) -> dict[int, Any]:
     """For ``response=``: these statuses and those of every operation, each as an `ErrorAnswer`."""
     return dict.fromkeys(sorted({*EVERYWHERE, *statuses}), ErrorAnswer)
+
+
+def refused(reason: Refused, request_id: UUID) -> Status[ErrorAnswer]:
+    """Answer a refusal that concerns a request which is there; it does not know that one itself."""
+    detail = ErrorDetail(code=reason.code, message=str(reason.message), request_id=request_id)
+    return Status(reason.status, ErrorAnswer(error=detail))
 
 
 class UnknownRequest(Exception):

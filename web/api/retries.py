@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from ninja import Router, Status
 
-from web.api.errors import ErrorAnswer, ErrorDetail, failing
+from web.api.errors import ErrorAnswer, failing, refused
 from web.api.requests import LOCATION, IdempotencyKey, note_results
 from web.api.seen import seen_request
 from web.inference.presentation import RequestView
@@ -40,9 +40,7 @@ def once_more(
     try:
         row = retry(ended, caller, key=idempotency_key)
     except Refused as exc:
-        # A refusal does not know the request that it is about; here there is one.
-        detail = ErrorDetail(code=exc.code, message=str(exc.message), request_id=request_id)
-        return Status(exc.status, ErrorAnswer(error=detail))
+        return refused(exc, request_id)
     response["Location"] = reverse("labrelay_api:request", args=[row.pk])
     note_results(caller, [row])
     return Status(202, RequestView.of(row))

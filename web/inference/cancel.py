@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import partial
 from uuid import UUID
 
-from asgiref.sync import async_to_sync
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -17,12 +15,9 @@ from web.inference.happenings import CancelAsked
 from web.inference.models import InferenceRequest
 from web.inference.outbox import enqueue_stop, take_back
 from web.inference.record import record
-from web.inference.refusals import NotAsked
+from web.inference.refusals import CONFLICT, NotAsked
 from web.inference.states import UNWANTED, State
-from web.live.notify import requests_changed
-
-#: HTTP: the request is over, and cannot be stopped any more.
-CONFLICT = 409
+from web.live.notify import tell_on_commit
 
 
 def cancel(request_id: UUID, visitor: Visitor | None = None) -> InferenceRequest:
@@ -44,8 +39,8 @@ def cancel(request_id: UUID, visitor: Visitor | None = None) -> InferenceRequest
         if visitor is not None:
             visitor.note(Action.CANCELLED, study_id=row.study_id, subject=str(row.pk))
         row.refresh_from_db()
-        # The reader's other pages, and calls that wait. Robust: the cancel is committed then.
-        transaction.on_commit(partial(async_to_sync(requests_changed), [row.pk]), robust=True)
+        # The reader's other pages, and calls that wait.
+        tell_on_commit(row.pk)
     return row
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
 from uuid import UUID
 
 import structlog
-from asgiref.sync import async_to_sync
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.functional import Promise
@@ -24,7 +22,7 @@ from web.inference.again import send_again
 from web.inference.models import DeadLetter, InferenceRequest
 from web.inference.record import record_event
 from web.inference.states import State
-from web.live.notify import requests_changed
+from web.live.notify import tell_on_commit
 
 log = structlog.get_logger(__name__)
 
@@ -117,7 +115,7 @@ def _sent_again(request_id: UUID) -> str:
     if not send_again(request_id, by_staff=True):
         sentence = _("The request is not dead but %(state)s; only a dead one is sent again.")
         raise LeftAsItIs(sentence % {"state": state.value})
-    _tell(request_id)
+    tell_on_commit(request_id)
     row = InferenceRequest.objects.get(pk=request_id)
     sentence = _("Request %(id)s goes out again, as attempt %(attempt)d.")
     return sentence % {"id": row.pk, "attempt": row.attempt}
@@ -127,7 +125,7 @@ def _applied(event: RunEvent) -> str:
     _state(event.request_id)
     if not record_event(event):
         return _("The event changed nothing: it was known, or has come too late.")
-    _tell(event.request_id)
+    tell_on_commit(event.request_id)
     state = _state(event.request_id)
     return _("The event was applied: request %(id)s is now %(state)s.") % {
         "id": event.request_id,
@@ -146,11 +144,6 @@ def _note(letter: DeadLetter, action: Action, visitor: Visitor) -> None:
     about = letter.request
     subject = f"dead letter {letter.pk}" if about is None else str(about.pk)
     visitor.note(action, study_id="" if about is None else about.study_id, subject=subject)
-
-
-def _tell(request_id: UUID) -> None:
-    # Pages that show the request. Robust: what is told is committed then.
-    transaction.on_commit(partial(async_to_sync(requests_changed), [request_id]), robust=True)
 
 
 def _id(request_id: UUID | None) -> str | None:

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from django.utils.functional import Promise
 
+#: HTTP: the request is in no state for this.
+CONFLICT = 409
+
 
 class Refused(Exception):
     """Base: nothing was written and nothing will be published."""

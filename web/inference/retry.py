@@ -7,16 +7,13 @@ from django.utils.translation import gettext_lazy as _
 from web.door.visitor import Visitor
 from web.inference.idempotency import digest_of_retry, named_click
 from web.inference.models import InferenceRequest
-from web.inference.refusals import NotAsked
+from web.inference.refusals import CONFLICT, NotAsked
 from web.inference.states import State
 from web.inference.submit import Selection, submit
 
 #: Without a result, so that asking again makes sense. `dead` too: who reads need not wait for
 #: staff, and its replay is the same wish.
 REPEATABLE = frozenset({State.FAILED, State.CANCELLED, State.DEAD})
-
-#: HTTP: the request is in no state for this.
-CONFLICT = 409
 
 
 def retry(ended: InferenceRequest, visitor: Visitor, *, key: str | None = None) -> InferenceRequest:

@@ -89,7 +89,6 @@ def submit(
         inputs=tuple(by_role[role] for role in chosen.roles),
         threshold=threshold,
         deadline_s=settings.SITE.request_deadline_seconds,
-        retries=0,
     )
     row = InferenceRequest(
         id=message.request_id,

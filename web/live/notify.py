@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
 import structlog
+from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer  # type: ignore[import-untyped]
+from django.db import transaction
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +38,12 @@ async def requests_changed(request_ids: Iterable[UUID]) -> None:
         hint = {"type": "request.changed", "request_ids": [str(request_id)]}
         await _send(group_of(request_id), hint)
         await _send(WORKLIST_GROUP, hint)
+
+
+def tell_on_commit(request_id: UUID) -> None:
+    """Tell the same of a change that a view or a command makes, once it is committed."""
+    # Robust: what is told is committed by then.
+    transaction.on_commit(partial(async_to_sync(requests_changed), [request_id]), robust=True)
 
 
 async def labs_changed() -> None:
