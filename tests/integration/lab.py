@@ -395,8 +395,8 @@ class Clinic:
         after = {row for row in connections().splitlines() if row.startswith(lab)}
         assert before == after
 
-    def forget(self) -> None:
-        """Empty the queues for the next test; asked of the queues, as counts lag by seconds."""
+    def forget(self, *names: str) -> None:
+        """Empty these queues, or for the next test all; asked of the queues: counts lag."""
         with self._channel("admin") as channel:
-            for queue in topology.QUEUES:
-                channel.queue_purge(queue.name)
+            for name in names or [queue.name for queue in topology.QUEUES]:
+                channel.queue_purge(name)

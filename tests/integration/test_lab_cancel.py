@@ -8,6 +8,7 @@ from uuid import UUID
 
 from infra.local.orthanc import OrthancNode
 from infra.local.process import wait_until
+from messages import topology
 from messages.envelope import Message
 from messages.events import InferenceAccepted, InferenceCancelled
 from tests.integration.lab import (
@@ -88,9 +89,9 @@ def test_after_a_reconnect_the_lab_says_what_it_holds_and_hears_the_cancel(
             request = study.request()
             clinic.ask(request)
             wait_until(lambda: bundle.inferences == 1, "begin the inference", 30)
-            # Nobody hears this one's successor until the lab is back.
             broker.node.restart()
-            clinic.forget()
+            # What the first connection told. The request itself waits for the lab: it stays.
+            clinic.forget(topology.REPLIES_QUEUE, topology.PROGRESS_QUEUE)
             wait_until(lambda: lab.count("broker.consuming") == 2, "consume again", 60)
             clinic.heartbeats(lambda h: h.current == (request.request_id,))
             clinic.cancel(request.request_id)
