@@ -18,7 +18,7 @@ from tests.faults.world import PATIENCE, World
 #: The work queue of the lab's pool.
 QUEUE = topology.requests_queue("lab")
 
-#: Seconds that a broker or its memory is away: longer than two heartbeats of a lab (15 s), and long
+#: Seconds that a broker or its memory is away: longer than two heartbeats of a lab (12 s), and long
 #: enough for both sides' pauses between tries to have grown to their longest, 30 s.
 LONG = 45.0
 

@@ -24,8 +24,8 @@ from tests.faults.world import PATIENCE, Click, World
 #: How often sockets are dropped: in all, and of one page in a real browser.
 DROPS, CHROMIUM_DROPS = 1000, 100
 
-#: Seconds that a laptop sleeps here.
-ASLEEP = 60.0
+#: Seconds that a laptop sleeps, and that a browser freezes a page.
+ASLEEP, FROZEN = 600.0, 60.0
 
 #: Seconds within which a page that lost every hint must be told all the same: some looks of
 #: `web.live.watch`, on a busy machine.
@@ -195,8 +195,8 @@ def deaf_channel_layer(world: World) -> float:
 @row(
     "browser",
     "a laptop sleeps while the outcome comes, and its connections were ended meanwhile",
-    injected=f"SIGSTOP to every process of Chromium and no byte passed on for {ASLEEP:.0f} s (not "
-    "10 min); then connections reset, SIGCONT",
+    injected=f"SIGSTOP to every process of Chromium and no byte passed on for {ASLEEP:.0f} s; "
+    "then connections reset, SIGCONT",
     measures="woken to the result shown, without a reload",
 )
 def asleep(world: World) -> float:
@@ -206,8 +206,8 @@ def asleep(world: World) -> float:
 @row(
     "browser",
     "a laptop sleeps while the outcome comes, and nobody tells it that its connections are gone",
-    injected=f"SIGSTOP to every process of Chromium and no byte passed on for {ASLEEP:.0f} s (not "
-    "10 min); then SIGCONT, and what was open stays silent for good",
+    injected=f"SIGSTOP to every process of Chromium and no byte passed on for {ASLEEP:.0f} s; "
+    "then SIGCONT, and what was open stays silent for good",
     measures="woken to the result shown, without a reload",
 )
 def asleep_half_open(world: World) -> float:
@@ -239,7 +239,7 @@ def _through_sleep(world: World, *, forgotten: bool) -> float:
 @row(
     "browser",
     "the browser freezes the page while the outcome comes",
-    injected=f"Page.setWebLifecycleState frozen for {ASLEEP:.0f} s, the connection left as it is",
+    injected=f"Page.setWebLifecycleState frozen for {FROZEN:.0f} s, the connection left as it is",
     measures="active again to the result shown, without a reload",
 )
 def frozen_tab(world: World) -> float:
@@ -253,7 +253,7 @@ def frozen_tab(world: World) -> float:
         frozen = time.monotonic()
         world.bundle.release()
         world.wait_state(click, "completed")
-        page.look_away(max(0.0, frozen + ASLEEP - time.monotonic()))
+        page.look_away(max(0.0, frozen + FROZEN - time.monotonic()))
         page.freeze(frozen=False)
         active = time.monotonic()
         return page.wait_result(click) - active
