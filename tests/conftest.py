@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -11,6 +12,29 @@ from infra.local import ports
 from infra.local.orthanc import OrthancNode
 from tests.integration.nodes import TestBroker, running_orthanc, running_rabbit
 from web.door import limits
+
+#: Files that take more than a minute. They begin first: at the end one would run alone, beside
+#: workers with nothing left to do.
+LONG = (
+    "faults/test_matrix.py",
+    "faults/test_soak.py",
+    "integration/test_demo.py",
+    "integration/test_cancel_whole.py",
+    "integration/test_lab_turns.py",
+    "contract/test_legacy_replay.py",
+    "browser/test_whole_path.py",
+    "integration/test_lab.py",
+    "integration/test_lab_stop.py",
+    "integration/test_lab_cancel.py",
+    "integration/test_checks.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first; the others stay as they came."""
+    here = Path(__file__).parent
+    begin = {here / name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: begin.get(item.path, len(LONG)))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
