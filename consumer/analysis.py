@@ -50,6 +50,7 @@ class Analysis:
             primary_id = self._lab.archive.find_instance(self._spec.primary_instance_uid, look=look)
             if primary_id is None:
                 packaged, source = self._infer(memory, source)
+                self._require_inputs()
                 self._run.begin_upload()
                 with self._run.timed("upload"):
                     primary_id = self._lab.archive.store(packaged.dicom_bytes, look=look)
@@ -119,6 +120,15 @@ class Analysis:
                 done += item.instance_count
                 self._tell_stage(Stage.DOWNLOADING, done, total)
         return DownloadIndex(study_uid=self._request.study_uid, phases=tuple(phases))
+
+    def _require_inputs(self) -> None:
+        """Raise `SeriesNotFound` for an input that was deleted since it was read.
+
+        An upload would bring a deleted study back into the archive, without its images.
+        """
+        for item in self._request.inputs:
+            if not self._lab.archive.has_series(item.series_uid, look=self._run.halt.check):
+                raise SeriesNotFound(f"the archive has no series {item.series_uid} any more")
 
     def _infer(
         self, memory: ExitStack, source: DownloadIndex

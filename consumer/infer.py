@@ -186,6 +186,10 @@ class Kept:
         """See `Archive.download_series`."""
         return self.archive.download_series(study_uid, series_uid, into, look=look)
 
+    def has_series(self, series_uid: str, *, look: Callable[[], None]) -> bool:
+        """See `Archive.has_series`."""
+        return self.archive.has_series(series_uid, look=look)
+
     def find_instance(self, _sop_instance_uid: str, *, look: Callable[[], None]) -> str | None:
         """Nothing: the request is new."""
         look()

@@ -26,6 +26,9 @@ class ArchivePort(Protocol):
     ) -> list[tuple[int, int]]:
         """Append all files of a series to `into`: (offset, length) of each."""
 
+    def has_series(self, series_uid: str, *, look: Callable[[], None]) -> bool:
+        """Whether the archive holds the series now."""
+
     def find_instance(self, sop_instance_uid: str, *, look: Callable[[], None]) -> str | None:
         """The archive's id of an instance, if it is stored."""
 

@@ -138,6 +138,11 @@ class Archive:
                 return ArchiveUnavailable("the archive has the series, but not by DICOMweb")
         return SeriesNotFound(f"the archive has no series {series_uid} in study {study_uid}")
 
+    def has_series(self, series_uid: str, *, look: Look = unwatched) -> bool:
+        """Whether the archive holds a series of this UID now; raises ArchiveUnavailable."""
+        with looking(look):
+            return bool(self._lookup(series_uid, "Series"))
+
     def find_instance(self, sop_instance_uid: str, *, look: Look = unwatched) -> str | None:
         """Orthanc's id of the stored object with this UID, or None.
 

@@ -82,11 +82,16 @@ class Stack:
         web_settings: dict[str, str] | None = None,
         lab_settings: dict[str, str] | None = None,
         further_labs: Mapping[str, str] | None = None,
+        web_seconds: float = WEB_SECONDS,
     ) -> None:
-        """`further_labs`: pool by name, of labs that the broker lets in; `lab` makes them."""
+        """`further_labs`: pool by name, of labs that the broker lets in; `lab` makes them.
+
+        `web_seconds` are for the site to answer after each start.
+        """
         self.root = root.resolve()
         private_directory(self.root)
         self.ports = ports
+        self._web_seconds = web_seconds
         self.passwords = stored_passwords(
             self.root / "secrets.json",
             ["admin", "web", LAB, "orthanc", PAGE_USER, "secret_key", *(further_labs or {})],
@@ -207,7 +212,7 @@ class Stack:
             except httpx.HTTPError:
                 return False
 
-        self.web.wait_until(answers, "answer on its port", WEB_SECONDS)
+        self.web.wait_until(answers, "answer on its port", self._web_seconds)
 
     def wait_lab(self) -> None:
         """Wait until the broker sees a consumer on the pool's queue."""

@@ -1,22 +1,30 @@
 """``make faults``: the matrix, on private processes on loopback.
 
-``python -m tests.faults [ROW or FAMILY]...`` runs a part; ``--list`` names the rows;
-``--json FILE`` writes what was shown. Exit status 0 when every row held.
+``python -m tests.faults [ROW or FAMILY]...`` runs a part; ``--list`` names the rows, and what
+none of them shows; ``--json FILE`` writes what was shown, after each row. Exit status 0 when
+every row held.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from itertools import groupby
 from pathlib import Path
 
 from tests.faults import matrix
+from tests.faults.fault import Fault, why
+from tests.faults.record import Record
 from tests.faults.rows import FAMILIES, Row
 from tests.faults.run import Shown, run_rows
-from tests.faults.world import running_world
+from tests.faults.running import running_world
+from tests.faults.world import World
+
+#: Starts a world under a directory, and says what it does.
+Running = Callable[[Path, Callable[[str], None]], AbstractContextManager[World]]
 
 
 def main() -> int:
@@ -25,20 +33,60 @@ def main() -> int:
     rows = [r for r in matrix.rows() if not arguments.rows or _named(r, arguments.rows)]
     if arguments.list:
         _say("\n".join(f"{r.name}: {r.fault}" for r in rows))
+        _say("\nNot shown:")
+        _say("\n".join(f"{what}: {reason}" for what, reason in matrix.not_shown()))
         return 0
-    shown: list[Shown] = []
+    record = Record(arguments.json, matrix.not_shown())
     # A world for each family: what one does to its data, the next does not meet.
     for place, members in groupby(rows, key=lambda r: r.world):
-        with tempfile.TemporaryDirectory(prefix="labrelay-faults-") as directory:
-            _say(f"== {place}")
-            running = matrix.WORLDS.get(place, running_world)
-            with running(Path(directory), _say) as world:
-                shown += run_rows(world, list(members), _say)
-    if arguments.json:
-        arguments.json.write_text(json.dumps([_record(s) for s in shown], indent=2) + "\n")
-    failed = [s for s in shown if not s.held]
-    _say(f"{len(shown)} rows, {len(shown) - len(failed)} held")
+        _say(f"== {place}")
+        run_world(matrix.WORLDS.get(place, running_world), list(members), record, _say)
+    shown = record.shown
+    failed = [one for one in shown if not one.held]
+    _say(f"{len(shown)} shown of {len(rows)} rows, {len(shown) - len(failed)} held")
+    for one in failed:
+        _say(f"did not hold: {one.row.name}")
     return 1 if failed or not shown else 0
+
+
+def run_world(
+    running: Running, rows: list[Row], record: Record, say: Callable[[str], None]
+) -> None:
+    """Run rows of one world; one that does not start, or leaves something, costs no other row."""
+    begun = len(record.shown)
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="labrelay-faults-") as directory,
+            running(Path(directory), say) as world,
+        ):
+            record.met(world)
+            run_rows(world, rows, say, record.keep)
+    except Exception as exc:  # noqa: BLE001 - the other worlds go on
+        missing = [row.name for row in rows[len(record.shown) - begun :]]
+        faults = [Fault(why(exc)), *(Fault(f"{name} was not run") for name in missing)]
+        record.keep(Shown(_world_itself(rows[0]), tuple(faults), None, 0.0, ()))
+        for fault in faults:
+            say(f"    - {fault}")
+
+
+def _world_itself(row: Row) -> Row:
+    """Stands for the world of the row in what is shown."""
+
+    def its_world(_: World) -> None:
+        """Nothing is injected."""
+
+    return Row(
+        family=row.family,
+        fault=f"the world of {row.world}",
+        injected="started, and stopped after its rows",
+        inject=its_world,
+        allowed=frozenset(),
+        letters=0,
+        measures="",
+        goal=None,
+        in_suite=False,
+        world=row.world,
+    )
 
 
 def _arguments() -> argparse.Namespace:
@@ -51,20 +99,6 @@ def _arguments() -> argparse.Namespace:
 
 def _named(row: Row, names: list[str]) -> bool:
     return row.name in names or row.family in names
-
-
-def _record(shown: Shown) -> dict[str, object]:
-    return {
-        "row": shown.row.name,
-        "fault": shown.row.fault,
-        "injected": shown.row.injected,
-        "held": shown.held,
-        "faults": [str(fault) for fault in shown.faults],
-        "measures": shown.row.measures,
-        "recovery_s": shown.recovery,
-        "took_s": round(shown.took, 1),
-        "outcomes": shown.outcomes,
-    }
 
 
 def _say(line: str) -> None:

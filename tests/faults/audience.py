@@ -1,4 +1,7 @@
-"""One page that stays open and follows many requests over one socket, as a worklist does."""
+"""One page that stays open and follows many requests over one socket, as a worklist does.
+
+It keeps its socket until that is lost: what it is told, it is told by a site that pushes.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,9 @@ from infra.demo.reader import PageRefused, Reader, ended
 #: Requests that one page follows: under what one socket may.
 ROOM = 150
 
-#: Seconds between a lost socket and the next. A site takes two sockets a second of one reader.
-_PAUSE = 2.0
+#: Seconds between a lost socket and the next. A site takes two sockets a second of one reader,
+#: for all of that reader's pages.
+PAUSE = 2.0
 
 #: Seconds for which nothing may come before the page looks whether it is to follow more.
 _QUIET = 1.0
@@ -24,13 +28,17 @@ _QUIET = 1.0
 class Audience:
     """What one page was told of each of its requests, version by version."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, pause: float = PAUSE) -> None:
+        """`pause` is in seconds, between a lost socket and the next."""
         self._reader = reader
+        self._pause = pause
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._wanted: list[str] = []
         self._last: dict[str, dict[str, Any]] = {}
         self._ends: dict[str, list[str]] = {}
+        #: Sockets that have told something, and how many of those were lost.
+        self.sockets = self.drops = 0
         self._thread = threading.Thread(target=self._watch, name="audience", daemon=True)
         self._thread.start()
 
@@ -67,14 +75,16 @@ class Audience:
 
     def _watch(self) -> None:
         while not self._stop.is_set():
+            before = self.sockets
             try:
                 with self._reader.socket() as socket:
                     self._use(socket)
             except (PageRefused, WebSocketException, OSError, TimeoutError):
-                self._stop.wait(_PAUSE)
+                self.drops += self.sockets - before
+                self._stop.wait(self._pause)
 
     def _use(self, socket: Any) -> None:
-        followed, said = 0, 0.0
+        followed, said, heard = 0, 0.0, False
         while not self._stop.is_set():
             with self._lock:
                 new = self._wanted[followed:]
@@ -84,14 +94,17 @@ class Audience:
                 socket.send(json.dumps({"type": "follow", "request_ids": new}))
                 followed += len(new)
             try:
-                self._hear(json.loads(socket.recv(timeout=_QUIET)))
+                told = _requests(json.loads(socket.recv(timeout=_QUIET)))
             except TimeoutError:
                 continue
+            self._hear(told)
+            if told and not heard:
+                heard = True
+                self.sockets += 1
 
-    def _hear(self, message: dict[str, Any]) -> None:
-        told = message.get("requests") or [message.get("request")]
+    def _hear(self, told: list[dict[str, Any]]) -> None:
         with self._lock:
-            for request in filter(None, told):
+            for request in told:
                 name = request["request_id"]
                 if request["version"] <= self._last.get(name, {}).get("version", 0):
                     continue
@@ -100,8 +113,13 @@ class Audience:
                     self._ends.setdefault(name, []).append(request["state"])
 
 
+def _requests(message: dict[str, Any]) -> list[dict[str, Any]]:
+    told = message.get("requests") or [message.get("request")]
+    return [request for request in told if request]
+
+
 class Seat:
-    """One request of an audience: what a `Witness` is for a page that follows only it."""
+    """One request of an audience: what its page was told of that one."""
 
     def __init__(self, audience: Audience, request_id: str) -> None:
         self.request_id = request_id

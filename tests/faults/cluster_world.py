@@ -19,7 +19,8 @@ from messages import topology
 from tests.faults.archive_door import ArchiveDoor
 from tests.faults.epmd_door import EpmdDoor
 from tests.faults.link import Link
-from tests.faults.world import OTHER_LAB, World, require_nothing_left
+from tests.faults.running import WEB_SECONDS, stopped_at_the_end, temporary_directory
+from tests.faults.world import OTHER_LAB, World
 from tests.integration.lab import HeldBundle
 
 
@@ -72,6 +73,10 @@ class LinkedCluster(RabbitCluster):
         self._mapper.stop()
         self._open.close()
 
+    def services(self) -> list[Service]:
+        """What runs beside the nodes."""
+        return [self._mapper]
+
     def _mapper_answers(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self._mapper_port)) == 0
@@ -104,6 +109,10 @@ class ClusterWorld(World):
         for link in self._links_of(node):
             link.freeze()
 
+    def broker_services(self) -> list[Service]:
+        """The three nodes and what maps their ports."""
+        return [*self.cluster.services(), *(node.broker for node in self.cluster.nodes)]
+
     def heal_broker(self) -> None:
         """Have all three run again, in one cluster."""
         for node in self.cluster.nodes:
@@ -123,9 +132,7 @@ class ClusterWorld(World):
 @contextmanager
 def running_cluster_world(root: Path, say: Callable[[str], None]) -> Iterator[ClusterWorld]:
     """Start everything on three brokers; stop everything at the end."""
-    root.mkdir(parents=True, exist_ok=True)
-    temporary = root / "tmp"
-    temporary.mkdir(exist_ok=True)
+    temporary = temporary_directory(root)
     with ExitStack() as open_:
         secrets = root / "var" / "secrets.json"
         passwords = stored_passwords(secrets, ["admin", "web", LAB, OTHER_LAB])
@@ -152,6 +159,7 @@ def running_cluster_world(root: Path, say: Callable[[str], None]) -> Iterator[Cl
                 "ORTHANC_URL": f"http://127.0.0.1:{archive.port}",
                 "TMPDIR": str(temporary),
             },
+            web_seconds=WEB_SECONDS,
         )
         # All that a stack asks of its broker, the cluster answers too.
         stack.rabbitmq = cluster
@@ -160,12 +168,13 @@ def running_cluster_world(root: Path, say: Callable[[str], None]) -> Iterator[Cl
             for node, to_site, to_lab in zip(cluster.nodes, site, lab, strict=True)
         }
         links = {"site": site[0], "lab": lab[1], "archive": archive}
-        try:
+        with stopped_at_the_end(stack, root):
             stack.start(say)
-            yield ClusterWorld(stack, bundle, links, door, cluster=cluster, clients=clients)
-        finally:
-            stack.stop()
-        require_nothing_left(root)
+            world = ClusterWorld(stack, bundle, links, door, cluster=cluster, clients=clients)
+            try:
+                yield world
+            finally:
+                world.end()
 
 
 def _urls(user: str, passwords: Mapping[str, str], links: Sequence[Link]) -> str:

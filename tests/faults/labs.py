@@ -10,6 +10,7 @@ from typing import Any
 
 from infra.local.process import Service, wait_until
 from messages import topology
+from tests.faults.logs import said
 from tests.faults.world import PATIENCE, Click, World
 from tests.integration.lab import HeldBundle
 
@@ -40,13 +41,8 @@ def through_the_door(world: World) -> dict[str, str]:
 
 def wait_consumers(world: World, count: int) -> None:
     """Wait until the broker knows so many labs at the queue."""
-
-    def consumers() -> str:
-        columns = ("name", "consumers")
-        return world.stack.rabbitmq.ctl("-q", "-p", topology.VHOST, "list_queues", *columns)
-
     wait_until(
-        lambda: [QUEUE, str(count)] in (row.split() for row in consumers().splitlines()),
+        lambda: world.listed("consumers").get(QUEUE) == [str(count)],
         f"have {count} labs take requests",
         PATIENCE,
     )
@@ -54,8 +50,7 @@ def wait_consumers(world: World, count: int) -> None:
 
 def logged(lab: Service, action: str, request_id: str) -> int:
     """How often this lab's log names the action for the request."""
-    lines = lab.log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return sum(f'"{action}"' in line and request_id in line for line in lines)
+    return said(lab, action, request_id)
 
 
 def wait_logged(lab: Service, action: str, click: Click, count: int = 1) -> None:
@@ -69,14 +64,8 @@ def wait_logged(lab: Service, action: str, click: Click, count: int = 1) -> None
 
 def holder(world: World, other: Service, click: Click) -> tuple[Service, Service]:
     """Which of the two labs has taken the request, and which one has not."""
-    return (
-        (world.lab, other)
-        if logged(world.lab, "job.accepted", click.request_id)
-        else (
-            other,
-            world.lab,
-        )
-    )
+    took = logged(world.lab, "job.accepted", click.request_id)
+    return (world.lab, other) if took else (other, world.lab)
 
 
 class VariantBundle(HeldBundle):

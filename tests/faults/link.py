@@ -85,10 +85,13 @@ class Link:
         self._bytes_a_second = bytes_a_second
 
     def mend(self) -> None:
-        """Pass everything on again. What was frozen ends: its silence was a cut cable's."""
+        """Pass on what is opened from now on.
+
+        What was frozen or kept back on its way is lost, and its connections end: the silence was
+        a cut cable's. `let_go` first, where it shall arrive late.
+        """
         self._bytes_a_second = None
-        self.let_go()
-        self._call(self._set(_Mode.OPEN))
+        self._call(self._mend())
 
     def _call(self, work: object) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(30)  # type: ignore[arg-type]
@@ -108,14 +111,26 @@ class Link:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _set(self, mode: _Mode) -> None:
-        was, self._mode = self._mode, mode
+        self._mode = mode
         if mode is _Mode.FROZEN:
             self._open.clear()
             return
-        if mode is _Mode.CUT or was is _Mode.FROZEN:
-            for writer in list(self._writers):
-                _reset(writer)
+        self._reset_all()
         self._open.set()
+
+    async def _mend(self) -> None:
+        if self._mode is _Mode.FROZEN or not all(way.is_set() for way in self._ways.values()):
+            # Before anything may pass: whoever sent it may have died since, and a word of the dead
+            # would be the other side's first.
+            self._reset_all()
+        self._mode = _Mode.OPEN
+        for way in self._ways.values():
+            way.set()
+        self._open.set()
+
+    def _reset_all(self) -> None:
+        for writer in list(self._writers):
+            _reset(writer)
 
     async def _set_way(self, towards_target: bool, *, passes: bool) -> None:
         way = self._ways[towards_target]
@@ -141,11 +156,14 @@ class Link:
         try:
             # A frozen network answers no connect of the client's protocol either.
             await gate.wait()
-            if self._mode is _Mode.CUT:
+            if self._mode is _Mode.CUT or to_client.is_closing():
                 return
             server, to_server = await asyncio.open_connection("127.0.0.1", self.target_port)
             writers.append(to_server)
             self._writers.add(to_server)
+            if to_client.is_closing():
+                # Reset meanwhile: what it has said lies here still, and must not pass.
+                return
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._copy(client, to_server, gate, paced=False))
                 both.create_task(self._copy(server, to_client, gate, paced=True))

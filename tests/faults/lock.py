@@ -29,6 +29,7 @@ def locked(database: Path) -> Iterator[None]:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "locked\n", "the database could not be locked"
             yield
+            assert holder.poll() is None, "the database was not locked until the end"
         finally:
             # The kernel takes back what it holds.
             holder.kill()

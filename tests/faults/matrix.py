@@ -1,45 +1,30 @@
-"""All families of the matrix in one list: importing a family declares its rows."""
+"""All families of the matrix in one list: importing their modules declares the rows."""
 
 from __future__ import annotations
 
+import pkgutil
+from importlib import import_module
+
+from tests.faults import families
 from tests.faults.cluster_world import running_cluster_world
-from tests.faults.families import (
-    archive,
-    archive_answers,
-    broker,
-    browser,
-    cluster,
-    events,
-    lab,
-    lab_child,
-    lab_silence,
-    messages,
-    two_labs,
-    web,
-)
 from tests.faults.postgres_world import running_postgres_world
 from tests.faults.rows import FAMILIES, ROWS, Row
 
-#: Named, so that nobody takes the imports for unused.
-MODULES = (
-    archive,
-    archive_answers,
-    broker,
-    cluster,
-    lab,
-    lab_silence,
-    lab_child,
-    two_labs,
-    messages,
-    events,
-    web,
-    browser,
+#: Every file beside each other in `families`: one that nobody has listed would not run.
+MODULES = tuple(
+    import_module(f"{families.__name__}.{module.name}")
+    for module in pkgutil.iter_modules(families.__path__)
 )
 
-#: What a family runs in, where it is not `running_world`.
+#: What a row runs in, by the name of its world; any other one is a `running_world`.
 WORLDS = {"cluster": running_cluster_world, "web on PostgreSQL": running_postgres_world}
 
 
 def rows() -> list[Row]:
-    """Every row, family by family."""
-    return sorted(ROWS, key=lambda r: FAMILIES.index(r.family))
+    """Every row, family by family, those of one world together."""
+    return sorted(ROWS, key=lambda r: (FAMILIES.index(r.family), r.world != r.family, r.world))
+
+
+def not_shown() -> list[tuple[str, str]]:
+    """What no row shows, and why: the families' own lists together."""
+    return [pair for module in MODULES for pair in getattr(module, "NOT_SHOWN", ())]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Self
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
 from infra.demo.stack import LAB
+from infra.local.process import ServiceFailed
 from messages import codec, topology
 from messages.events import RunEvent
 from tests.faults.world import World
@@ -71,6 +74,54 @@ def tell(channel: BlockingChannel, event: RunEvent, *, user_id: str | None = LAB
     channel.basic_publish(topology.EVENTS, event.ROUTING_KEY, wire.body, properties)
 
 
+@dataclass(frozen=True)
+class Overheard:
+    """A message as it was published."""
+
+    exchange: str
+    key: str
+    properties: pika.BasicProperties
+    body: bytes
+
+    @property
+    def about(self) -> str:
+        """The id of its request."""
+        return str(self.properties.correlation_id)
+
+
+@contextmanager
+def overhear(
+    world: World, exchange: str, key: str = "#"
+) -> Iterator[Callable[[], list[Overheard]]]:
+    """Inside the block: what is published to the exchange, each time anew from its beginning.
+
+    The broker's queues are at rest only once that was asked: what nobody asked for lies there.
+    """
+    heard: list[Overheard] = []
+    with channel_of(world, "admin") as channel:
+        queue = channel.queue_declare("", exclusive=True).method.queue
+        channel.queue_bind(queue, exchange, key)
+
+        def all_of_it() -> list[Overheard]:
+            while True:
+                method, properties, body = channel.basic_get(queue, auto_ack=True)
+                if method is None:
+                    return heard
+                heard.append(Overheard(exchange, method.routing_key, properties, body))
+
+        yield all_of_it
+
+
+def publish_again(world: World, messages: Iterable[Overheard]) -> None:
+    """Publish them again, unchanged, each as the user that has published it."""
+    for user, theirs in groupby(messages, key=lambda message: message.properties.user_id):
+        with channel_of(world, user) as channel:
+            for message in theirs:
+                channel.basic_publish(
+                    message.exchange, message.key, message.body, message.properties
+                )
+
+
 class Tap:
     """Hears every event of a request beside the site, and publishes each so often again.
 
@@ -82,7 +133,8 @@ class Tap:
         self._copies = copies
         self._stop = threading.Event()
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._listen, name="tap", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="tap", daemon=True)
+        self._broke: Exception | None = None
         #: Events in the order in which they came, without copies.
         self.heard: list[RunEvent] = []
         #: Copies that the broker has confirmed.
@@ -96,6 +148,14 @@ class Tap:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(30)
+        if self._broke is not None:
+            raise ServiceFailed("the tap broke, and heard nothing more") from self._broke
+
+    def _run(self) -> None:
+        try:
+            self._listen()
+        except Exception as exc:  # noqa: BLE001 - said where the tap is taken off
+            self._broke = exc
 
     def _listen(self) -> None:
         with channel_of(self._world, "admin") as channel, channel_of(self._world, LAB) as out:

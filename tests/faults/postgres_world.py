@@ -10,7 +10,8 @@ from typing import Any
 
 import psycopg
 
-from tests.faults.world import World, running_world
+from tests.faults.running import running_world
+from tests.faults.world import World
 from tests.integration.postgres import PostgresNode, running_postgres
 
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import io
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
-
-import pydicom
 
 from infra.demo.reader import ended
-from messages import identity
+from tests.faults.archive_check import archive_faults
+from tests.faults.pages import page_faults
 from tests.faults.soak_readers import SoakReaders, Wish
-from tests.faults.verdict import archive_faults
+from tests.faults.stored import StoredObject, by_request
 from tests.faults.world import World
-from tests.integration.lab import orthanc_get
 
 #: Codes that a passing fault may end in when all tries are spent. Any other one says that
 #: something is wrong with the images or the request, and nothing is.
@@ -52,16 +47,16 @@ class Reckoning:
         return not (self.lost or self.stuck or self.doubled or self.disagreeing)
 
 
-def reckon(world: World, wanted: list[Wish], readers: SoakReaders) -> Reckoning:
+def reckon(world: World, wanted: Sequence[Wish], readers: SoakReaders) -> Reckoning:
     """Look at everything once, when all is at rest."""
     rows = {row["request_id"]: row for row in _all_requests(world)}
-    by_request = _stored(world, set(rows))
+    stored = by_request(world.objects(), {name: row["study_id"] for name, row in rows.items()})
     result = Reckoning(submitted=len(wanted))
-    for uid in by_request.pop("", []):
-        result.doubled.append(f"object {uid.SOPInstanceUID} belongs to no request")
-    asked = {w.request_id for w in wanted}
-    result.doubled += [f"{name} was asked for by nobody" for name in rows if name not in asked]
-    if len(asked - {""}) < sum(bool(w.request_id) for w in wanted):
+    for one in stored.get("", []):
+        result.doubled.append(f"object {one.uid} belongs to no request")
+    asked = [wish.request_id for wish in wanted if wish.request_id]
+    result.doubled += [f"{name} was asked for by nobody" for name in rows.keys() - set(asked)]
+    if len(set(asked)) < len(asked):
         result.doubled.append("two clicks were answered with one request")
     for wish in wanted:
         if wish.refused:
@@ -71,7 +66,7 @@ def reckon(world: World, wanted: list[Wish], readers: SoakReaders) -> Reckoning:
             result.lost.append(f"click {wish.number}: {wish.request_id or 'never answered'}")
             continue
         _count(result, wish, shown)
-        _compare(result, wish, shown, by_request.get(wish.request_id, []), readers)
+        _compare(result, wish, shown, stored.get(wish.request_id, []), readers)
     return result
 
 
@@ -80,7 +75,7 @@ def _count(result: Reckoning, wish: Wish, shown: dict[str, Any]) -> None:
     if not ended(shown) or state == "dead":
         result.stuck.append(f"{name} is {state}")
     elif state == "failed":
-        code = shown["failure"]["code"]
+        code = (shown["failure"] or {}).get("code", "no reason")
         result.failed[code] = result.failed.get(code, 0) + 1
         if code not in PASSING:
             result.disagreeing.append(f"{name} failed with {code}, and nothing was wrong with it")
@@ -90,28 +85,38 @@ def _count(result: Reckoning, wish: Wish, shown: dict[str, Any]) -> None:
             result.disagreeing.append(f"{name} is cancelled and nobody asked for that")
     else:
         result.completed += 1
+    if wish.cancel_taken and ended(shown) and state != "cancelled":
+        result.disagreeing += _too_late(name, shown)
+
+
+def _too_late(name: str, shown: dict[str, Any]) -> list[str]:
+    """A cancel that was taken and came too late: only for a result, whose page says so.
+
+    The page's sentence stands beside a result with `cancel_asked_at` (web/static/labrelay/
+    sentence.js). No other end may follow a cancel that was taken (`web.inference.changes`).
+    """
+    if shown["state"] != "completed":
+        return [f"{name} is {shown['state']}, and its cancel was taken"]
+    if not shown.get("cancel_asked_at"):
+        return [f"{name} is completed, and its page does not say that the cancel came too late"]
+    return []
 
 
 def _compare(
     result: Reckoning,
     wish: Wish,
     shown: dict[str, Any],
-    objects: list[pydicom.Dataset],
+    objects: list[StoredObject],
     readers: SoakReaders,
 ) -> None:
     name = wish.request_id
-    counts = Counter(str(o.SOPInstanceUID) for o in objects)
-    twice = [uid for uid, count in counts.items() if count > 1]
-    if twice:
+    uids = [one.uid for one in objects]
+    if twice := sorted({uid for uid in uids if uids.count(uid) > 1}):
         result.doubled.append(f"{name}: objects {', '.join(twice)}")
     else:
-        result.disagreeing += [str(fault) for fault in archive_faults(name, shown, objects)]
-    audience = readers.audience_of(wish)
-    told = audience.last(name).get("state")
-    if told != shown["state"]:
-        result.disagreeing.append(f"{name}: the open page says {told}, a load {shown['state']}")
-    if len(audience.ends(name)) > 1:
-        result.disagreeing.append(f"{name}: the open page saw {audience.ends(name)}")
+        result.disagreeing += map(str, archive_faults(name, shown, objects))
+    page = readers.audience_of(wish)
+    result.disagreeing += map(str, page_faults(name, page.last(name), shown, page.ends(name)))
 
 
 def _all_requests(world: World) -> Iterator[dict[str, Any]]:
@@ -124,31 +129,3 @@ def _all_requests(world: World) -> Iterator[dict[str, Any]]:
         if not page["next"]:
             return
         path = f"/api/v1/requests?limit={_LISTED}&cursor={page['next']}"
-
-
-def _stored(world: World, requests: set[str]) -> dict[str, list[pydicom.Dataset]]:
-    """Every object that is no image by its request; under "" those of no request."""
-    owner = {
-        uid(UUID(name)): name
-        for name in requests
-        for uid in (identity.primary_instance_uid, identity.report_instance_uid)
-    }
-    node = world.stack.orthanc
-    found: dict[str, list[pydicom.Dataset]] = {}
-    for series in orthanc_get(node, "/series?expand"):
-        if series["MainDicomTags"]["Modality"] == "MR":
-            continue
-        for instance in series["Instances"]:
-            dataset = pydicom.dcmread(io.BytesIO(_file(world, instance)))
-            found.setdefault(owner.get(str(dataset.SOPInstanceUID), ""), []).append(dataset)
-    return found
-
-
-def _file(world: World, instance: str) -> bytes:
-    import requests
-
-    node = world.stack.orthanc
-    url = f"{node.url}/instances/{instance}/file"
-    answer = requests.get(url, auth=(node.user, node.password), timeout=30)
-    answer.raise_for_status()
-    return answer.content

@@ -29,6 +29,9 @@ class Row:
     letters: int
     #: What the recovery time is measured between; empty where none is.
     measures: str
+    #: Seconds that it should not take, where the project has such a goal: shown beside what was
+    #: measured, and never asserted.
+    goal: float | None
     #: Whether `make test` runs it.
     in_suite: bool
     #: What it runs in where that is not its family's world: a key of `matrix.WORLDS`.
@@ -52,12 +55,15 @@ def row(
     allowed: tuple[str, ...] = ("completed",),
     letters: int = 0,
     measures: str = "",
+    goal: float | None = None,
     in_suite: bool = False,
     world: str = "",
 ) -> Callable[[Inject], Inject]:
     """Declare the decorated function as a row of the matrix."""
     if family not in FAMILIES:
         raise ValueError(f"{family} is no family of the matrix")
+    if goal is not None and not measures:
+        raise ValueError(f"a goal of {goal:g} s for nothing that is measured: {fault}")
 
     def declare(inject: Inject) -> Inject:
         ROWS.append(
@@ -69,6 +75,7 @@ def row(
                 allowed=frozenset(allowed),
                 letters=letters,
                 measures=measures,
+                goal=goal,
                 in_suite=in_suite,
                 world=world or family,
             )

@@ -1,35 +1,37 @@
 """``make soak``: many requests under faults at random, and what became of every one.
 
 ``python -m tests.faults.soak --requests 2000 --minutes 60 --seed 7``. Exit status 0 when nothing
-was lost, stuck, doubled or disagreeing. The seed decides the clicks, the faults, their order and
-their lengths; what they hit is up to the clock.
+was lost, stuck, doubled, disagreeing or left behind, and few failed. The seed decides the clicks,
+the faults, their order and their lengths; what they hit is up to the clock.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import random
-import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from infra.demo.reader import ENDED
-from infra.local.process import ServiceFailed
+from infra.local.process import Service, ServiceFailed
 from messages import topology
+from tests.faults import site_rows
+from tests.faults.circumstances import circumstances, versions_of
 from tests.faults.link import Link
 from tests.faults.reckoning import reckon
+from tests.faults.record import write_json
+from tests.faults.rest import Rest
+from tests.faults.running import running_world
 from tests.faults.soak_outcome import Outcome, Plan, table
 from tests.faults.soak_readers import SoakReaders, Wish, wishes
 from tests.faults.storms import Target, weather
 from tests.faults.tiers import shorten
-from tests.faults.world import OTHER_LAB, World, running_world
+from tests.faults.world import OTHER_LAB, World
 from tests.integration.lab import store_small_study
 
 #: Clicks on one study: an archive lists a study's series at each of them.
@@ -51,8 +53,16 @@ _TELL = 30.0
 
 def soak(plan: Plan, root: Path, say: Callable[[str], None]) -> Outcome:
     """Run it in a world of its own under `root`."""
-    with running_world(root, say) as world:
-        return _Soak(plan, world, say).run()
+    outcome: Outcome | None = None
+    try:
+        with running_world(root, say) as world:
+            outcome = _Soak(plan, world, say).run()
+    except ServiceFailed as error:
+        if outcome is None:
+            raise
+        # What the soak has shown is not lost with the end of its world.
+        return replace(outcome, left_behind=str(error))
+    return outcome
 
 
 class _Soak:
@@ -96,23 +106,24 @@ class _Soak:
                     plan,
                     reckon(world, wanted, readers),
                     dict(target.counts),
+                    dict(target.missed),
                     cancels=sum(w.cancel_taken for w in wanted),
                     letters=world.letters(),
                     left=self._left(),
                     took=rested - began,
                     settling=rested - calm,
+                    versions=versions_of(world),
                 )
             finally:
                 readers.stop()
                 world.end()
 
-    def _other_lab(self, link: Link) -> Any:
+    def _other_lab(self, link: Link) -> Service:
         world = self._world
         password = world.stack.passwords[OTHER_LAB]
         return world.start_other_lab(
             RABBITMQ_URL=f"amqp://{OTHER_LAB}:{password}@127.0.0.1:{link.port}/{topology.VHOST}",
             ORTHANC_URL=f"http://127.0.0.1:{world.archive_link.port}",
-            TMPDIR=str(world.stack.root.parent / "tmp"),
         )
 
     def _storm(self, target: Target, readers: SoakReaders, until: float) -> None:
@@ -124,9 +135,13 @@ class _Soak:
                 time.sleep(max(0.0, min(1.0, over - time.monotonic())))
             if time.monotonic() >= until:
                 return
-            what = storm(target)
-            target.counts[name] += 1
-            self._say(f"    fault {target.counts.total()}: {name}, {what}")
+            what, found = storm(target)
+            if found:
+                target.counts[name] += 1
+                self._say(f"    fault {target.counts.total()}: {name}, {what}")
+            else:
+                target.missed[name] += 1
+                self._say(f"    found nobody: {name}, {what}")
 
     def _mend(self, target: Target) -> None:
         for lab in target.labs:
@@ -138,13 +153,17 @@ class _Soak:
 
     def _wait_for_rest(self, readers: SoakReaders) -> None:
         """Until every click was answered and every request has ended, or nothing is heard."""
+        world = self._world
+
+        def over() -> bool:
+            return readers.over and not site_rows.unfinished(world) and world.idle()
+
+        rest = Rest(over)
         heard, news = time.monotonic(), ""
-        while True:
-            now = self._news(readers)
+        while not rest():
+            now = f"{readers.answered} {site_rows.versions(world)}"
             if now != news:
                 heard, news = time.monotonic(), now
-            if readers.over and self._unfinished() == 0 and self._world.idle():
-                return
             if time.monotonic() - heard > SILENCE:
                 self._say(f"no news for {SILENCE:.0f} s")
                 return
@@ -165,28 +184,8 @@ class _Soak:
     def _tell(self, readers: SoakReaders) -> None:
         if time.monotonic() - self._told > _TELL:
             self._told = time.monotonic()
-            states = ", ".join(f"{n} {state}" for state, n in self._states())
+            states = ", ".join(f"{n} {state}" for state, n in site_rows.states(self._world))
             self._say(f"  {readers.answered} of {self._plan.requests} asked: {states}")
-
-    def _states(self) -> list[tuple[str, int]]:
-        return self._rows("SELECT state, COUNT(*) FROM {} GROUP BY state ORDER BY state")
-
-    def _unfinished(self) -> int:
-        """Requests without an outcome, and cancelled ones that the archive is still swept for."""
-        rows = self._rows(
-            "SELECT COUNT(*) FROM {} WHERE state NOT IN ('completed', 'failed', 'cancelled', "
-            "'dead') OR (state = 'cancelled' AND sweep_due_at <= datetime('now'))"
-        )
-        return int(rows[0][0])
-
-    def _news(self, readers: SoakReaders) -> str:
-        versions = self._rows("SELECT SUM(version) FROM {}")
-        return f"{readers.answered} {versions}"
-
-    def _rows(self, query: str) -> list[Any]:
-        path = self._world.stack.root / "web" / "web.sqlite3"
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)) as database:
-            return database.execute(query.format("labrelay_inference_inferencerequest")).fetchall()
 
     def _left(self) -> int:
         queues = self._world.queues()
@@ -204,6 +203,7 @@ def main() -> int:
     given = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
     plan = Plan(given.requests, given.minutes, seed, given.short_tiers)
+    head = circumstances()
     _say(f"{plan.requests} requests, {plan.minutes:g} minutes, seed {plan.seed}")
     with tempfile.TemporaryDirectory(prefix="labrelay-soak-") as directory:
         try:
@@ -213,8 +213,15 @@ def main() -> int:
             return 1
     _say(table(outcome))
     if given.json:
-        given.json.write_text(json.dumps(asdict(outcome), indent=2) + "\n")
+        write_json(given.json, as_json(head, outcome))
     return 0 if outcome.held else 1
+
+
+def as_json(head: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
+    """The circumstances, the seed and everything that the soak has shown."""
+    versions = {**head["versions"], **outcome.versions}
+    shown = {**asdict(outcome), "held": outcome.held}
+    return {**head, **shown, "versions": versions, "seed": outcome.plan.seed}
 
 
 def _say(line: str) -> None:

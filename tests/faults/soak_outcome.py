@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tests.faults.reckoning import Reckoning
+
+#: Of all requests, how many may fail under passing faults: a share. A system that fails what it
+#: should carry through loses nothing either.
+FAILED_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,9 @@ class Outcome:
 
     plan: Plan
     reckoning: Reckoning
-    #: Faults by kind.
+    #: Faults by kind, and blows that found nobody, which are none.
     faults: dict[str, int]
+    missed: dict[str, int]
     cancels: int
     letters: int
     #: Messages that were left in the queues.
@@ -34,11 +39,21 @@ class Outcome:
     #: Seconds from the first click to rest, and from the last fault to rest.
     took: float
     settling: float
+    #: Of the servers.
+    versions: dict[str, str] = field(default_factory=dict)
+    #: What the end of its world has left: processes and files, in words.
+    left_behind: str = ""
+
+    @property
+    def few_failed(self) -> bool:
+        """Whether no more than `FAILED_SHARE` of the requests failed."""
+        return sum(self.reckoning.failed.values()) <= FAILED_SHARE * self.reckoning.submitted
 
     @property
     def held(self) -> bool:
         """Whether everything that must hold did."""
-        return self.reckoning.sound and not self.letters and not self.left
+        nothing_left = not (self.letters or self.left or self.left_behind)
+        return self.reckoning.sound and self.few_failed and nothing_left
 
 
 def table(outcome: Outcome) -> str:
@@ -49,6 +64,7 @@ def table(outcome: Outcome) -> str:
         + (", retry tiers shortened to 2, 4 and 6 s" if plan.short_tiers else ""),
         *_cells({"submitted": r.submitted, "completed": r.completed}),
         *_cells({f"failed: {code}": n for code, n in sorted(r.failed.items())} or {"failed": 0}),
+        f"  at most {FAILED_SHARE:.0%} may fail: {'so' if outcome.few_failed else 'NOT SO'}",
         *_cells({"cancelled": r.cancelled, "  cancels taken": outcome.cancels}),
         *_cells(
             {
@@ -62,9 +78,13 @@ def table(outcome: Outcome) -> str:
         ),
         *_cells({"faults": sum(outcome.faults.values())}),
         *_cells({f"  {name}": n for name, n in sorted(outcome.faults.items())}),
+        *_cells({"found nobody": sum(outcome.missed.values())}),
+        *_cells({f"  {name}": n for name, n in sorted(outcome.missed.items())}),
         f"{outcome.took:.0f} s in all, {outcome.settling:.0f} s from the last fault to rest",
+        *([outcome.left_behind] if outcome.left_behind else ()),
     ]
-    return "\n".join([*lines, *r.lost, *r.stuck, *r.doubled, *r.disagreeing])
+    verdict = "held" if outcome.held else "DID NOT HOLD"
+    return "\n".join([*lines, *r.lost, *r.stuck, *r.doubled, *r.disagreeing, verdict])
 
 
 def _cells(counts: dict[str, int]) -> list[str]:

@@ -1,4 +1,8 @@
-"""The faults of a soak: each hits something for a while and mends it again."""
+"""The faults of a soak: each hits something for a while and mends it again.
+
+Each says what it was, for the log, and whom it found: processes, connections or calls. One that
+found nobody is no fault, and is counted apart.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,12 @@ from dataclasses import dataclass, field
 
 from infra.local.process import Service
 from tests.faults.archive_door import Wrong, is_any, is_download, is_store
+from tests.faults.connections import established, most_within
 from tests.faults.link import Link
 from tests.faults.world import World
 
-#: Seconds for the site to answer after a start: it shares the machine with all others here.
-_SITE_SECONDS = 180.0
+#: Seconds for a server to answer after a start: it shares the machine with all others here.
+_SERVER_SECONDS = 180.0
 
 #: Seconds that a wrong answer of the archive waits for a call that gets it.
 _DOOR_SECONDS = 20.0
@@ -29,8 +34,9 @@ class Target:
     #: By the words of the table: between whom the link lies.
     links: dict[str, Link]
     dice: random.Random
-    #: Faults so far, by kind.
+    #: Faults so far that found somebody, and those that found nobody, by kind.
     counts: Counter[str] = field(default_factory=Counter)
+    missed: Counter[str] = field(default_factory=Counter)
 
     def between(self, shortest: float, longest: float) -> float:
         """Seconds, drawn evenly."""
@@ -41,130 +47,133 @@ class Target:
         return self.dice.choice(names)
 
 
-#: Hits the target and mends it; returns what it was, for the log.
-Storm = Callable[[Target], str]
+#: What a fault was, in words, and how many it found.
+Blow = tuple[str, int]
+
+#: Hits the target and mends it.
+Storm = Callable[[Target], Blow]
 
 
-def lab_killed(target: Target) -> str:
+def lab_killed(target: Target) -> Blow:
     """SIGKILL to one of the labs with all its children; started again at once or a little later."""
     number = target.dice.randrange(len(target.labs))
     away = target.dice.choice((0.0, 0.0, target.between(1, 10)))
     lab = target.labs[number]
+    found = int(lab.alive)
     lab.kill()
     time.sleep(away)
     lab.start()
-    return f"lab {number + 1}, away for {away:.0f} s"
+    return f"lab {number + 1}, away for {away:.0f} s", found
 
 
-def lab_paused(target: Target) -> str:
+def lab_paused(target: Target) -> Blow:
     """SIGSTOP to one of the labs with all its children, then SIGCONT."""
     number, seconds = target.dice.randrange(len(target.labs)), target.between(2, 50)
+    found = int(target.labs[number].alive)
     target.world.pause(target.labs[number])
     time.sleep(seconds)
     target.world.resume(target.labs[number])
-    return f"lab {number + 1} for {seconds:.0f} s"
+    return f"lab {number + 1} for {seconds:.0f} s", found
 
 
-def site_killed(target: Target) -> str:
+def site_killed(target: Target) -> Blow:
     """SIGKILL to the site; started again a little later."""
     seconds = target.between(0, 8)
-    web = target.world.stack.web
-    web.kill()
+    stack = target.world.stack
+    found = int(stack.web.alive)
+    stack.web.kill()
     time.sleep(seconds)
-    web.start()
-    web.wait_until(lambda: _answers(target.world), "answer after its start", _SITE_SECONDS)
-    return f"away for {seconds:.0f} s"
+    stack.start_web()
+    return f"away for {seconds:.0f} s", found
 
 
-def _answers(world: World) -> bool:
-    import httpx
-
-    try:
-        return httpx.get(f"{world.stack.url}/login/", timeout=5.0).status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
-def broker_restarted(target: Target) -> str:
+def broker_restarted(target: Target) -> Blow:
     """SIGTERM to the broker, which ends cleanly; started again at once."""
     node = target.world.stack.rabbitmq
+    found = int(node.broker.alive)
     node.broker.stop(30.0)
     node.start()
-    node.wait_ready(_SITE_SECONDS)
-    return "cleanly"
+    node.wait_ready(_SERVER_SECONDS)
+    return "cleanly", found
 
 
-def broker_killed(target: Target) -> str:
+def broker_killed(target: Target) -> Blow:
     """SIGKILL to the broker; started again a little later."""
     seconds = target.between(0, 10)
     node = target.world.stack.rabbitmq
+    found = int(node.broker.alive)
     node.kill()
     time.sleep(seconds)
     node.start()
-    node.wait_ready(_SITE_SECONDS)
-    return f"away for {seconds:.0f} s"
+    node.wait_ready(_SERVER_SECONDS)
+    return f"away for {seconds:.0f} s", found
 
 
-def link_cut(target: Target) -> str:
+def link_cut(target: Target) -> Blow:
     """Every connection over one link reset, and none taken for a while."""
     name, seconds = target.one_of(list(target.links)), target.between(0, 20)
-    target.links[name].cut()
-    time.sleep(seconds)
-    target.links[name].mend()
-    return f"{name} for {seconds:.0f} s"
+    link = target.links[name]
+    found = established(link.port)
+    link.cut()
+    # Those who come meanwhile are reset too.
+    found = max(found, most_within(link.port, seconds))
+    link.mend()
+    return f"{name} for {seconds:.0f} s", found
 
 
-def link_frozen(target: Target) -> str:
+def link_frozen(target: Target) -> Blow:
     """Nothing passes one link and nothing is closed, for a while; then it is a cut."""
     name, seconds = target.one_of(list(target.links)), target.between(2, 50)
-    target.links[name].freeze()
-    time.sleep(seconds)
-    target.links[name].mend()
-    return f"{name} for {seconds:.0f} s"
+    link = target.links[name]
+    link.freeze()
+    found = most_within(link.port, seconds)
+    link.mend()
+    return f"{name} for {seconds:.0f} s", found
 
 
-def archive_killed(target: Target) -> str:
+def archive_killed(target: Target) -> Blow:
     """SIGKILL to Orthanc, for labs and site; started again a little later."""
     seconds = target.between(0, 20)
     node = target.world.stack.orthanc
+    found = int(node.server.alive)
     node.kill()
     time.sleep(seconds)
     node.start()
-    node.wait_ready(_SITE_SECONDS)
-    return f"away for {seconds:.0f} s"
+    node.wait_ready(_SERVER_SECONDS)
+    return f"away for {seconds:.0f} s", found
 
 
-def archive_busy(target: Target) -> str:
+def archive_busy(target: Target) -> Blow:
     """503 to the next three calls of the labs: of all, to downloads or to stores."""
     where = target.dice.choice((is_any, is_download, is_store))
     return _answer_wrongly(target, Wrong.BUSY, where, 3)
 
 
-def answer_lost(target: Target) -> str:
+def answer_lost(target: Target) -> Blow:
     """The next store is done and not answered."""
     return _answer_wrongly(target, Wrong.ANSWER_LOST, is_store, 1)
 
 
-def not_stored(target: Target) -> str:
+def not_stored(target: Target) -> Blow:
     """The next store is answered with Success and not done."""
     return _answer_wrongly(target, Wrong.NOT_STORED, is_store, 1)
 
 
-def truncated(target: Target) -> str:
+def truncated(target: Target) -> Blow:
     """The next download ends in the middle."""
     return _answer_wrongly(target, Wrong.TRUNCATED, is_download, 1)
 
 
 def _answer_wrongly(
     target: Target, wrong: Wrong, where: Callable[[str, str], bool], times: int
-) -> str:
+) -> Blow:
     door = target.world.door
     door.go_wrong(wrong, where, times)
     latest = time.monotonic() + _DOOR_SECONDS
     while door.done < times and time.monotonic() < latest:
         time.sleep(0.1)
     door.mend()
-    return f"{door.done} of {times} calls ({where.__name__})"
+    return f"{door.done} of {times} calls ({where.__name__})", door.done
 
 
 #: What can happen, by its name in the table, and how often beside the others.

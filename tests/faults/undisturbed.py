@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.faults.logs import said
 from tests.faults.world import World
 
 
@@ -31,5 +32,4 @@ class Undisturbed:
 
 def site_said(world: World, event: str, about: str = "") -> int:
     """How many lines of the site's log name the event, and what it is about."""
-    lines = world.stack.web.log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return sum(f'"{event}"' in line and about in line for line in lines)
+    return said(world.stack.web, event, about)

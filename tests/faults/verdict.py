@@ -2,191 +2,136 @@
 
 from __future__ import annotations
 
-import io
 import time
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
-import numpy as np
-import pydicom
-import requests
-
+from infra.demo.reader import ENDED
 from infra.local.process import ServiceFailed, wait_until
-from messages import identity, topology
+from messages import topology
+from tests.faults import left_behind
+from tests.faults.archive_check import archive_faults
+from tests.faults.fault import Fault
+from tests.faults.pages import differences, page_faults
+from tests.faults.rest import REST_SECONDS, Rest
+from tests.faults.stored import by_request
 from tests.faults.world import PATIENCE, Click, World
-
-#: TID 1500: what the measurement report says, by code value.
-_VOLUME, _DIAMETER = "118565006", "L0JK"
-
-
-#: Seconds for which all must be at rest: a quorum queue counts what is unacknowledged every 5 s.
-_REST_SECONDS = 6.0
 
 
 @dataclass(frozen=True)
-class Fault:
-    """One thing that must hold and does not."""
+class Waits:
+    """Seconds that everything has to become as it must be."""
 
-    sentence: str
+    #: For all outcomes, and then for rest.
+    patience: float = PATIENCE
+    #: For which all must be at rest.
+    rest: float = REST_SECONDS
+    #: For the open page to be told, once all is at rest: some looks of `web.live.watch`, or a
+    #: socket that is opened anew.
+    page: float = 60.0
+    #: For what was killed to end.
+    ends: float = left_behind.SECONDS
 
-    def __str__(self) -> str:
-        return self.sentence
+
+#: What a click shows: a fresh load, and the newest word to the open page.
+_Seen = tuple[dict[str, Any], dict[str, Any] | None]
 
 
-def verdict(world: World, allowed: frozenset[str], letters: int) -> list[Fault]:
+def verdict(
+    world: World, allowed: frozenset[str], letters: int, waits: Waits | None = None
+) -> list[Fault]:
     """Wait until all is at rest, and return what is wrong: nothing, if all is well.
 
     `allowed` are the outcomes that the row's requests may have, `letters` the dead letters that
-    belong there.
+    belong there. Outcomes are judged at rest and looked at again after the archive: one that
+    changes later is no outcome.
     """
-    found: list[Fault] = []
+    waits = waits or Waits()
+    found = _outcomes(world, waits)
+    found += _rest(world, waits)
+    latest = time.monotonic() + waits.page
+    seen = {click.request_id: _wait_page(world, click, latest) for click in world.clicks}
     for click in world.clicks:
-        found += _outcome(world, click, allowed)
-    try:
-        wait_until(_Rest(world), "come to rest", PATIENCE)
-    except ServiceFailed:
-        found.append(Fault(f"messages are left: {_busy(world)}"))
+        shown, told = seen[click.request_id]
+        found += _allowed(click, shown, allowed)
+        found += page_faults(click.request_id, told, shown, click.witness.ends)
+    found += _archive(world, seen)
     for click in world.clicks:
-        found += _archive(world, click)
+        found += _still(world, click, seen[click.request_id])
     found += _letters(world, letters)
+    left = left_behind.left_behind(world.root, world.services(), waits.ends)
+    return found + [Fault(sentence) for sentence in left]
+
+
+def _outcomes(world: World, waits: Waits) -> list[Fault]:
+    found = []
+    latest = time.monotonic() + waits.patience
+    for click in world.clicks:
+        try:
+            world.wait_state(click, *ENDED, timeout=max(0.0, latest - time.monotonic()))
+        except ServiceFailed:
+            state = world.state(click).get("state")
+            found.append(Fault(f"{click.request_id} has no outcome: {state}"))
     return found
 
 
-class _Rest:
-    """Whether the queues have been empty for a while: their counts lag."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._since: float | None = None
-
-    def __call__(self) -> bool:
-        if not self._world.idle():
-            self._since = None
-            return False
-        self._since = self._since or time.monotonic()
-        return time.monotonic() - self._since > _REST_SECONDS
-
-
-def _outcome(world: World, click: Click, allowed: frozenset[str]) -> list[Fault]:
-    name = click.request_id
+def _rest(world: World, waits: Waits) -> list[Fault]:
     try:
-        world.wait_state(click, "completed", "failed", "cancelled", "dead")
+        wait_until(Rest(world.idle, waits.rest), "", waits.patience)
     except ServiceFailed:
-        return [Fault(f"{name} has no outcome: {world.state(click).get('state')}")]
-    shown = world.state(click)
+        sentences = world.unrest() or ["messages come and go"]
+        return [Fault(f"no rest: {sentence}") for sentence in sentences]
+    return []
+
+
+def _wait_page(world: World, click: Click, latest: float) -> _Seen:
+    """What load and page say once they have the same version, or when the time is over."""
+    while True:
+        shown, told = world.state(click), click.witness.last
+        same = bool(shown) and (told or {}).get("version") == shown.get("version")
+        if same or time.monotonic() > latest:
+            return shown, told
+        time.sleep(0.1)
+
+
+def _allowed(click: Click, shown: dict[str, Any], allowed: frozenset[str]) -> list[Fault]:
+    state = shown.get("state")
+    if state not in ENDED or state in allowed:
+        return []
+    return [Fault(f"{click.request_id} ended {state}: {shown.get('failure')}")]
+
+
+def _archive(world: World, seen: dict[str, _Seen]) -> list[Fault]:
+    """Every object that is there since the row began is one that a click of its study made."""
+    clicks = [*world.clicks, *world.forgotten]
+    stored = by_request(world.objects(), {c.request_id: c.study.study_id for c in clicks})
+    found = [
+        Fault(f"object {one.uid} ({one.dataset.Modality}) belongs to no request of the row")
+        for one in stored.get("", [])
+    ]
+    for click in world.clicks:
+        name = click.request_id
+        objects = stored.get(name, [])
+        found += archive_faults(name, seen[name][0], objects, invented=click.invented)
+    return found
+
+
+def _still(world: World, click: Click, seen: _Seen) -> list[Fault]:
+    shown, told = seen
     found = []
-    if shown["state"] not in allowed:
-        found.append(Fault(f"{name} ended {shown['state']}: {shown.get('failure')}"))
-    try:
-        wait_until(
-            lambda: (click.witness.last or {}).get("version", 0) >= world.state(click)["version"],
-            "tell the open page",
-            60.0,
-        )
-    except ServiceFailed:
-        found.append(Fault(f"{name}: the open page was not told"))
-    last = click.witness.last or {}
-    if last.get("state") != world.state(click)["state"]:
-        found.append(Fault(f"{name}: the socket says {last.get('state')}, a load {shown['state']}"))
-    if len(click.witness.ends) > 1:
-        found.append(Fault(f"{name}: the open page saw several outcomes: {click.witness.ends}"))
-    return found
-
-
-def _archive(world: World, click: Click) -> list[Fault]:
-    return archive_faults(click.request_id, world.state(click), _objects(world, click))
-
-
-def archive_faults(name: str, shown: dict[str, Any], objects: list[pydicom.Dataset]) -> list[Fault]:
-    """At most one primary and one report, under the derived UIDs, and they agree with the page.
-
-    `shown` is the request as a fresh load shows it, `objects` what its study holds beside images.
-    """
-    stored = {uid: [o for o in objects if o.SOPInstanceUID == uid] for uid in _uids(name)}
-    primary, report = (stored[uid] for uid in _uids(name))
-    found = []
-    if len(primary) > 1 or len(report) > 1:
-        found.append(Fault(f"{name}: {len(primary)} primaries and {len(report)} reports"))
-    if shown["state"] == "cancelled" and (primary or report):
-        found.append(Fault(f"{name} was cancelled and is in the archive"))
-    if shown["state"] != "completed":
-        return found
-    if len(primary) != 1:
-        return [*found, Fault(f"{name} is completed without a primary object")]
-    result = shown["result"]
-    if primary[0].Modality == "SEG":
-        found += _agreement(name, result, primary[0], report)
-    elif result["tumor_detected"]:
-        found.append(Fault(f"{name}: the report says no lesion, the page says one"))
-    return found
-
-
-def _agreement(
-    name: str, result: dict[str, Any], seg: pydicom.Dataset, report: list[pydicom.Dataset]
-) -> list[Fault]:
-    found = []
-    voxels = int(np.count_nonzero(seg.pixel_array))
-    if voxels != result["volume_voxels"]:
-        found.append(Fault(f"{name}: SEG {voxels} voxels, page {result['volume_voxels']}"))
-    if len(report) != 1:
-        return [*found, Fault(f"{name} is completed without a measurement report")]
-    told = _measurements(report[0])
-    for code, key in ((_VOLUME, "volume_ml"), (_DIAMETER, "longest_diameter_mm")):
-        if code in told and abs(told[code] - result[key]) > 0.006:
-            found.append(Fault(f"{name}: report {told[code]}, page {result[key]} ({key})"))
-    if _VOLUME not in told:
-        found.append(Fault(f"{name}: the report has no volume"))
-    return found
-
-
-def _measurements(report: Any) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for item in report.get("ContentSequence", ()):
-        if item.ValueType == "NUM":
-            code = item.ConceptNameCodeSequence[0].CodeValue
-            found[code] = float(item.MeasuredValueSequence[0].NumericValue)
-        found |= _measurements(item)
-    return found
-
-
-def _uids(request_id: str) -> tuple[str, str]:
-    key = UUID(request_id)
-    return identity.primary_instance_uid(key), identity.report_instance_uid(key)
-
-
-def _objects(world: World, click: Click) -> list[pydicom.Dataset]:
-    """Everything in the study that is no image."""
-    found = []
-    for series in _get(world, f"/studies/{click.study.study_id}/series").json():
-        if series["MainDicomTags"]["Modality"] == "MR":
-            continue
-        for instance in series["Instances"]:
-            file = _get(world, f"/instances/{instance}/file").content
-            found.append(pydicom.dcmread(io.BytesIO(file)))
-    return found
-
-
-def _get(world: World, path: str) -> requests.Response:
-    node = world.stack.orthanc
-    answer = requests.get(node.url + path, auth=(node.user, node.password), timeout=30)
-    answer.raise_for_status()
-    return answer
+    if changed := differences(shown, world.state(click)):
+        found.append(f"changed after all was at rest: {', '.join(changed)}")
+    if changed := differences(told or {}, click.witness.last or {}):
+        found.append(f"the open page was told more after all was at rest: {', '.join(changed)}")
+    return [Fault(f"{click.request_id}: {sentence}") for sentence in found]
 
 
 def _letters(world: World, expected: int) -> list[Fault]:
+    found = []
     # The site moves each letter into a row; what lies in the queue was not moved.
-    left = world.queues().get(topology.DEAD_QUEUE, (0, 0))[0]
-    found = [Fault(f"{left} letters lie in mri.dead")] if left else []
+    if left := world.queues().get(topology.DEAD_QUEUE, (0, 0))[0]:
+        found.append(Fault(f"{left} letters lie in mri.dead"))
     count = world.letters()
     if count != expected:
         found.append(Fault(f"{count} dead letters, {expected} belong there"))
     return found
-
-
-def _busy(world: World) -> dict[str, tuple[int, int]]:
-    return {
-        name: counts
-        for name, counts in world.queues().items()
-        if counts[0] and name != topology.PROGRESS_QUEUE
-    }

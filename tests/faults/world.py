@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from infra.demo.reader import Reader
-from infra.demo.stack import LAB, PAGE_USER, Ports, Stack
-from infra.local.passwords import stored_passwords
-from infra.local.process import Service, wait_until
+from infra.demo.reader import PageRefused, Reader
+from infra.demo.stack import PAGE_USER, Stack
+from infra.local.process import Service, ServiceFailed, wait_until
 from messages import topology
+from tests.faults import processes, stored
 from tests.faults.archive_door import ArchiveDoor
 from tests.faults.link import Link
+from tests.faults.logs import said
+from tests.faults.press import Click
+from tests.faults.queue_list import QueueList, unrest
+from tests.faults.site_rows import cancel_unfinished, letters, sweeps_due
 from tests.faults.witness import Witness
 from tests.integration.lab import HeldBundle, StoredStudy, store_small_study
 
@@ -29,17 +29,6 @@ OTHER_LAB = "lab2"
 
 #: Seconds for anything that the system must do by itself after a fault.
 PATIENCE = 240.0
-
-
-@dataclass
-class Click:
-    """One press of the button, and the page that stays open afterwards."""
-
-    request_id: str
-    study: StoredStudy
-    witness: Witness
-    #: When it was pressed, by `time.monotonic`.
-    at: float = field(default_factory=time.monotonic)
 
 
 class World:
@@ -55,11 +44,25 @@ class World:
         #: Between lab and archive: bytes, and below it calls.
         self.archive_link, self.door = links["archive"], door
         self.clicks: list[Click] = []
-        self._reader: Reader | None = None
-        #: What had happened before the row.
-        self._inferences = self._letters = 0
+        #: Clicks whose row is gone. What a lab stores for one stays, and is nobody's fault.
+        self.forgotten: list[Click] = []
         #: Further labs that a row has started.
         self.others: list[Service] = []
+        self._queue_list = QueueList(stack.rabbitmq)
+        self._reader: Reader | None = None
+        #: What had happened before the row, and what the archive held beside images.
+        self._inferences = self._letters = 0
+        self._objects: frozenset[str] = frozenset()
+
+    @property
+    def root(self) -> Path:
+        """The directory that holds all that this world writes."""
+        return self.stack.root.parent
+
+    @property
+    def database(self) -> Path:
+        """The site's SQLite."""
+        return self.stack.root / "web" / "web.sqlite3"
 
     @property
     def lab(self) -> Service:
@@ -82,29 +85,33 @@ class World:
         self.clicks.append(click)
         return click
 
+    def forget(self, click: Click) -> None:
+        """The row of the click is gone: nothing is promised of it any more."""
+        self.clicks.remove(click)
+        self.forgotten.append(click)
+
     def state(self, click: Click) -> dict[str, Any]:
-        """The request as a fresh load shows it; empty while the site does not answer."""
+        """The request as a fresh load shows it; empty while the site does not show it."""
         try:
-            return self.reader.read(click.request_id)
-        except (httpx.HTTPError, ValueError):
+            answer = self.reader.get(f"/api/v1/requests/{click.request_id}")
+            shown: dict[str, Any] = answer.json() if answer.status_code == 200 else {}
+        except (httpx.HTTPError, PageRefused, ValueError):
             return {}
+        return shown
 
     def wait_state(self, click: Click, *states: str, timeout: float = PATIENCE) -> float:
         """Wait until a fresh load shows one of the states; returns the time, monotonic."""
-        wait_until(
-            lambda: self.state(click).get("state") in states,
-            f"show {' or '.join(states)} (it shows {self.state(click).get('state')})",
-            timeout,
-        )
+        try:
+            wait_until(lambda: self.state(click).get("state") in states, "", timeout)
+        except ServiceFailed:
+            wanted, shown = " or ".join(states), self.state(click).get("state", "nothing")
+            sentence = f"a load shows {shown} and not {wanted} after {timeout:.0f} s"
+            raise ServiceFailed(f"{click.request_id}: {sentence}") from None
         return time.monotonic()
 
     def wait_inferring(self, count: int = 1, timeout: float = 120.0) -> None:
         """Wait until so many inferences have begun since the row began."""
-        wait_until(
-            lambda: self.bundle.inferences - self._inferences >= count,
-            f"begin {count} inferences",
-            timeout,
-        )
+        wait_until(lambda: self.inferences >= count, f"begin {count} inferences", timeout)
 
     @property
     def inferences(self) -> int:
@@ -117,30 +124,27 @@ class World:
 
     def logged(self, action: str, request_id: str) -> int:
         """How often the first lab's log names the action for the request."""
-        if not self.lab.log.exists():
-            return 0
-        lines = self.lab.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return sum(f'"{action}"' in line and request_id in line for line in lines)
+        return said(self.lab, action, request_id)
 
     def child(self) -> int:
         """Process id of the child that runs the held inference."""
         return int((self.bundle.path / "pid").read_text())
 
+    def listed(self, *columns: str) -> dict[str, list[str]]:
+        """What rabbitmqctl lists of each queue, asked once a second at most."""
+        return self._queue_list.listed(*columns)
+
     def queues(self) -> dict[str, tuple[int, int]]:
-        """(messages, of them unacknowledged) by queue, as rabbitmqctl sees them."""
-        rows = self.stack.rabbitmq.ctl(
-            "-q", "-p", topology.VHOST, "list_queues", "name", "messages", "messages_unacknowledged"
-        )
-        cells = [row.split() for row in rows.splitlines()]
-        return {c[0]: (int(c[1]), int(c[2])) for c in cells if c[1:2] and c[1].isdecimal()}
+        """(messages, of them unacknowledged) by queue, of those that answer rabbitmqctl."""
+        return self._queue_list.counts()
+
+    def objects(self) -> list[stored.StoredObject]:
+        """What the archive holds beside images that it did not hold before the row."""
+        return stored.stored_objects(self.stack.orthanc, self._objects)
 
     def letters(self) -> int:
         """Dead letters that the site has written down since the row began."""
-        return self._count("labrelay_inference_deadletter") - self._letters
-
-    def _count(self, table: str) -> int:
-        ((count,),) = self.ask_database(f"SELECT COUNT(*) FROM {table}")  # noqa: S608
-        return int(count)
+        return letters(self) - self._letters
 
     def ask_database(self, query: str, *values: object) -> list[Any]:
         """What the site's SQLite answers to a reader, also while somebody locks it."""
@@ -148,40 +152,46 @@ class World:
         with closing(sqlite3.connect(path, uri=True, timeout=60)) as database:
             return database.execute(query, values).fetchall()
 
-    @property
-    def database(self) -> Path:
-        """The site's SQLite."""
-        return self.stack.root / "web" / "web.sqlite3"
-
     def pause(self, service: Service) -> None:
         """SIGSTOP the process and all that it has started."""
-        for pid in _family(service):
-            os.kill(pid, signal.SIGSTOP)
+        processes.pause(service)
 
     def resume(self, service: Service) -> None:
         """SIGCONT the same."""
-        for pid in _family(service):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+        processes.resume(service)
 
     def start_other_lab(self, **settings: str) -> Service:
         """One more lab of the pool, by a user of its own, without links between."""
+        settings = {"TMPDIR": str(self.root / "tmp"), **settings}
         other = self.stack.lab(self.bundle.path, settings, log=OTHER_LAB, name=OTHER_LAB)
         other.start()
         self.others.append(other)
         return other
 
+    def services(self) -> list[Service]:
+        """Every process that is to live now, with all that it starts."""
+        stack = self.stack
+        return [*self.broker_services(), stack.orthanc.server, stack.web, self.lab, *self.others]
+
+    def broker_services(self) -> list[Service]:
+        """Those of the broker."""
+        return [self.stack.rabbitmq.epmd, self.stack.rabbitmq.broker]
+
     def begin(self) -> None:
         """Before a row: everything is well and nothing is under way."""
         self.heal()
-        self.clicks = []
+        self.clicks, self.forgotten = [], []
         # What a row that did not hold has left must not be the next one's.
         for name, (messages, _) in self.queues().items():
             if messages:
                 self.stack.rabbitmq.ctl("-q", "-p", topology.VHOST, "purge_queue", name)
-        wait_until(self.idle, "be at rest before the row", PATIENCE)
+        try:
+            wait_until(self.idle, "", PATIENCE)
+        except ServiceFailed:
+            raise ServiceFailed(f"no rest before the row: {'; '.join(self.unrest())}") from None
         self._inferences = self.bundle.inferences
-        self._letters = self._count("labrelay_inference_deadletter")
+        self._letters = letters(self)
+        self._objects = stored.object_ids(self.stack.orthanc)
 
     def heal(self) -> None:
         """Mend what a fault left: links, holds, processes, pauses."""
@@ -211,103 +221,29 @@ class World:
             rabbitmq.start()
             rabbitmq.wait_ready()
 
+    def clear(self) -> None:
+        """After a row that did not hold: cancel what it left, which the next one would meet."""
+        self.heal()
+        cancel_unfinished(self)
+
     def end(self) -> None:
         """After a row: close the pages and stop what only this row had."""
-        for click in self.clicks:
+        for click in (*self.clicks, *self.forgotten):
             click.witness.stop()
         for other in self.others:
             other.stop()
         self.others = []
 
     def idle(self) -> bool:
-        """Whether no queue but that of the hints holds a message."""
-        return not any(
-            messages
-            for name, (messages, _) in self.queues().items()
-            if name != topology.PROGRESS_QUEUE
-        )
+        """Whether no queue but that of the hints holds a message, and each says so."""
+        return not self.unrest()
 
-
-def _family(service: Service) -> list[int]:
-    """The processes of the service's session: children with a group of their own too."""
-    session = str(service.pid)
-    found = []
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError):
-            if entry.name.isdecimal() and _session(entry) == session:
-                found.append(int(entry.name))
-    return found
-
-
-def _session(process: Path) -> str:
-    # proc(5): after the name in parentheses come state, ppid, pgrp, session.
-    return (process / "stat").read_text().rpartition(")")[2].split()[3]
-
-
-@contextmanager
-def running_world(
-    root: Path,
-    say: Callable[[str], None],
-    *,
-    kind: Callable[..., World] = World,
-    web_settings: Mapping[str, str] | None = None,
-) -> Iterator[World]:
-    """Start everything; stop everything at the end. `kind` makes the world of its parts."""
-    root.mkdir(parents=True, exist_ok=True)
-    temporary = root / "tmp"
-    temporary.mkdir(exist_ok=True)
-    with ExitStack() as open_:
-        ports = Ports.free()
-        door = open_.enter_context(ArchiveDoor(ports.orthanc))
-        links = {
-            "site": open_.enter_context(Link(ports.amqp)),
-            "lab": open_.enter_context(Link(ports.amqp)),
-            "archive": open_.enter_context(Link(door.port)),
-        }
-        passwords = stored_passwords(root / "var" / "secrets.json", ["web", LAB])
-        bundle = HeldBundle(root)
-        stack = Stack(
-            root / "var",
-            ports,
-            model_path=bundle.path,
-            further_labs={OTHER_LAB: "lab"},
-            web_settings={
-                "RABBITMQ_URL": _url("web", passwords["web"], links["site"].port),
-                **(web_settings or {}),
-            },
-            lab_settings={
-                "RABBITMQ_URL": _url(LAB, passwords[LAB], links["lab"].port),
-                "ORTHANC_URL": f"http://127.0.0.1:{links['archive'].port}",
-                "TMPDIR": str(temporary),
-            },
-        )
+    def unrest(self) -> list[str]:
+        """Why the system is not at rest, in sentences; none when it is."""
         try:
-            stack.start(say)
-            yield kind(stack, bundle, links, door)
-        finally:
-            stack.stop()
-        require_nothing_left(root)
-
-
-def require_nothing_left(root: Path) -> None:
-    """After a world's end: no file of the lab and no process of anybody's."""
-    left = [path.name for path in (root / "tmp").iterdir()]
-    assert not left, f"the lab left files behind: {left}"
-    assert not _left_over(root), "processes were left behind"
-
-
-def _url(user: str, password: str, port: int) -> str:
-    return f"amqp://{user}:{password}@127.0.0.1:{port}/{topology.VHOST}"
-
-
-def _left_over(root: Path) -> list[int]:
-    """Living processes whose environment names the world's directory."""
-    mine, mark = str(os.getpid()), str(root).encode()
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal() or entry.name == mine:
-            continue
-        with suppress(OSError):
-            if mark in (entry / "environ").read_bytes():
-                found.append(int(entry.name))
-    return found
+            found = unrest(self.queues())
+        except ServiceFailed as error:
+            return [str(error)]
+        if due := sweeps_due(self):
+            found.append(f"{due} cancelled requests are to be swept from the archive")
+        return found

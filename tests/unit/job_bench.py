@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from threading import Event
 from uuid import uuid4
 
 from consumer.announce import Announcer
-from consumer.bundle import read_bundle
+from consumer.bundle import Bundle, read_bundle
 from consumer.children.segmenter import SegmentationJob
 from consumer.halt import Halt
 from consumer.handover import (
@@ -57,7 +58,14 @@ class MemoryArchive:
     """Keeps the first object under a UID, as the real one does."""
 
     step: Callable[[str], None]
+    #: By the archive's id.
     objects: dict[str, bytes] = field(default_factory=dict)
+    #: The archive's ids by UID.
+    ids: dict[object, str] = field(default_factory=dict)
+    #: The UID of a file. Each is its own where nobody says which share one.
+    uid_of: Callable[[bytes], object] = lambda dicom: dicom
+    #: UIDs of series that were deleted after their download.
+    deleted: set[str] = field(default_factory=set)
     #: The archive's id of an instance that another run has stored.
     primary_id: str | None = None
 
@@ -71,9 +79,12 @@ class MemoryArchive:
         into.write(b"DICM")
         return [(0, 4)]
 
+    def has_series(self, series_uid: str, *, look: Callable[[], None]) -> bool:
+        return series_uid not in self.deleted
+
     def find_instance(self, sop_instance_uid: str, *, look: Callable[[], None]) -> str | None:
         self.step("find")
-        return self.primary_id
+        return self.primary_id or self.ids.get(sop_instance_uid)
 
     def fetch_instance(self, instance_id: str, *, look: Callable[[], None]) -> bytes:
         self.step("fetch")
@@ -84,7 +95,7 @@ class MemoryArchive:
         return self._keep(dicom)
 
     def _keep(self, dicom: bytes) -> str:
-        key = ORTHANC_ID.format(len(self.objects))
+        key = self.ids.setdefault(self.uid_of(dicom), ORTHANC_ID.format(len(self.ids)))
         self.objects.setdefault(key, dicom)
         return key
 
@@ -153,6 +164,7 @@ class Once:
 class Bench:
     """Calls `hook` with the name of each step, and raises there what `fails` says."""
 
+    lab: str = "lab1"
     sender: RecordingSender = field(default_factory=RecordingSender)
     watch: ArchiveWatchPort = field(default_factory=NeverAway)
     steps: list[str] = field(default_factory=list)
@@ -174,14 +186,14 @@ class Bench:
 
     def job(self) -> Job:
         lab = Lab(
-            name="lab1",
+            name=self.lab,
             device="cpu",
             threshold=0.5,
-            bundles={"held": read_bundle(HELD)},
+            bundles={"held": _bundle()},
             archive=self.archive,
             archive_watch=self.watch,
             workbench=self.workbench,
-            announcer=Announcer(self.sender, user="lab1"),
+            announcer=Announcer(self.sender, user=self.lab),
             stopping=self.stopping,
         )
         return Job(lab)
@@ -194,6 +206,11 @@ class Bench:
     @property
     def last(self) -> Message:
         return self.sender.sent[-1][2]
+
+
+@cache
+def _bundle() -> Bundle:
+    return read_bundle(HELD)
 
 
 def request(**changes: object) -> InferenceRequested:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import requests
 from pydicom.uid import generate_uid
 
 from consumer.errors import ArchiveUnavailable, SeriesNotFound, TooLarge, UploadRejected
@@ -133,6 +134,19 @@ def test_the_first_object_under_a_uid_is_kept_and_the_second_store_is_no_error(a
     ds.SeriesDescription = "second"
     assert archive.store(part10(ds)) == instance
     assert archive.fetch_instance(instance) == first
+
+
+def test_a_series_is_there_until_it_is_deleted(archive, orthanc):
+    series = Series()
+    assert not archive.has_series(series.series_uid)
+    stored(archive, series)
+    assert archive.has_series(series.series_uid)
+    node = (orthanc.url, (orthanc.user, orthanc.password))
+    (found,) = requests.post(
+        f"{node[0]}/tools/lookup", data=series.series_uid, auth=node[1], timeout=30
+    ).json()
+    requests.delete(f"{node[0]}/series/{found['ID']}", auth=node[1], timeout=30)
+    assert not archive.has_series(series.series_uid)
 
 
 def test_two_objects_under_our_uid_are_not_guessed_between(archive):

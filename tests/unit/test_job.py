@@ -195,3 +195,12 @@ def test_every_lasting_error_fails(bench: Bench, error: type[LabError]) -> None:
     assert bench.job().handle(request(), Once()) is LegalAck.FAILED
     assert isinstance(bench.last, InferenceFailed)
     assert bench.last.code is error.code
+
+
+def test_nothing_is_stored_for_a_series_that_was_deleted_in_the_inference(bench: Bench) -> None:
+    wanted = request()
+    bench.archive.deleted = {wanted.inputs[-1].series_uid}
+    assert bench.job().handle(wanted, Once()) is LegalAck.FAILED
+    assert isinstance(bench.last, InferenceFailed)
+    assert bench.last.code is FailureCode.SERIES_NOT_FOUND
+    assert not bench.archive.objects

@@ -13,8 +13,11 @@ from tests.faults.archive_door import Wrong, is_download, is_store
 from tests.faults.rows import row
 from tests.faults.tiers import short_tiers
 from tests.faults.trials import after_tiers, click_not_taken, failed_with
-from tests.faults.world import World
+from tests.faults.world import PATIENCE, World
 from tests.integration.lab import orthanc_get, orthanc_post, stored_objects
+
+#: Of each phase of a study here.
+SLICES = 6
 
 
 @row(
@@ -136,6 +139,57 @@ def series_grown(world: World) -> None:
     world.wait_state(click, "failed")
     failed_with(world, click, "series_changed")
     assert stored_objects(world.stack.orthanc, click.study) == {}
+
+
+@row(
+    "archive",
+    "a series is deleted between two downloads",
+    injected="DELETE of the last phase while the lab's third download is held",
+    allowed=("failed",),
+)
+def series_deleted_between_downloads(world: World) -> None:
+    world.door.hold(is_download, skip=2)
+    click = world.click()
+    world.door.wait_held(PATIENCE)
+    _delete(world, f"/series/{click.study.inputs[-1].series_id}")
+    world.door.release()
+    world.wait_state(click, "failed")
+    failed_with(world, click, "series_not_found")
+    assert world.inferences == 0, "what was not whole was computed"
+
+
+@row(
+    "archive",
+    "the study is deleted in the inference",
+    injected="DELETE of the study while a bundle computes",
+    allowed=("failed",),
+)
+def study_deleted_in_the_inference(world: World) -> None:
+    world.bundle.hold()
+    click = world.click()
+    world.wait_inferring()
+    _delete(world, f"/studies/{click.study.study_id}")
+    world.bundle.release()
+    world.wait_state(click, "failed")
+    failed_with(world, click, "series_not_found")
+    studies = orthanc_get(world.stack.orthanc, "/studies")
+    assert click.study.study_id not in studies, "an upload brought the study back"
+
+
+@row(
+    "archive",
+    "a series grows in the inference",
+    injected="one more slice stored in the last phase while a bundle computes; the result is that "
+    "of the images that were asked for",
+)
+def series_grown_in_the_inference(world: World) -> None:
+    world.bundle.hold()
+    click = world.click()
+    world.wait_inferring()
+    _grow(world, click.study.inputs[-1].series_id)
+    world.bundle.release()
+    world.wait_state(click, "completed")
+    assert world.state(click)["result"]["slices"] == SLICES, "another series was measured"
 
 
 def _delete(world: World, path: str) -> None:

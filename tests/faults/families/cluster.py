@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
+from threading import Event
 from typing import cast
 
-import httpx
-
-from infra.demo.reader import PageRefused
 from infra.local.process import ServiceFailed
 from messages import topology
+from tests.faults.clicks import computing
 from tests.faults.cluster_world import ClusterWorld
+from tests.faults.leaders import lead, node_of_consumer
 from tests.faults.rows import row
-from tests.faults.world import World
+from tests.faults.world import Click, World
 
-#: The work queue of the lab's pool.
-QUEUE = topology.requests_queue("lab")
+#: The work queue of the lab's pool, from which the lab takes, and that from which the site does.
+QUEUE, REPLIES = topology.requests_queue("lab"), topology.REPLIES_QUEUE
 
 #: Seconds that a node is cut off or stopped.
 AWAY = 60.0
@@ -29,13 +29,13 @@ PAUSE = 4.0
 #: site and lab have gone on with another one.
 DOWN = 5.0
 
+#: Seconds in which what was on a node that fell silent is to go on.
+SILENT = 40
 
-def _held(world: World) -> ClusterWorld:
-    """A request whose bundle computes until it is released."""
-    world.bundle.hold()
-    world.click()
-    world.wait_inferring()
-    return cast("ClusterWorld", world)
+
+def _computing(world: World) -> tuple[ClusterWorld, Click]:
+    """A world of three brokers, and a request whose bundle computes until it is released."""
+    return cast("ClusterWorld", world), computing(world)
 
 
 def _until_accepted(world: World, began: float) -> float:
@@ -54,7 +54,7 @@ def _until_accepted(world: World, began: float) -> float:
     in_suite=True,
 )
 def leader_killed(world: World) -> float:
-    cluster = _held(world)
+    cluster, _ = _computing(world)
     leader = cluster.leader(QUEUE)
     killed = time.monotonic()
     leader.kill()
@@ -64,28 +64,32 @@ def leader_killed(world: World) -> float:
 @row(
     "cluster",
     "the node that the lab is connected to is killed in the inference",
-    injected="SIGKILL to the first node of the lab's RABBITMQ_URL, while a bundle computes",
+    injected="SIGKILL to the node on which the broker has the lab's consumer, while a bundle "
+    "computes",
     measures="killed to the next click accepted",
 )
 def labs_node_killed(world: World) -> float:
-    cluster = _held(world)
+    cluster, _ = _computing(world)
+    node = node_of_consumer(cluster, QUEUE)
     killed = time.monotonic()
-    cluster.cluster.nodes[1].kill()
+    node.kill()
     return _until_accepted(world, killed)
 
 
 @row(
     "cluster",
-    "a node is cut off for 60 s: the leader of the work queue",
-    injected="its links to the other nodes, to the site and to the lab pass nothing on and close "
-    "nothing for 60 s, while a bundle computes",
+    "a node is cut off for 60 s: the leader of the work queue, to which the lab is connected",
+    injected="the lab's node made the leader of mri.requests.lab; its links to the other nodes, to "
+    "the site and to the lab pass nothing on and close nothing for 60 s, while a bundle computes",
     measures="cut off to the next click accepted by the other two",
+    goal=SILENT,
 )
 def leader_cut_off(world: World) -> float:
-    cluster = _held(world)
-    leader = cluster.leader(QUEUE)
+    cluster, _ = _computing(world)
+    node = node_of_consumer(cluster, QUEUE)
+    lead(cluster, QUEUE, node)
     cut = time.monotonic()
-    cluster.cut_off(leader)
+    cluster.cut_off(node)
     recovery = _until_accepted(world, cut)
     _wait_out(cut)
     return recovery
@@ -93,14 +97,36 @@ def leader_cut_off(world: World) -> float:
 
 @row(
     "cluster",
+    "a node is cut off for 60 s: the leader of the replies, to which the site is connected",
+    injected="the site's node made the leader of mri.replies and cut off in the same way while a "
+    "bundle computes; the outcome comes, and a reader clicks",
+    measures="cut off to the outcome shown",
+    goal=SILENT,
+)
+def sites_node_cut_off(world: World) -> float:
+    cluster, click = _computing(world)
+    node = node_of_consumer(cluster, REPLIES)
+    lead(cluster, REPLIES, node)
+    cut = time.monotonic()
+    cluster.cut_off(node)
+    world.bundle.release()
+    recovery = world.wait_state(click, "completed") - cut
+    world.wait_state(world.click(), "completed")
+    _wait_out(cut)
+    return recovery
+
+
+@row(
+    "cluster",
     "the node of the lab is frozen for 60 s, goes on, and is restarted by its operator",
-    injected="SIGSTOP to the first node of the lab's RABBITMQ_URL while a bundle computes, SIGCONT "
-    "after 60 s; a click; then SIGTERM and start",
+    injected="SIGSTOP to the node on which the broker has the lab's consumer while a bundle "
+    "computes, SIGCONT after 60 s; a click; then SIGTERM and start",
     measures="frozen to the next click accepted by the other two",
+    goal=SILENT,
 )
 def labs_node_frozen(world: World) -> float:
-    cluster = _held(world)
-    node = cluster.cluster.nodes[1]
+    cluster, _ = _computing(world)
+    node = node_of_consumer(cluster, QUEUE)
     frozen = time.monotonic()
     world.pause(node.broker)
     recovery = _until_accepted(world, frozen)
@@ -125,8 +151,9 @@ def _wait_out(since: float) -> None:
     measures="both answer to the click of meanwhile accepted",
 )
 def quorum_lost(world: World) -> float:
-    cluster = _held(world)
-    lost = (cluster.cluster.nodes[0], cluster.cluster.nodes[2])
+    cluster, _ = _computing(world)
+    labs_node = node_of_consumer(cluster, QUEUE)
+    lost = [node for node in cluster.cluster.nodes if node is not labs_node]
     for node in lost:
         node.kill()
     waiting = world.click()
@@ -149,33 +176,38 @@ def quorum_lost(world: World) -> float:
 )
 def rolling_restart(world: World) -> float:
     cluster = cast("ClusterWorld", world).cluster
-    over = threading.Event()
-    failed: list[Exception] = []
+    over = Event()
+    clicks: list[Future[Click]] = []
 
     def keep_clicking() -> None:
-        try:
-            while not over.wait(PAUSE):
-                world.click()
-        except (PageRefused, httpx.HTTPError) as exc:
-            failed.append(exc)
+        while not over.wait(PAUSE):
+            clicks.append(clicking.submit(world.click))
 
-    clicking = threading.Thread(target=keep_clicking, name="clicks")
-    clicking.start()
-    try:
-        for node in cluster.nodes:
-            node.broker.stop(grace=60.0)
-            time.sleep(DOWN)
-            node.start()
-            cluster.wait_ready()
-    finally:
-        over.set()
-        clicking.join()
-    if failed:
-        raise ServiceFailed(f"a click was refused: {failed[0]}")
-    longest = 0.0
-    for click in list(world.clicks):
-        world.wait_state(click, "completed")
-        shown = world.state(click)
-        began, ended = (datetime.fromisoformat(shown[key]) for key in ("created_at", "finished_at"))
-        longest = max(longest, (ended - began).total_seconds())
-    return longest
+    with ThreadPoolExecutor(1) as pacing, ThreadPoolExecutor(1) as clicking:
+        paced = pacing.submit(keep_clicking)
+        try:
+            for node in cluster.nodes:
+                before = len(clicks)
+                node.broker.stop(grace=60.0)
+                time.sleep(DOWN)
+                node.start()
+                cluster.wait_ready()
+                assert len(clicks) > before, f"no click in the restart of {node.nodename}"
+        finally:
+            over.set()
+            paced.result()
+    refused = [error for error in (one.exception() for one in clicks) if error is not None]
+    if refused:
+        sentences = "; ".join(f"{type(error).__name__}: {error}" for error in refused)
+        raise ServiceFailed(f"{len(refused)} of {len(clicks)} clicks failed: {sentences}")
+    made = [one.result() for one in clicks]
+    assert {c.request_id for c in made} == {c.request_id for c in world.clicks}
+    return max(_took(world, click) for click in made)
+
+
+def _took(world: World, click: Click) -> float:
+    """Seconds from the click to its result, by the clocks of site and lab: one machine's."""
+    world.wait_state(click, "completed")
+    shown = world.state(click)
+    began, ended = (datetime.fromisoformat(shown[key]) for key in ("created_at", "finished_at"))
+    return (ended - began).total_seconds()

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from infra.local.process import wait_until
 from messages import topology
 from tests.faults.labs import VariantBundle, instead, wait_consumers
 from tests.faults.rows import row
+from tests.faults.tiers import short_tiers
 from tests.faults.world import OTHER_LAB, PATIENCE, Click, World
 
 #: Seconds that an inference may take in the row of a child that hangs.
@@ -23,9 +21,6 @@ TIMEOUT = 10
 
 #: Bytes that the greedy bundle asks for, and bytes that its process may still get.
 ASKED, LEFT = 2 * 1024**3, 512 * 1024**2
-
-#: Seconds that a copy waits in each retry tier while they are shortened.
-SHORT_TIER = 2
 
 #: Bytes of the disk that is full.
 DISK = 64 * 1024
@@ -46,15 +41,30 @@ NOT_SHOWN = (
     measures="crashed to accepted again, of which 30 s are the retry tier",
 )
 def child_segfault(world: World) -> float:
+    return _end_child(world, signal.SIGSEGV)
+
+
+@row(
+    "lab",
+    "the system kills the child that infers for want of memory",
+    injected="SIGKILL, as the kernel's OOM killer sends it, to the segmenter's process",
+    measures="killed to accepted again, of which 30 s are the retry tier",
+)
+def child_killed(world: World) -> float:
+    return _end_child(world, signal.SIGKILL)
+
+
+def _end_child(world: World, number: signal.Signals) -> float:
     world.bundle.hold()
     click = world.click()
     world.wait_inferring()
-    crashed = time.monotonic()
-    os.kill(world.child(), signal.SIGSEGV)
+    ended = time.monotonic()
+    os.kill(world.child(), number)
     world.wait_state(click, "waiting")
+    assert world.state(click)["failure"]["code"] == "worker_crashed"
     world.bundle.release()
     world.wait_logged("job.accepted", click.request_id, 2)
-    return time.monotonic() - crashed
+    return time.monotonic() - ended
 
 
 @row(
@@ -86,7 +96,7 @@ def child_hangs(world: World) -> float:
     "when the first try has failed",
 )
 def memory_short(world: World) -> None:
-    with _short_tiers(world):
+    with short_tiers(world):
         click, child = _without_memory(world)
         world.wait_state(click, "waiting")
         assert world.state(click)["failure"]["code"] == "out_of_memory"
@@ -98,11 +108,11 @@ def memory_short(world: World) -> None:
     "lab",
     "the inference never finds memory",
     injected="RLIMIT_AS of the segmenter's process (prlimit) below what its bundle asks for; "
-    f"retry tiers shortened to {SHORT_TIER} s by policy",
+    "retry tiers shortened by policy",
     allowed=("failed",),
 )
 def memory_gone(world: World) -> None:
-    with _short_tiers(world):
+    with short_tiers(world):
         click, _ = _without_memory(world)
         world.wait_state(click, "failed")
     shown = world.state(click)
@@ -132,24 +142,6 @@ def _ask_for_memory(inference: dict[str, Any]) -> None:
 def _limit(child: int, size: int) -> None:
     _, hard = resource.prlimit(child, resource.RLIMIT_AS)
     resource.prlimit(child, resource.RLIMIT_AS, (size, hard))
-
-
-@contextmanager
-def _short_tiers(world: World) -> Iterator[None]:
-    """What an operator can do: other limits of the retry queues, without a deploy."""
-    node = world.stack.rabbitmq
-    tiers = {f"mri-retry-{tier}" for tier in topology.RETRY_TIERS}
-    try:
-        for policy in topology.POLICIES:
-            if policy.name in tiers:
-                short = json.dumps({**policy.definition, "message-ttl": SHORT_TIER * 1000})
-                node.ctl(
-                    *("-q", "-p", topology.VHOST, "set_policy", "--apply-to", "queues"),
-                    *(policy.name, policy.pattern, short),
-                )
-        yield
-    finally:
-        node.ctl("-q", "import_definitions", str(node.root / "definitions.json"))
 
 
 @row(

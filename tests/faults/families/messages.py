@@ -15,6 +15,7 @@ from messages import topology
 from messages.envelope import Message
 from messages.events import InferenceCompleted, InferenceProgressed
 from messages.request import InferenceRequested
+from tests.faults.clicks import computing
 from tests.faults.invented import a_completed, a_progressed
 from tests.faults.post import post
 from tests.faults.rows import row
@@ -55,9 +56,7 @@ def _letters(world: World, count: int) -> None:
 )
 def garbage(world: World) -> None:
     undisturbed = Undisturbed(world)
-    world.bundle.hold()
-    world.click()
-    world.wait_inferring()
+    computing(world)
     dice = random.Random(5)
     for type_, body in itertools.product(TYPES, (dice.randbytes(300), b"")):
         for exchange, key in (
