@@ -16,6 +16,8 @@ class Archive:
     reports: dict[UUID, int] = field(default_factory=dict)
     #: Requests in whose images nothing is found: their primary object is itself the report.
     without_lesion: set[UUID] = field(default_factory=set)
+    #: It answers nobody.
+    away: bool = False
 
     def store_primary(self, request_id: UUID, mask: int) -> None:
         """The first write wins."""

@@ -24,7 +24,10 @@ class Copy:
 
     request_id: UUID
     attempt: int
+    #: The broker's delivery count.
     count: int = 0
+    #: Tries of the retry budget that are spent: a message that the site sends has its whole one.
+    spent: int = 0
 
 
 @dataclass
@@ -73,7 +76,7 @@ class Broker:
 
     def put_into_tier(self, copy: Copy, now: datetime) -> datetime:
         """Keep the next attempt for as long as its tier says; return until when."""
-        seconds = list(RETRY_TIERS.values())[copy.attempt - 2]
+        seconds = list(RETRY_TIERS.values())[copy.spent - 1]
         until = now + timedelta(seconds=seconds)
         self.tiers.append((until, copy))
         return until

@@ -9,6 +9,7 @@ from tests.model.archive import Archive
 from tests.model.broker import Broker, Copy
 from tests.model.clock import Clock
 from tests.model.job import Job
+from tests.model.job_faults import Ours
 
 
 class Lab:
@@ -22,6 +23,8 @@ class Lab:
         self.hand: list[Job] = []
         #: Progress on its way to the site, which may never get there.
         self.hints: list[InferenceProgressed] = []
+        #: A job has found the archive away: nothing new is taken or begun.
+        self.misses_archive = False
 
     @property
     def connected(self) -> bool:
@@ -32,6 +35,11 @@ class Lab:
     def current(self) -> frozenset[UUID]:
         """What its heartbeat lists."""
         return frozenset(job.request_id for job in self.hand)
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether it is connected, has room, and can work."""
+        return not self.misses_archive and self.broker.has_room(self.name)
 
     def connect(self) -> None:
         """Come back to the broker, after a death or with work in hand."""
@@ -48,7 +56,15 @@ class Lab:
 
     def work(self, job: Job, fault: type[Exception] | None = None) -> None:
         """One step of a job, its ack included."""
-        if job.step(fault):
+        if not job.begun and self.misses_archive and not job.cancelled:
+            return
+        try:
+            if job.step(fault):
+                return
+        except Ours:
+            # Without its connection the broker gives the delivery out again, and counts it.
+            self.hand.remove(job)
+            self.cut_off()
             return
         self.broker.settle(self.name, job.deliveries)
         self.hand.remove(job)
@@ -64,8 +80,9 @@ class Lab:
         return True
 
     def cut_off(self) -> None:
-        """Lose the connection, or be frozen for so long: the work goes on afterwards."""
+        """Lose the connection, or be frozen for so long: what has begun goes on afterwards."""
         self.broker.disconnect(self.name)
+        self.hand = [job for job in self.hand if job.begun]
 
     def die(self) -> None:
         """SIGKILL."""

@@ -9,6 +9,7 @@ from messages.events import (
     InferenceCancelled,
     InferenceCompleted,
     InferenceFailed,
+    InferenceProgressed,
     InferenceRetryScheduled,
     RunEvent,
 )
@@ -126,7 +127,7 @@ def check_any_order(world: World, row: Row, random: Random, shuffles: int = 5) -
         mixed = [*events, *letters]
         mixed += random.sample(mixed, random.randint(0, len(mixed)))
         random.shuffle(mixed)
-        end = _end_of([*asked, *timed_out, *mixed, *settled])
+        end = row_after([*asked, *timed_out, *mixed, *settled]).state
         results = _any(events, InferenceCompleted)
         if asked:
             assert end in ({State.CANCELLED, State.COMPLETED} if results else {State.CANCELLED})
@@ -136,19 +137,20 @@ def check_any_order(world: World, row: Row, random: Random, shuffles: int = 5) -
             assert end in WITHOUT_RESULT, end
 
 
-def _heard(world: World, row: Row) -> list[RunEvent]:
-    return [event for event in world.site.heard if event.request_id == row.request_id]
-
-
-def _end_of(happenings: Sequence[Happening]) -> State:
+def row_after(happenings: Sequence[Happening]) -> Snapshot:
+    """A new row after all of them, where an outcome that was seen already changes nothing."""
     row, seen = Snapshot(state=State.QUEUED), set()
     for what in happenings:
-        if isinstance(what, RunEvent):
+        if isinstance(what, RunEvent) and not isinstance(what, InferenceProgressed):
             if what.event_id in seen:
                 continue
             seen.add(what.event_id)
         row = change_for(row, what) or row
-    return row.state
+    return row
+
+
+def _heard(world: World, row: Row) -> list[RunEvent]:
+    return [event for event in world.site.heard if event.request_id == row.request_id]
 
 
 def _ended(events: Sequence[RunEvent]) -> bool:

@@ -28,6 +28,9 @@ GRACE_SECONDS = 30
 
 EXPIRES_SECONDS = 7 * 24 * 3600
 
+#: Seconds for which a decision waits for an archive that does not say what it holds.
+ARCHIVE_SECONDS = 600
+
 #: Seconds that storing may take: a run that has begun to store no longer obeys its deadline.
 STORING_SECONDS = 600
 
@@ -64,8 +67,10 @@ class Reconciler:
                 rule(row)
 
     def begin_sweep(self, row: Row) -> None:
-        """Delete what is there; the conclusion comes later."""
+        """Delete what is there; the conclusion comes later. An absent archive leaves it due."""
         due = row.sweep_due_at
+        if self._archive.away:
+            return
         if row.state is State.CANCELLED and due is not None and due <= self._clock.now():
             self._archive.remove(row.request_id)
             self.looks.append(Look(row, due))
@@ -79,15 +84,23 @@ class Reconciler:
             row.sweep_due_at = last if last > self._clock.now() else None
 
     def _expire(self, row: Row) -> None:
-        untaken = row.snapshot.accepted_at is None
-        if untaken and self._passed(row.created_at, EXPIRES_SECONDS) and not self._tell_stored(row):
-            self._time_out(row, FailureCode.EXPIRED)
+        if row.snapshot.accepted_at is None:
+            since = row.snapshot.replayed_at or row.created_at
+            self._end_after(EXPIRES_SECONDS, since, row, FailureCode.EXPIRED)
 
     def _end_overdue(self, row: Row) -> None:
-        limit = DEADLINE_SECONDS + GRACE_SECONDS
-        if not self._passed(row.snapshot.accepted_at, limit) or self._tell_stored(row):
+        seconds, since = DEADLINE_SECONDS + GRACE_SECONDS, row.snapshot.accepted_at
+        self._end_after(seconds, since, row, FailureCode.DEADLINE_EXCEEDED)
+
+    def _end_after(self, seconds: int, since: datetime | None, row: Row, code: FailureCode) -> None:
+        if not self._passed(since, seconds):
             return
-        self._time_out(row, FailureCode.DEADLINE_EXCEEDED)
+        told = self._tell_stored(row)
+        if told is None and not self._passed(since, seconds + ARCHIVE_SECONDS):
+            return
+        if not told:
+            what = TimedOut(at=self._clock.now(), code=code, detail="told by the model")
+            self._site.record(row.request_id, what)
 
     def _settle_cancel(self, row: Row) -> None:
         asked = row.snapshot.cancel_asked_at
@@ -106,11 +119,19 @@ class Reconciler:
             or self._site.broker.tiers
         ):
             return
-        if not self._tell_stored(row):
+        told = self._tell_stored(row)
+        if told is None and not self._passed(row.changed_at, QUIET_SECONDS + ARCHIVE_SECONDS):
+            return
+        if not told:
             self._site.send_again(row.request_id, by_staff=False)
 
-    def _tell_stored(self, row: Row) -> bool:
-        if row.state is State.CANCELLING or not self._archive.complete(row.request_id):
+    def _tell_stored(self, row: Row) -> bool | None:
+        """Whether there was a whole result to tell; None when the archive does not say."""
+        if row.state is State.CANCELLING:
+            return False
+        if self._archive.away:
+            return None
+        if not self._archive.complete(row.request_id):
             return False
         attempt, delivery, sequence = row.snapshot.position
         self._site.record_event(
@@ -125,10 +146,6 @@ class Reconciler:
             )
         )
         return True
-
-    def _time_out(self, row: Row, code: FailureCode) -> None:
-        what = TimedOut(at=self._clock.now(), code=code, detail="told by the model")
-        self._site.record(row.request_id, what)
 
     def _listed(self, row: Row) -> bool:
         heard = self.heard.values()

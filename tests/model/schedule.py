@@ -12,19 +12,23 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.model import promises
-from tests.model.job import Job, Lasting, Passing
+from tests.model.job import Job
+from tests.model.job_faults import Away, Lasting, Ours, Passing
 from tests.model.site import Row
 from tests.model.world import World
 from web.inference.states import State
 
 T = TypeVar("T")
 
+#: What a job can meet while it works. `Away` with an archive that is there is one fault of it.
+FAULTS = (Passing, Lasting, Away, Ours)
+
 #: Chooses one of several, whatever there is at that moment.
 which = st.integers(0, 5)
 labs = st.integers(0, 1)
 #: How far something goes before something else happens. A job has about a dozen steps.
 steps = st.integers(0, 5)
-faults = st.sampled_from([Passing, Lasting])
+faults = st.sampled_from(FAULTS)
 
 #: Seconds that pass. The longer ones only while no lab is storing: `reconciler.STORING_SECONDS` is
 #: what a run that nobody hears of any more may need for that.
@@ -172,6 +176,8 @@ class Schedules(RuleBasedStateMachine):
         self._take(lab, n)
         job = self._work(lab, n, steps)
         if job and job.working:
+            if fault is Ours:
+                self.world.end_of([job])
             job.lab.work(job, fault)
             self._go_on(job, more)
 
@@ -182,7 +188,7 @@ class Schedules(RuleBasedStateMachine):
         self._work(lab, n, steps)
         gone = self.world.labs[lab]
         if how is not Going.CUT_OFF:
-            self.world.end_of(gone)
+            self.world.end_of(gone.hand)
         match how:
             case Going.DIES:
                 gone.die()
@@ -212,6 +218,13 @@ class Schedules(RuleBasedStateMachine):
     @rule(lab=labs)
     def progress_is_lost(self, lab: int) -> None:
         self.world.labs[lab].hints.clear()
+
+    @rule(away=st.booleans())
+    def archive_goes_or_returns(self, away: bool) -> None:
+        if away:
+            self.world.archive.away = True
+        else:
+            self.world.archive_returns()
 
     # The broker loses what it was told to keep: an operator purges a queue.
 
@@ -262,7 +275,7 @@ class Schedules(RuleBasedStateMachine):
 
     def _take(self, number: int, n: int) -> None:
         lab = self.world.labs[number]
-        if self.broker.ready and self.broker.has_room(lab.name):
+        if self.broker.ready and lab.takes_more:
             lab.take(pick(self.broker.ready, n))
 
     def _work(self, number: int, n: int, steps: int) -> Job | None:

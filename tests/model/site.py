@@ -163,5 +163,6 @@ class Site:
 
     def _enqueue_stop(self, request_id: UUID) -> None:
         stops = [w for w in self.outbox if w.request_id == request_id and w.attempt is None]
-        if all(w.sent for w in stops):
+        # One that a relay has had may have been told already, to labs that did not hold it yet.
+        if all(w.sent or w.attempted for w in stops):
             self.outbox.append(Written(request_id, attempt=None))

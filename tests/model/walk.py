@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from tests.model.job import Lasting, Passing
-from tests.model.schedule import LONG, SHORT, Going, Schedules, cancellable, dead, to_sweep
+from tests.model.schedule import FAULTS, LONG, SHORT, Going, Schedules, cancellable, dead, to_sweep
 
 #: What to do, how often beside the others, and whether it can be done now.
 Action = tuple[Callable[[Schedules, Random], None], float, Callable[[Schedules], object]]
@@ -14,6 +13,10 @@ Action = tuple[Callable[[Schedules, Random], None], float, Callable[[Schedules],
 
 def _always(_: Schedules) -> bool:
     return True
+
+
+def _archive_there(m: Schedules) -> bool:
+    return not m.world.archive.away
 
 
 def _lab(random: Random) -> dict[str, int]:
@@ -44,13 +47,15 @@ ACTIONS: tuple[Action, ...] = (
     (lambda m, r: m.lab_hears_cancels(r.randrange(2), told=_coin(r)), 1, _always),
     (
         lambda m, r: m.job_meets_a_fault(
-            **_lab(r), fault=r.choice([Passing, Passing, Lasting]), more=r.randrange(4)
+            **_lab(r), fault=r.choices(FAULTS, (4, 2, 1, 1))[0], more=r.randrange(4)
         ),
         4,
         _always,
     ),
     (lambda m, r: m.lab_goes(**_lab(r), how=r.choice(list(Going)), back=_coin(r)), 5, _always),
     (lambda m, r: m.lab_connects(r.randrange(2)), 3, _always),
+    (lambda m, _: m.archive_goes_or_returns(away=True), 0.4, _archive_there),
+    (lambda m, _: m.archive_goes_or_returns(away=False), 2, lambda m: not _archive_there(m)),
     (lambda m, r: m.reader_cancels(**_n(r)), 0.3, lambda m: m.rows(cancellable)),
     (lambda m, r: m.staff_replays(**_n(r)), 1, lambda m: m.rows(dead)),
     (lambda m, r: m.sweep_begins(**_n(r)), 1, lambda m: m.rows(to_sweep)),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from uuid import UUID
 
 from messages.events import InferenceProgressed
 from tests.model.archive import Archive
 from tests.model.broker import Broker, Copy
 from tests.model.clock import Clock
+from tests.model.job import Job
 from tests.model.lab import Lab
 from tests.model.reconciler import Reconciler
 from tests.model.site import Site
@@ -53,11 +55,17 @@ class World:
         of_it = [*copies, *broker.replies, *(job for lab in self.labs for job in lab.hand)]
         return any(item.request_id == request_id for item in of_it)
 
-    def end_of(self, lab: Lab) -> None:
-        """Note what dies with the lab: runs that may be storing and are nobody's delivery."""
-        for job in lab.hand:
-            if job.too_late and not self.broker.holds(lab.name, job.deliveries):
+    def end_of(self, jobs: Iterable[Job]) -> None:
+        """Note what ends untold: runs that may have stored and are nobody's delivery."""
+        for job in jobs:
+            if job.may_have_stored and not self.broker.holds(job.lab.name, job.deliveries):
                 self.unheard.add(job.request_id)
+
+    def archive_returns(self) -> None:
+        """The archive answers again, and the labs find that at their next probe."""
+        self.archive.away = False
+        for lab in self.labs:
+            lab.misses_archive = False
 
     def move_letter(self, copy: Copy) -> None:
         """A dead letter becomes a row of the site."""
@@ -100,6 +108,7 @@ class World:
 
     def come_to_rest(self) -> bool:
         """All live, nothing more goes wrong, and time passes; whether that ends."""
+        self.archive_returns()
         for _ in range(ROUNDS):
             self._round()
             if self.at_rest:
@@ -114,7 +123,7 @@ class World:
         for lab in self.labs:
             if not lab.connected:
                 lab.connect()
-            while self.broker.ready and self.broker.has_room(lab.name):
+            while self.broker.ready and lab.takes_more:
                 lab.take(self.broker.ready[0])
             while lab.hand:
                 self.reconciler.hear(lab.name, lab.current)
