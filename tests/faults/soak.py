@@ -27,7 +27,7 @@ from tests.faults.reckoning import reckon
 from tests.faults.record import write_json
 from tests.faults.rest import Rest
 from tests.faults.running import running_world
-from tests.faults.soak_outcome import Outcome, Plan, table
+from tests.faults.soak_outcome import CALM_S, Outcome, Plan, table
 from tests.faults.soak_readers import SoakReaders, Wish, wishes
 from tests.faults.storms import Target, weather
 from tests.faults.tiers import shorten
@@ -36,9 +36,6 @@ from tests.integration.lab import store_small_study
 
 #: Clicks on one study: an archive lists a study's series at each of them.
 PER_STUDY = 25
-
-#: Seconds of calm between two faults on average: a share of the soak, and at least so many.
-CALM_SHARE, LEAST_CALM = 1 / 240, 8.0
 
 #: Seconds without any news after which what is not at rest is stuck: longer than the longest tier
 #: and than the site needs to find a lost request.
@@ -127,8 +124,8 @@ class _Soak:
         )
 
     def _storm(self, target: Target, readers: SoakReaders, until: float) -> None:
-        mean = max(LEAST_CALM, self._plan.minutes * 60 * CALM_SHARE)
-        for calm, name, storm in weather(random.Random(f"{self._plan.seed} weather"), mean):
+        dice = random.Random(f"{self._plan.seed} weather")
+        for calm, name, storm in weather(dice, self._plan.calm_s):
             over = min(until, time.monotonic() + calm)
             while time.monotonic() < over:
                 self._tell(readers)
@@ -198,11 +195,14 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=200, help="clicks; 200 if not given")
     parser.add_argument("--minutes", type=float, default=10.0, help="of faults; 10 if not given")
     parser.add_argument("--seed", type=int, default=None, help="a new one if not given")
+    parser.add_argument(
+        "--calm", type=float, default=CALM_S, help=f"mean seconds between faults; {CALM_S:g}"
+    )
     parser.add_argument("--short-tiers", action="store_true", help="retry after 2, 4 and 6 s")
     parser.add_argument("--json", type=Path, help="write what was shown to this file")
     given = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
-    plan = Plan(given.requests, given.minutes, seed, given.short_tiers)
+    plan = Plan(given.requests, given.minutes, seed, given.short_tiers, given.calm)
     head = circumstances()
     _say(f"{plan.requests} requests, {plan.minutes:g} minutes, seed {plan.seed}")
     with tempfile.TemporaryDirectory(prefix="labrelay-soak-") as directory:

@@ -11,6 +11,10 @@ from tests.faults.reckoning import Reckoning
 FAILED_SHARE = 0.05
 
 
+#: Mean seconds between two faults, where nobody says another number.
+CALM_S = 8.0
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a soak does."""
@@ -21,6 +25,8 @@ class Plan:
     seed: int
     #: Whether retry tiers wait 2, 4 and 6 s instead of 30 s, 2 min and 10 min.
     short_tiers: bool = False
+    #: Mean seconds from the end of a fault to the next one.
+    calm_s: float = CALM_S
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ def table(outcome: Outcome) -> str:
     r, plan = outcome.reckoning, outcome.plan
     lines = [
         f"seed {plan.seed}, {plan.minutes:g} minutes of faults"
+        f", {plan.calm_s:g} s of calm between them on average"
         + (", retry tiers shortened to 2, 4 and 6 s" if plan.short_tiers else ""),
         *_cells({"submitted": r.submitted, "completed": r.completed}),
         *_cells({f"failed: {code}": n for code, n in sorted(r.failed.items())} or {"failed": 0}),
