@@ -67,6 +67,7 @@ def _kill_one_of_two(
     "the lab is killed when it has accepted a request",
     injected="SIGKILL to that one of two labs, its first download held before the archive",
     measures=REDELIVERED,
+    goal=2,
 )
 def killed_when_accepted(world: World) -> float:
     return _kill_one_of_two(world, is_download, inferences=1)
@@ -77,6 +78,7 @@ def killed_when_accepted(world: World) -> float:
     "the lab is killed in the download",
     injected="SIGKILL to that one of two labs, two series downloaded and the third held",
     measures=REDELIVERED,
+    goal=2,
 )
 def killed_in_the_download(world: World) -> float:
     return _kill_one_of_two(world, is_download, skip=2, inferences=1)
@@ -88,6 +90,7 @@ def killed_in_the_download(world: World) -> float:
     injected="SIGKILL to that one of two labs, the SEG held before the archive, where it arrives "
     "after the other lab's",
     measures=REDELIVERED,
+    goal=2,
 )
 def killed_before_the_upload(world: World) -> float:
     return _kill_one_of_two(world, is_store, inferences=2)
@@ -98,6 +101,7 @@ def killed_before_the_upload(world: World) -> float:
     "the lab is killed in the upload",
     injected="SIGKILL to that one of two labs, the archive has half of the SEG's bytes",
     measures=REDELIVERED,
+    goal=2,
 )
 def killed_in_the_upload(world: World) -> float:
     return _kill_one_of_two(world, is_store, Moment.HALFWAY, inferences=2)
@@ -108,6 +112,7 @@ def killed_in_the_upload(world: World) -> float:
     "the lab is killed when its upload is stored, before it knows",
     injected="SIGKILL to that one of two labs, the archive's answer to the SEG held",
     measures=REDELIVERED,
+    goal=2,
 )
 def killed_before_the_answer(world: World) -> float:
     return _kill_one_of_two(world, is_store, Moment.AFTER, inferences=1)
@@ -119,6 +124,7 @@ def killed_before_the_answer(world: World) -> float:
     injected="SIGKILL to that one of two labs, the SR held before the archive, where it arrives "
     "after the other lab's",
     measures=REDELIVERED,
+    goal=2,
 )
 def killed_before_the_report(world: World) -> float:
     return _kill_one_of_two(world, is_store, skip=1, inferences=1)
@@ -129,6 +135,7 @@ def killed_before_the_report(world: World) -> float:
     "the lab is killed between the report and completed",
     injected="SIGKILL to that one of two labs, the SR stored and its reading back held",
     measures=REDELIVERED,
+    goal=2,
 )
 def killed_before_completed(world: World) -> float:
     # The first that is read back is the primary object.
@@ -140,6 +147,7 @@ def killed_before_completed(world: World) -> float:
     "the lab is killed between completed and the ack",
     injected="a relay passes on all but the lab's acks; SIGKILL once one is held; a second lab",
     measures=REDELIVERED,
+    goal=2,
 )
 def killed_before_the_ack(world: World) -> float:
     broker = world.lab_link.target_port

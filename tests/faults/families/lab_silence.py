@@ -30,6 +30,7 @@ def _computing(world: World) -> Click:
     "the lab is frozen for 60 s in the inference and goes on",
     injected=f"SIGSTOP to the lab and its children, SIGCONT after {FROZEN:.0f} s; a second lab",
     measures="frozen to accepted by the other lab",
+    goal=40,
 )
 def frozen(world: World) -> float:
     click = _computing(world)
@@ -52,6 +53,7 @@ def frozen(world: World) -> float:
     "the lab's connections to the broker are half-open",
     injected="the link passes nothing on and closes nothing, while a bundle computes; a second lab",
     measures="silent to accepted by the other lab",
+    goal=40,
 )
 def half_open(world: World) -> float:
     click = _computing(world)

@@ -19,6 +19,7 @@ from tests.integration.wire import AckHold
     "the lab is killed in the inference, beside another one",
     injected="SIGKILL to the lab while its bundle computes; a second lab of the pool lives",
     measures="killed to accepted by the other lab",
+    goal=2,
 )
 def killed_beside_another(world: World) -> float:
     world.bundle.hold()
