@@ -17,8 +17,9 @@ from infra.demo.reader import Reader
 from infra.local.process import ServiceFailed
 from tests.browser.launch import ARGUMENTS, CHROMIUM
 from tests.faults.link import Link
+from tests.faults.press import Click
 from tests.faults.witness import Witness
-from tests.faults.world import PATIENCE, Click, World
+from tests.faults.world import PATIENCE, World
 from tests.integration.lab import store_small_study
 
 

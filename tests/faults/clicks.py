@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.faults.world import Click, World
+from tests.faults.press import Click
+from tests.faults.world import World
 
 
 def computing(world: World) -> Click:

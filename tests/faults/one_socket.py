@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from infra.demo.reader import Reader, ended
-from tests.faults.world import Click
+from tests.faults.press import Click
 
 #: Seconds for which it listens on after an outcome: what is told twice comes at once.
 _AFTERWARDS = 1.0

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from infra.local.process import wait_until
 from messages import topology
-from tests.faults.world import PATIENCE, Click, World
+from tests.faults.press import Click
+from tests.faults.world import PATIENCE, World
 
 _TABLE = "labrelay_inference_outbox"
 

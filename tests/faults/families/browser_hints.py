@@ -10,10 +10,11 @@ from tests.faults.clicks import computing
 from tests.faults.joining import Moment, kept_waiting, wait_reached
 from tests.faults.one_socket import OneSocket
 from tests.faults.other_site import served_otherwise
+from tests.faults.press import Click
 from tests.faults.readers import readers
 from tests.faults.rows import row
 from tests.faults.witness import Witness
-from tests.faults.world import PATIENCE, Click, World
+from tests.faults.world import PATIENCE, World
 
 #: Seconds within which a page that lost every hint must be told all the same: some looks of
 #: `web.live.watch`, on a busy machine.

@@ -13,8 +13,9 @@ from messages import topology
 from tests.faults.clicks import computing
 from tests.faults.cluster_world import ClusterWorld
 from tests.faults.leaders import lead, node_of_consumer
+from tests.faults.press import Click
 from tests.faults.rows import row
-from tests.faults.world import Click, World
+from tests.faults.world import World
 
 #: The work queue of the lab's pool, from which the lab takes, and that from which the site does.
 QUEUE, REPLIES = topology.requests_queue("lab"), topology.REPLIES_QUEUE

@@ -18,10 +18,11 @@ from tests.faults.archive_door import Wrong, is_download
 from tests.faults.clicks import computing
 from tests.faults.labs import beside, logged, wait_logged
 from tests.faults.post import Overheard, Tap, overhear, publish_again
+from tests.faults.press import Click
 from tests.faults.rows import row
 from tests.faults.tiers import short_tiers
 from tests.faults.undisturbed import Undisturbed
-from tests.faults.world import PATIENCE, Click, World
+from tests.faults.world import PATIENCE, World
 
 #: Times that a message is published in all.
 TIMES = 5

@@ -28,9 +28,10 @@ from tests.faults.archive_door import Wrong, is_download
 from tests.faults.audience import Audience
 from tests.faults.invented import a_completed
 from tests.faults.post import Tap, channel_of, tell
+from tests.faults.press import Click
 from tests.faults.rows import row
 from tests.faults.tiers import short_tiers
-from tests.faults.world import PATIENCE, Click, World
+from tests.faults.world import PATIENCE, World
 from tests.integration.lab import store_small_study
 
 #: Requests of one study: its images are stored once, and each asks with a threshold of its own.

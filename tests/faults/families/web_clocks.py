@@ -9,8 +9,9 @@ from tests.faults.clicks import computing
 from tests.faults.clock import Clock
 from tests.faults.other_site import served_otherwise
 from tests.faults.outbox import leased_until, wait_sent, with_its_relay
+from tests.faults.press import Click
 from tests.faults.rows import row
-from tests.faults.world import Click, World
+from tests.faults.world import World
 
 #: Seconds that a clock is stepped: far more than any lease or heartbeat, less than a deadline.
 STEP = 600
