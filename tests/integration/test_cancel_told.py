@@ -133,7 +133,7 @@ async def test_without_a_lab_a_cancel_counts_as_sent_and_is_not_repeated(
         await cancelled_by(client, row)
         await all_sent(row, 1)
         # Its message waits in the queue for whoever comes: told again then, and not before.
-        assert await lab.waiting("mri.requests.lab") == 1
+        await lab.has_waiting("mri.requests.lab", 1)
 
         control = ControlQueue(lab)
         await control.bind()

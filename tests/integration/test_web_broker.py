@@ -266,7 +266,7 @@ async def test_an_unknown_version_is_kept_and_an_unknown_request_acknowledged(
             await eventually(SeenEvent.objects.aexists, "the unknown request read")
             await asyncio.sleep(0.5)
 
-        assert await lab.waiting("mri.replies") == 1
+        await lab.has_waiting("mri.replies", 1)
         assert await DeadLetter.objects.acount() == 0
 
 

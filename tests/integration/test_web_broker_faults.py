@@ -138,7 +138,7 @@ async def test_more_replies_of_an_unknown_version_than_the_prefetch_do_not_hold_
 
             await eventually(both, "the second outcome", 8)
         await asyncio.sleep(0.5)
-        assert await lab.waiting("mri.replies") == held
+        await lab.has_waiting("mri.replies", held)
         assert await DeadLetter.objects.acount() == 0
 
 

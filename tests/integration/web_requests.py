@@ -148,6 +148,14 @@ class LabSide:
         declared = await self.channel.declare_queue(queue, passive=True)
         return declared.declaration_result.message_count or 0
 
+    async def has_waiting(self, queue: str, count: int) -> None:
+        """Wait until so many are ready: what a consumer held is so a moment after its end."""
+
+        async def so_many() -> bool:
+            return await self.waiting(queue) == count
+
+        await eventually(so_many, f"{count} ready in {queue}")
+
 
 async def _empty(broker: TestBroker) -> None:
     admin = await aio_pika.connect(broker.url("admin"))
