@@ -94,7 +94,7 @@ class Audience:
                 socket.send(json.dumps({"type": "follow", "request_ids": new}))
                 followed += len(new)
             try:
-                told = _requests(json.loads(socket.recv(timeout=_QUIET)))
+                told = requests_told(json.loads(socket.recv(timeout=_QUIET)))
             except TimeoutError:
                 continue
             self._hear(told)
@@ -113,7 +113,8 @@ class Audience:
                     self._ends.setdefault(name, []).append(request["state"])
 
 
-def _requests(message: dict[str, Any]) -> list[dict[str, Any]]:
+def requests_told(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """The requests of a message of the socket: of a snapshot several, of an event one."""
     told = message.get("requests") or [message.get("request")]
     return [request for request in told if request]
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from infra.local.process import Service, wait_until
 from messages import topology
 from tests.faults.logs import said
-from tests.faults.world import PATIENCE, Click, World
+from tests.faults.press import Click
+from tests.faults.world import PATIENCE, World
 from tests.integration.lab import HeldBundle
+from tests.integration.wire import AckHold
 
 #: The work queue of both.
 QUEUE = topology.requests_queue("lab")
@@ -66,6 +69,22 @@ def holder(world: World, other: Service, click: Click) -> tuple[Service, Service
     """Which of the two labs has taken the request, and which one has not."""
     took = logged(world.lab, "job.accepted", click.request_id)
     return (world.lab, other) if took else (other, world.lab)
+
+
+@contextmanager
+def acks_held(world: World) -> Iterator[AckHold]:
+    """The first lab, connected anew over a relay that passes on all but its acks."""
+    broker = world.lab_link.target_port
+    with AckHold(broker) as wire:
+        consuming = world.logged("broker.consuming", "")
+        try:
+            world.lab_link.target_port = wire.port
+            world.lab_link.cut()
+            world.lab_link.mend()
+            world.wait_logged("broker.consuming", "", consuming + 1)
+            yield wire
+        finally:
+            world.lab_link.target_port = broker
 
 
 class VariantBundle(HeldBundle):

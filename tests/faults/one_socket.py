@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from infra.demo.reader import Reader, ended
+from tests.faults.audience import requests_told
 from tests.faults.press import Click
 
 #: Seconds for which it listens on after an outcome: what is told twice comes at once.
@@ -42,7 +43,7 @@ class OneSocket:
         raise TimeoutError(f"a socket told only {self.versions}")
 
     def _hear(self, message: dict[str, Any]) -> None:
-        for request in filter(None, message.get("requests") or [message.get("request")]):
+        for request in requests_told(message):
             self.versions.append(request["version"])
             if ended(request) and self.ended is None:
                 self.ended = time.monotonic()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 
-import pydicom
 import requests
 from pydicom.uid import generate_uid
 
-from tests.faults.archive_door import Wrong, is_download, is_store
+from tests.faults.archive_door import Wrong, is_download, is_read_back, is_store
+from tests.faults.clicks import computing
 from tests.faults.rows import row
+from tests.faults.stored import read_instance
 from tests.faults.tiers import short_tiers
 from tests.faults.trials import after_tiers, click_not_taken, failed_with
 from tests.faults.world import PATIENCE, World
@@ -77,13 +78,9 @@ def download_truncated(world: World) -> float:
 )
 def read_back_truncated(world: World) -> None:
     with short_tiers(world):
-        world.door.go_wrong(Wrong.TRUNCATED, _is_read_back)
+        world.door.go_wrong(Wrong.TRUNCATED, is_read_back)
         after_tiers(world, world.click(), attempts=2)
     assert world.inferences == 1, "what was stored was computed again"
-
-
-def _is_read_back(method: str, path: str) -> bool:
-    return method == "GET" and path.startswith("/instances/")
 
 
 @row(
@@ -165,9 +162,7 @@ def series_deleted_between_downloads(world: World) -> None:
     allowed=("failed",),
 )
 def study_deleted_in_the_inference(world: World) -> None:
-    world.bundle.hold()
-    click = world.click()
-    world.wait_inferring()
+    click = computing(world)
     _delete(world, f"/studies/{click.study.study_id}")
     world.bundle.release()
     world.wait_state(click, "failed")
@@ -183,9 +178,7 @@ def study_deleted_in_the_inference(world: World) -> None:
     "of the images that were asked for",
 )
 def series_grown_in_the_inference(world: World) -> None:
-    world.bundle.hold()
-    click = world.click()
-    world.wait_inferring()
+    click = computing(world)
     _grow(world, click.study.inputs[-1].series_id)
     world.bundle.release()
     world.wait_state(click, "completed")
@@ -202,7 +195,7 @@ def _grow(world: World, series_id: str) -> None:
     """Store one more slice, one spacing behind the last."""
     node = world.stack.orthanc
     first, *_, last = (
-        _instance(world, i) for i in orthanc_get(node, f"/series/{series_id}")["Instances"]
+        read_instance(node, i) for i in orthanc_get(node, f"/series/{series_id}")["Instances"]
     )
     step = [
         b - a for a, b in zip(first.ImagePositionPatient, last.ImagePositionPatient, strict=True)
@@ -216,11 +209,3 @@ def _grow(world: World, series_id: str) -> None:
     file = io.BytesIO()
     new.save_as(file)
     orthanc_post(node, "/instances", file.getvalue())
-
-
-def _instance(world: World, instance_id: str) -> pydicom.Dataset:
-    node = world.stack.orthanc
-    url = f"{node.url}/instances/{instance_id}/file"
-    answer = requests.get(url, auth=(node.user, node.password), timeout=30)
-    answer.raise_for_status()
-    return pydicom.dcmread(io.BytesIO(answer.content))

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 
 from tests.faults.archive_door import is_download, is_read_back, is_store
+from tests.faults.clicks import computing
 from tests.faults.hold import Moment
-from tests.faults.labs import beside, holder, through_the_door, wait_logged
+from tests.faults.labs import acks_held, beside, holder, through_the_door, wait_logged
 from tests.faults.rows import row
 from tests.faults.world import PATIENCE, World
-from tests.integration.wire import AckHold
 
 #: What the recovery is where a second lab of the pool lives.
 REDELIVERED = "killed to accepted by the other lab"
@@ -24,9 +24,7 @@ REDELIVERED = "killed to accepted by the other lab"
     in_suite=True,
 )
 def killed_in_the_inference(world: World) -> float:
-    world.bundle.hold()
-    click = world.click()
-    world.wait_inferring()
+    click = computing(world)
     killed = time.monotonic()
     world.lab.kill()
     world.lab.start()
@@ -150,24 +148,15 @@ def killed_before_completed(world: World) -> float:
     goal=2,
 )
 def killed_before_the_ack(world: World) -> float:
-    broker = world.lab_link.target_port
-    with AckHold(broker) as wire:
-        consuming = world.logged("broker.consuming", "")
-        try:
-            world.lab_link.target_port = wire.port
-            world.lab_link.cut()
-            world.lab_link.mend()
-            world.wait_logged("broker.consuming", "", consuming + 1)
-            click = world.click()
-            world.wait_state(click, "completed")
-            assert wire.acks_held.wait(PATIENCE), "nothing was acknowledged"
-            other = beside(world)
-            killed = time.monotonic()
-            world.lab.kill()
-            wait_logged(other, "job.accepted", click)
-            recovery = time.monotonic() - killed
-        finally:
-            world.lab_link.target_port = broker
+    with acks_held(world) as wire:
+        click = world.click()
+        world.wait_state(click, "completed")
+        assert wire.acks_held.wait(PATIENCE), "nothing was acknowledged"
+        other = beside(world)
+        killed = time.monotonic()
+        world.lab.kill()
+        wait_logged(other, "job.accepted", click)
+        recovery = time.monotonic() - killed
     wait_logged(other, "job.completed", click)
     assert world.inferences == 1, "a stored result was computed again"
     return recovery

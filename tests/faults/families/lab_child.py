@@ -11,6 +11,7 @@ from typing import Any
 
 from infra.local.process import wait_until
 from messages import topology
+from tests.faults.clicks import computing
 from tests.faults.labs import VariantBundle, instead, wait_consumers
 from tests.faults.rows import row
 from tests.faults.tiers import short_tiers
@@ -55,9 +56,7 @@ def child_killed(world: World) -> float:
 
 
 def _end_child(world: World, number: signal.Signals) -> float:
-    world.bundle.hold()
-    click = world.click()
-    world.wait_inferring()
+    click = computing(world)
     ended = time.monotonic()
     os.kill(world.child(), number)
     world.wait_state(click, "waiting")
@@ -75,9 +74,7 @@ def _end_child(world: World, number: signal.Signals) -> float:
 )
 def child_hangs(world: World) -> float:
     instead(world, INFERENCE_TIMEOUT_SECONDS=str(TIMEOUT))
-    world.bundle.hold()
-    click = world.click()
-    world.wait_inferring()
+    click = computing(world)
     child = world.child()
     hung = time.monotonic()
     os.kill(child, signal.SIGSTOP)

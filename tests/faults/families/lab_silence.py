@@ -5,24 +5,17 @@ from __future__ import annotations
 import time
 
 from tests.faults.archive_door import is_store
+from tests.faults.clicks import computing
 from tests.faults.hold import Moment
 from tests.faults.labs import beside, wait_logged
 from tests.faults.rows import row
-from tests.faults.world import PATIENCE, Click, World
+from tests.faults.world import PATIENCE, World
 
 #: Seconds that a lab is frozen.
 FROZEN = 60.0
 
 #: Seconds that the network is cut.
 CUT = 20.0
-
-
-def _computing(world: World) -> Click:
-    """A request that the first lab computes until its bundle is released."""
-    world.bundle.hold()
-    click = world.click()
-    world.wait_inferring()
-    return click
 
 
 @row(
@@ -33,7 +26,7 @@ def _computing(world: World) -> Click:
     goal=40,
 )
 def frozen(world: World) -> float:
-    click = _computing(world)
+    click = computing(world)
     other = beside(world)
     began = time.monotonic()
     world.pause(world.lab)
@@ -56,7 +49,7 @@ def frozen(world: World) -> float:
     goal=40,
 )
 def half_open(world: World) -> float:
-    click = _computing(world)
+    click = computing(world)
     other = beside(world)
     began = time.monotonic()
     world.lab_link.freeze()
@@ -76,7 +69,7 @@ def half_open(world: World) -> float:
     measures="network back to the lab's own work taken over",
 )
 def cut_in_the_inference(world: World) -> float:
-    click = _computing(world)
+    click = computing(world)
     world.lab_link.cut()
     time.sleep(CUT)
     world.lab_link.mend()

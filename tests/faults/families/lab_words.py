@@ -7,11 +7,12 @@ import signal
 import time
 
 from infra.local.process import wait_until
-from tests.faults.labs import beside, wait_logged
+from tests.faults.clicks import computing
+from tests.faults.labs import acks_held, beside, wait_logged
+from tests.faults.press import Click
 from tests.faults.rows import row
 from tests.faults.tiers import waiting_in_tiers
-from tests.faults.world import PATIENCE, Click, World
-from tests.integration.wire import AckHold
+from tests.faults.world import PATIENCE, World
 
 
 @row(
@@ -22,9 +23,7 @@ from tests.integration.wire import AckHold
     goal=2,
 )
 def killed_beside_another(world: World) -> float:
-    world.bundle.hold()
-    click = world.click()
-    world.wait_inferring()
+    click = computing(world)
     other = beside(world)
     killed = time.monotonic()
     world.lab.kill()
@@ -56,7 +55,7 @@ def killed_before_accepted(world: World) -> None:
     injected="the child crashes; the broker's confirm of the copy is held back; SIGKILL",
 )
 def killed_before_retry_is_told(world: World) -> None:
-    click = _computing(world)
+    click = computing(world)
     world.lab_link.hold(towards_target=False)
     os.kill(world.child(), signal.SIGSEGV)
     wait_until(lambda: waiting_in_tiers(world) == 1, "have a copy in a tier", PATIENCE)
@@ -74,31 +73,15 @@ def killed_before_retry_is_told(world: World) -> None:
     "held",
 )
 def killed_before_the_ack_of_a_retry(world: World) -> None:
-    broker = world.lab_link.target_port
-    with AckHold(broker) as wire:
-        consuming = world.logged("broker.consuming", "")
-        try:
-            world.lab_link.target_port = wire.port
-            world.lab_link.cut()
-            world.lab_link.mend()
-            world.wait_logged("broker.consuming", "", consuming + 1)
-            click = _computing(world)
-            os.kill(world.child(), signal.SIGSEGV)
-            world.wait_state(click, "waiting")
-            assert wire.acks_held.wait(PATIENCE), "nothing was acknowledged"
-            world.lab.kill()
-        finally:
-            world.lab_link.target_port = broker
+    with acks_held(world) as wire:
+        click = computing(world)
+        os.kill(world.child(), signal.SIGSEGV)
+        world.wait_state(click, "waiting")
+        assert wire.acks_held.wait(PATIENCE), "nothing was acknowledged"
+        world.lab.kill()
     _start_again(world)
     world.wait_state(click, "completed")
     wait_until(lambda: waiting_in_tiers(world) == 0, "have the copy out of its tier", PATIENCE)
-
-
-def _computing(world: World) -> Click:
-    world.bundle.hold()
-    click = world.click()
-    world.wait_inferring()
-    return click
 
 
 def _start_again(world: World) -> None:
