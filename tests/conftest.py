@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     begin = {here / name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: begin.get(item.path, len(LONG)))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """After the last test of a file, look for what nobody closed.
+
+    A socket that is left to the collector is a warning, and so an error, in whichever test comes
+    next when it happens to run: here it is one in the file that left it.
+    """
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

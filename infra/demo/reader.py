@@ -24,6 +24,13 @@ class Reader:
     def __init__(self, url: str, user: str, password: str) -> None:
         self._url = url
         self._client = httpx.Client(base_url=url, timeout=30.0, headers={"Referer": f"{url}/"})
+        try:
+            self._log_in(user, password)
+        except BaseException:
+            self.close()
+            raise
+
+    def _log_in(self, user: str, password: str) -> None:
         self._client.get("/login/").raise_for_status()
         answer = self._client.post(
             "/login/",
@@ -45,6 +52,10 @@ class Reader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections."""
         self._client.close()
 
     @property

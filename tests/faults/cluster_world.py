@@ -174,7 +174,7 @@ def running_cluster_world(root: Path, say: Callable[[str], None]) -> Iterator[Cl
             try:
                 yield world
             finally:
-                world.end()
+                world.close()
 
 
 def _urls(user: str, passwords: Mapping[str, str], links: Sequence[Link]) -> str:

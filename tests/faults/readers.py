@@ -13,7 +13,7 @@ COUNT = 10
 
 
 def readers(world: World, port: int) -> list[Reader]:
-    """Log each of them in, by this port of the site."""
+    """Log each of them in, by this port of the site; the end of the row closes them."""
     made = world.stack.site(("tests.faults.readers",), {"READERS": world.stack.page_password})
     made.start()
     try:
@@ -21,7 +21,9 @@ def readers(world: World, port: int) -> list[Reader]:
     finally:
         made.stop()
     url, password = f"http://127.0.0.1:{port}", world.stack.page_password
-    return [Reader(url, name, password) for name in names()]
+    for name in names():
+        world.visitors.append(Reader(url, name, password))
+    return world.visitors[-COUNT:]
 
 
 def names() -> list[str]:

@@ -66,7 +66,7 @@ def running_world(
             try:
                 yield world
             finally:
-                world.end()
+                world.close()
 
 
 def temporary_directory(root: Path) -> Path:

@@ -50,6 +50,8 @@ class World:
         self.others: list[Service] = []
         self._queue_list = QueueList(stack.rabbitmq)
         self._reader: Reader | None = None
+        #: Readers that a row has logged in beside that one.
+        self.visitors: list[Reader] = []
         #: What had happened before the row, and what the archive held beside images.
         self._inferences = self._letters = 0
         self._objects: frozenset[str] = frozenset()
@@ -233,6 +235,15 @@ class World:
         for other in self.others:
             other.stop()
         self.others = []
+        for visitor in self.visitors:
+            visitor.close()
+        self.visitors = []
+
+    def close(self) -> None:
+        """After the last row: end it, and the connections of the reader of all rows."""
+        self.end()
+        if self._reader is not None:
+            self._reader.close()
 
     def idle(self) -> bool:
         """Whether no queue but that of the hints holds a message, and each says so."""
