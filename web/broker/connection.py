@@ -93,7 +93,7 @@ class Session:
         tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(one) for one in work]
         tasks.append(asyncio.ensure_future(self._lost.wait()))
         try:
-            _heed_cancel()
+            heed_cancel()
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
@@ -131,7 +131,7 @@ async def open_session(url: str, name: str, needs: Needs) -> Session:
         raise
     session.watch()
     try:
-        _heed_cancel()
+        heed_cancel()
         for exchange in needs.exchanges:
             await _check(session, "exchange", exchange)
         for queue in needs.queues:
@@ -142,8 +142,11 @@ async def open_session(url: str, name: str, needs: Needs) -> Session:
     return session
 
 
-def _heed_cancel() -> None:
-    """Raise the cancel that the library lost: Python 3.11's `wait_for` drops one now and then."""
+def heed_cancel() -> None:
+    """Raise the cancel that the library lost: Python 3.11's `wait_for` drops one now and then.
+
+    So does aiormq while it opens a channel.
+    """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from web.broker.connection import ANSWER_SECONDS, Session
+from web.broker.connection import ANSWER_SECONDS, Session, heed_cancel
 from web.broker.errors import BrokerLost
 from web.broker.loss import library
 
@@ -70,13 +70,16 @@ class Ear:
         session = self._session
         if session is None:
             return None
+        found = None
         try:
             with library():
-                return await _declared(session, queues)
+                found = await _declared(session, queues)
         except BrokerLost as exc:
             # Also when a queue is missing: the broker then closes the channel, and only that.
             log.warning("depth_unknown", queues=list(queues), detail=str(exc))
-            return None
+        # Whoever asks may be one of a group of tasks, and those are cancelled once.
+        heed_cancel()
+        return found
 
 
 async def _declared(session: Session, queues: Sequence[str]) -> Depth:
