@@ -99,10 +99,11 @@ FAILURE_TEXTS: dict[FailureCode, FailureText] = {
         "인스턴스가 DICOM이 아니거나 잘렸거나 픽셀 데이터를 디코딩할 수 없습니다.",
     ),
     FailureCode.UNSUPPORTED_IMAGE: FailureText(
-        "This kind of image cannot be analysed. Please choose MR series.",
-        "이 종류의 영상은 분석할 수 없습니다. MR 시리즈를 선택해 주세요.",
-        "The SOP class or the pixel format is not supported by the reader.",
-        "판독기가 지원하지 않는 SOP Class 또는 픽셀 형식입니다.",
+        "This kind of image cannot be analysed. Please choose MR series that were not compressed "
+        "with loss.",
+        "이 종류의 영상은 분석할 수 없습니다. 손실 압축되지 않은 MR 시리즈를 선택해 주세요.",
+        "The SOP class, the pixel format or a lossy compression is not supported by the reader.",
+        "판독기가 지원하지 않는 SOP Class, 픽셀 형식 또는 손실 압축입니다.",
     ),
     FailureCode.TOO_LARGE: FailureText(
         "The series is larger than the lab accepts.",
