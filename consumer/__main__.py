@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from pathlib import Path
@@ -18,9 +17,9 @@ from consumer.checks.checklist import checklist
 from consumer.checks.line import State
 from consumer.drain import DrainFailed
 from consumer.drain import drain as drain_lab
-from consumer.errors import LabError, LabStopping
-from consumer.infer import Asked, CannotInfer
-from consumer.infer import infer as analyse
+from consumer.errors import LabError
+from consumer.manual.command import Options, destination
+from consumer.manual.command import run as run_by_hand
 from consumer.presence import PresenceError
 from consumer.settings import SettingsInvalid
 
@@ -85,40 +84,68 @@ def infer(
     series_ids: Annotated[
         list[str],
         typer.Option(
-            metavar="ID...", help="Orthanc series ids in the model's order: PRE POST1 POST2 LAST."
+            metavar="ID...",
+            help="Orthanc series ids: one for each role in the model's order (PRE POST1 POST2 "
+            "LAST), or fewer that hold several phases.",
         ),
     ],
     more: Annotated[list[str] | None, typer.Argument(metavar="", hidden=True)] = None,
     *,
+    phase: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ROLE=[N/]KEYWORD:VALUE",
+            help="Say by hand which phase of series N plays a role; once for each role.",
+        ),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="A bundle under MODEL_PATH.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; else DEVICE.")] = None,
     threshold: Annotated[
         float | None, typer.Option(help="Between 0 and 1; otherwise THRESHOLD.")
     ] = None,
     upload: Annotated[
-        bool, typer.Option(help="Store SEG and SR in the archive, as a new result.")
-    ] = False,
-    output: Annotated[Path, typer.Option(help="Folder for SEG and SR.")] = Path(),
+        bool | None,
+        typer.Option(
+            "--upload/--no-upload",
+            help="Store SEG and SR in the archive, as a new result; or write them as files only.",
+            show_default="upload",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for SEG and SR as files; with --no-upload the current one."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    as_json: Annotated[
+        bool | None,
+        typer.Option(
+            "--json/--table",
+            help="How the result is printed; otherwise a table on a terminal, else JSON.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Analyse the series of one case by hand and print the figures as JSON; no broker is needed."""
-    try:
-        found = settings.load_analysis(
-            **({"device": device} if device else {}),
-            **({"threshold": threshold} if threshold is not None else {}),
+    """Analyse one case by hand; no broker is needed.
+
+    Exit status: 0 done, 2 wrong option or setting, 3 refused, 4 failed and may be tried again,
+    130 stopped by Ctrl-C.
+    """
+    uploads, folder = destination(upload=upload, out=out, output=output)
+    raise typer.Exit(
+        run_by_hand(
+            Options(
+                # An option takes one value: what follows it without a name are the others.
+                series_ids=(*series_ids, *(more or ())),
+                phases=tuple(phase or ()),
+                model=model,
+                device=device,
+                threshold=threshold,
+                upload=uploads,
+                out=folder,
+                as_json=as_json,
+            )
         )
-        logs.configure(found.log_format)
-        asked = Asked(
-            # An option takes one value: what follows it without a name are the others.
-            series_ids=(*series_ids, *(more or ())),
-            model=model,
-            threshold=found.threshold,
-            upload=upload,
-            output=output,
-        )
-        figures = analyse(found, asked)
-    except (SettingsInvalid, BundleInvalid, CannotInfer, LabError, LabStopping) as exc:
-        _refuse(exc)
-    typer.echo(json.dumps(figures, indent=2))
+    )
 
 
 def _refuse(error: Exception) -> None:

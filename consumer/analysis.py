@@ -9,13 +9,22 @@ import structlog
 
 from consumer.bundle import Bundle
 from consumer.children.segmenter import SegmentationJob
-from consumer.errors import ModelUnavailable, SeriesNotFound, UploadRejected, WrongPhaseCount
+from consumer.errors import (
+    ModelUnavailable,
+    SeriesNotFound,
+    TooLarge,
+    UploadRejected,
+    WrongPhaseCount,
+)
 from consumer.handover import DownloadIndex, Measured, PackagedPrimary, PhaseFiles, ResultSpec
 from consumer.lab import Lab
 from consumer.memory import MemoryFile
+from consumer.orthanc.series_memory import SeriesMemory
 from consumer.run import Run
 from messages import identity
 from messages.events import InferenceCompleted, InferenceProgressed, ModelReference, Stage
+from messages.phases.values import same_value
+from messages.request import PhaseSelector
 
 #: The name of the one archive that this lab's settings hold the URL of.
 ARCHIVE = "default"
@@ -76,7 +85,20 @@ class Analysis:
             raise WrongPhaseCount(
                 f"model {self._request.model} takes {', '.join(bundle.descriptor.roles)}"
             )
+        self._check_distinct()
         return bundle
+
+    def _check_distinct(self) -> None:
+        """Raise `WrongPhaseCount` where one phase is given for two roles.
+
+        The model would see no change between them, and say so of the patient.
+        """
+        seen: dict[str, list[PhaseSelector | None]] = {}
+        for item in self._request.inputs:
+            chosen = seen.setdefault(item.series_uid, [])
+            if any(_same_phase(item.phase_selector, other) for other in chosen):
+                raise WrongPhaseCount(f"{item.role} is the same phase as a role before it")
+            chosen.append(item.phase_selector)
 
     def _result_spec(self) -> ResultSpec:
         request_id, model = self._request.request_id, self._bundle.descriptor
@@ -96,39 +118,58 @@ class Analysis:
         )
 
     def _download(self, memory: ExitStack) -> DownloadIndex:
-        total = sum(item.instance_count for item in self._request.inputs)
-        done = 0
+        self._check_counts()
+        # Several phases may lie in one series: it comes once.
+        counts = {item.series_uid: item.instance_count for item in self._request.inputs}
+        total, done = sum(counts.values()), 0
+        limit = left = self._lab.max_request_bytes
+        held: dict[str, tuple[SeriesMemory, tuple[tuple[int, int], ...]]] = {}
         phases = []
         self._tell_stage(Stage.DOWNLOADING, done, total)
         with self._run.timed("download"):
             for item in self._request.inputs:
-                file = memory.enter_context(MemoryFile(f"series-{item.role}"))
-                files = self._lab.archive.download_series(
-                    self._request.study_uid, item.series_uid, file, look=self._run.halt.check
-                )
+                if item.series_uid not in held:
+                    name = f"series-{item.role}"
+                    file = memory.enter_context(SeriesMemory(name, room=left, limit=limit))
+                    files = self._lab.archive.download_series(
+                        self._request.study_uid, item.series_uid, file, look=self._run.halt.check
+                    )
+                    left -= file.size
+                    held[item.series_uid] = (file, tuple(files))
+                    done += item.instance_count
+                    self._tell_stage(Stage.DOWNLOADING, done, total)
+                file, parts = held[item.series_uid]
                 selector = item.phase_selector
                 phases.append(
                     PhaseFiles(
                         role=item.role,
                         series_uid=item.series_uid,
                         path=file.path,
-                        files=tuple(files),
+                        files=parts,
                         instance_count=item.instance_count,
                         selector=(selector.keyword, selector.value) if selector else None,
                     )
                 )
-                done += item.instance_count
-                self._tell_stage(Stage.DOWNLOADING, done, total)
         return DownloadIndex(study_uid=self._request.study_uid, phases=tuple(phases))
+
+    def _check_counts(self) -> None:
+        """Raise `TooLarge` for a series of too many instances before any of it is downloaded."""
+        limit = self._lab.max_series_instances
+        for item in self._request.inputs:
+            if item.instance_count > limit:
+                raise TooLarge(
+                    f"series {item.series_uid} has {item.instance_count} instances, "
+                    f"the limit is {limit}"
+                )
 
     def _require_inputs(self) -> None:
         """Raise `SeriesNotFound` for an input that was deleted since it was read.
 
         An upload would bring a deleted study back into the archive, without its images.
         """
-        for item in self._request.inputs:
-            if not self._lab.archive.has_series(item.series_uid, look=self._run.halt.check):
-                raise SeriesNotFound(f"the archive has no series {item.series_uid} any more")
+        for series_uid in dict.fromkeys(item.series_uid for item in self._request.inputs):
+            if not self._lab.archive.has_series(series_uid, look=self._run.halt.check):
+                raise SeriesNotFound(f"the archive has no series {series_uid} any more")
 
     def _infer(
         self, memory: ExitStack, source: DownloadIndex
@@ -191,3 +232,10 @@ class Analysis:
         self._lab.announcer.tell(
             self._run.event(InferenceProgressed, stage=stage, done=done, total=total)
         )
+
+
+def _same_phase(one: PhaseSelector | None, other: PhaseSelector | None) -> bool:
+    """Whether two selectors of one series find the same images; none finds them all."""
+    if one is None or other is None:
+        return True
+    return one.keyword == other.keyword and same_value(one.value, other.value)

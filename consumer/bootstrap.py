@@ -17,6 +17,7 @@ from consumer.amqp.worker import Worker
 from consumer.announce import Announcer
 from consumer.archive_watch import ArchiveWatch
 from consumer.bundle import find_bundles
+from consumer.children.limits import ReaderLimits, no_core_dump
 from consumer.children.workbench import Limits, Workbench
 from consumer.drain import DRAIN_SIGNAL
 from consumer.heartbeat import Heartbeat, Standing
@@ -66,6 +67,8 @@ def run(settings: LabSettings) -> None:
             workbench=bench,
             announcer=Announcer(publisher, user=settings.broker_user),
             ending=ending,
+            max_series_instances=settings.max_series_instances,
+            max_request_bytes=settings.max_request_bytes,
         )
         worker = Worker(
             _intake(settings),
@@ -151,10 +154,15 @@ def _archive_watch(archive: Archive, ending: Event) -> Iterator[ArchiveWatch]:
 @contextmanager
 def workbench(settings: AnalysisSettings) -> Iterator[Workbench]:
     """The two children, stopped with the block."""
+    # This process holds what the archive sends too.
+    no_core_dump()
     bench = Workbench(
         Limits(
             reading=settings.reader_timeout_seconds,
             inference=settings.inference_timeout_seconds,
+            reader=ReaderLimits(
+                memory_bytes=settings.max_reader_bytes, volume_bytes=settings.max_volume_bytes
+            ),
         )
     )
     try:
@@ -184,4 +192,5 @@ def archive_of(settings: AnalysisSettings) -> Archive:
         settings.orthanc_user,
         settings.orthanc_password.get_secret_value(),
         max_series_bytes=settings.max_series_bytes,
+        max_series_instances=settings.max_series_instances,
     )

@@ -130,7 +130,7 @@ class UnreadableDicom(Reject):
 
 
 class UnsupportedImage(Reject):
-    """Readable, but no single-frame MR image. The reader chooses another series."""
+    """Readable, but no MR image in grey and without loss. The reader chooses another series."""
 
     code = FailureCode.UNSUPPORTED_IMAGE
 

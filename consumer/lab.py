@@ -91,6 +91,10 @@ class Lab:
     archive_watch: ArchiveWatchPort
     workbench: WorkbenchPort
     announcer: Announcer
+    #: Instances of the largest series that is downloaded.
+    max_series_instances: int = 20_000
+    #: Bytes of all series of a request together.
+    max_request_bytes: int = 8 * 1024**3
     #: Set once the lab is told to stop or to drain.
     ending: Event = field(default_factory=Event)
     #: Set once the jobs that still run must end: their grace is over.

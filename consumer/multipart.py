@@ -25,6 +25,26 @@ def boundary_of(content_type: str) -> bytes:
     return boundary.encode("latin-1")
 
 
+class PartCount:
+    """Counts the parts of a body while it comes, for a limit that must not wait for its end.
+
+    A delimiter inside a part counts too; the server draws one that it does not hold.
+    """
+
+    def __init__(self, boundary: bytes) -> None:
+        self._delimiter = b"--" + boundary
+        self._tail = b""
+        self._found = 0
+
+    def add(self, piece: bytes) -> int:
+        """Take the next bytes; returns how many parts have begun."""
+        seen = self._tail + piece
+        self._found += seen.count(self._delimiter)
+        # Too short for a delimiter, so that none is counted twice.
+        self._tail = seen[-(len(self._delimiter) - 1) :]
+        return self._found
+
+
 def parts_of(body: mmap.mmap, start: int, boundary: bytes) -> list[tuple[int, int]]:
     """Return (offset, length) of each part of the multipart body (RFC 2046 5.1) at `start`.
 

@@ -44,6 +44,17 @@ class AnalysisSettings(BaseSettings):
     reader_timeout_seconds: Annotated[int, Field(ge=1)] = 300
     #: Bytes of one series; a larger one is refused as too large.
     max_series_bytes: Annotated[int, Field(ge=1)] = 4 * 1024**3
+    #: Bytes of all series of a request together; they lie in memory until it ends.
+    max_request_bytes: Annotated[int, Field(ge=1)] = 8 * 1024**3
+    #: Instances of one series; one with more is refused as too large, before it is downloaded. An
+    #: ultrafast study of 60 phases with 200 slices each in one series has 12 000.
+    max_series_instances: Annotated[int, Field(ge=1)] = 20_000
+    #: Bytes of the volume that all phases make, 4 for each voxel: four phases of 1000 slices of
+    #: 512 x 512.
+    max_volume_bytes: Annotated[int, Field(ge=1)] = 4 * 1024**3
+    #: Bytes of memory that the reading may take beside series, volume and libraries: the pixels of
+    #: one phase twice, packed and unpacked.
+    max_reader_bytes: Annotated[int, Field(ge=256 * 1024**2)] = 8 * 1024**3
     #: json for programs, text for a terminal, journal for systemd: text with a priority.
     log_format: LogFormat = "json"
 

@@ -28,7 +28,8 @@ def checklist(*, load: bool, store: bool) -> Iterator[Line]:
         lambda: archive.check(bootstrap.archive_of(found), lab=found.lab_name, store=store),
     )
     yield from _guarded("model", lambda: _models(found, load=load))
-    yield from _guarded("memory", lambda: room.check(found.model_path))
+    largest = room.largest_request(found)
+    yield from _guarded("memory", lambda: room.check(found.model_path, largest=largest))
 
 
 def _models(found: LabSettings, *, load: bool) -> Iterator[Line]:

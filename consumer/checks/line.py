@@ -43,6 +43,11 @@ def bad(noun: str, text: str, fix: str) -> Line:
     return Line(State.BAD, noun, text, fix)
 
 
+def warned(noun: str, text: str, fix: str) -> Line:
+    """It works as it is, and may not always: no reason to stop, and there is a fix."""
+    return Line(State.OK, noun, text, fix)
+
+
 def skipped(noun: str, needs: str) -> Line:
     """It could not be looked at."""
     return Line(State.SKIPPED, noun, f"skipped, needs {needs}")

@@ -14,13 +14,29 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: Share of the usual distance by which one between neighbours may differ, and by which a slice
-#: may lie beside the stack. highdicom takes 1 %, which refuses scanners that round positions to
-#: 0.1 mm: in a real GE series with slices 7 mm apart the distances are 6.96 to 7.07 mm.
-SPACING_TOLERANCE = 0.02
+#: mm by which a slice may lie off its place in a regular stack, along it and beside it. Scanners
+#: round positions to 0.1 mm: that moves a slice by up to 0.087 mm (0.05 in each coordinate), and
+#: the outer slices, between which the places are counted, by as much. highdicom takes 1 % of the
+#: distance, which refuses them: in a real GE series with slices 7 mm apart it is 0.07 mm along
+#: and 0.09 mm beside.
+PLACE_TOLERANCE_MM = 0.175
 
-#: mm by which voxel centres of one grid may differ: positions are decimal text of 16 characters.
+#: The same as a share of the distance between slices, for thin ones: the smaller of both holds.
+#: Two slices then miss the distance between them by less than half of it, and each slice of a
+#: stored SEG is found again by its position (`consumer.result.segmentation.stored_mask`).
+PLACE_SHARE = 0.2
+
+#: mm below which two slices lie at one place: positions are decimal text of 16 characters.
 POSITION_TOLERANCE_MM = 0.01
+
+#: mm by which voxel centres of two phases on one grid may differ, anywhere in the volume: under a
+#: tenth of the smallest voxel of breast MR. `messages.phases.grid` has the same before a request.
+GRID_TOLERANCE_MM = 0.05
+
+#: mm between voxels, at least and at most, and mm from the origin of the patient's axes: wide of
+#: all scanners, and far from where computing with such numbers fails.
+SPACING_MM = (0.001, 1000.0)
+REACH_MM = 100_000.0
 
 #: Difference between direction cosines of one grid: 0.03 mm at the edge of a 600 mm field.
 COSINE_TOLERANCE = 1e-4
@@ -76,10 +92,14 @@ def grid_of(role: str, frames: Sequence[Frame], thickness: float | None) -> tupl
     """
     rows, columns, frame_of_reference, _ = frames[0]
     numbers = np.stack([frame.numbers for frame in frames])
-    if any(frame[:3] != frames[0][:3] for frame in frames):
-        raise GeometryMismatch(f"slices of {role} differ in size or frame of reference")
+    if any(frame[:2] != frames[0][:2] for frame in frames):
+        raise GeometryMismatch(f"slices of {role} differ in rows or columns")
+    if any(frame.frame_of_reference_uid != frame_of_reference for frame in frames):
+        raise GeometryMismatch(f"slices of {role} have different frames of reference")
     orientation, pixel_spacing = numbers[0, :6], numbers[0, 6:8]
     _check_axes(role, orientation, pixel_spacing)
+    if np.abs(numbers[:, 8:]).max() > REACH_MM:
+        raise GeometryMismatch(f"a slice of {role} lies more than 100 m away")
     if (np.abs(numbers[:, :6] - orientation) > COSINE_TOLERANCE).any():
         raise GeometryMismatch(f"slices of {role} differ in orientation")
     if not np.allclose(numbers[:, 6:8], pixel_spacing, rtol=COSINE_TOLERANCE):
@@ -93,6 +113,8 @@ def grid_of(role: str, frames: Sequence[Frame], thickness: float | None) -> tupl
     )
     if distance <= 0:
         raise GeometryMismatch(f"the one slice of {role} has no thickness")
+    if not SPACING_MM[0] <= distance <= SPACING_MM[1]:
+        raise GeometryMismatch(f"the slices of {role} lie {distance:.4g} mm apart")
     spacing = (distance, float(pixel_spacing[0]), float(pixel_spacing[1]))
     return Grid(positions, orientation, spacing, rows, columns, frame_of_reference), order
 
@@ -101,8 +123,12 @@ def _check_axes(
     role: str, orientation: NDArray[np.float64], pixel_spacing: NDArray[np.float64]
 ) -> None:
     axes = orientation.reshape(2, 3)
-    if not np.allclose(axes @ axes.T, np.eye(2), atol=1e-3) or (pixel_spacing <= 0).any():
+    if (np.abs(orientation) > 2).any() or not np.allclose(axes @ axes.T, np.eye(2), atol=1e-3):
         raise GeometryMismatch(f"rows and columns of {role} span no rectangular grid")
+    if (pixel_spacing < SPACING_MM[0]).any() or (pixel_spacing > SPACING_MM[1]).any():
+        raise GeometryMismatch(
+            f"pixels of {role} lie {pixel_spacing[0]:.4g} x {pixel_spacing[1]:.4g} mm apart"
+        )
 
 
 def _distance(
@@ -111,45 +137,103 @@ def _distance(
     heights: NDArray[np.float64],
     normal: NDArray[np.float64],
 ) -> float:
-    """Distance in mm between neighbouring slices, all equal, or GeometryMismatch."""
+    """Distance in mm between neighbouring slices, all equal, or GeometryMismatch.
+
+    `heights` are the `positions` along the `normal`, ascending; slices are numbered from 1 in
+    this order.
+    """
+    _check_one_image_a_place(role, heights)
     gaps = np.diff(heights)
-    usual = float(np.median(gaps))
+    # The lower of two middle ones: what lies between two kinds of gap is no gap.
+    usual = float(np.percentile(gaps, 50, method="lower"))
+    tolerance = min(PLACE_TOLERANCE_MM, PLACE_SHARE * usual)
     worst = int(np.argmax(np.abs(gaps - usual)))
-    doubled = int(np.argmin(gaps))
-    if gaps[doubled] < POSITION_TOLERANCE_MM:
-        raise GeometryMismatch(
-            f"slices {doubled + 1} and {doubled + 2} of {role} lie at the same position"
-        )
-    if abs(gaps[worst] - usual) > max(SPACING_TOLERANCE * usual, POSITION_TOLERANCE_MM):
+    # Both neighbours may be off.
+    if abs(gaps[worst] - usual) > 2 * tolerance:
         raise GeometryMismatch(
             f"slices {worst + 1} and {worst + 2} of {role} lie {gaps[worst]:.2f} mm apart, "
-            f"the others {usual:.2f} mm"
+            f"the others {usual:.2f} mm{_missing(worst, gaps[worst], usual, tolerance)}"
         )
-    # A stack that leans (a tilted gantry, two joined stacks) has equal gaps and is no box.
-    drift = positions - positions[0] - np.outer(heights - heights[0], normal)
-    leaning = np.linalg.norm(drift, axis=1)
-    if leaning.max() > max(SPACING_TOLERANCE * usual, POSITION_TOLERANCE_MM):
-        place = int(np.argmax(leaning))
+    # Errors may add up: slices that come closer and closer, a stack that leans (a tilted gantry,
+    # two joined stacks).
+    distance = float(heights[-1] - heights[0]) / len(gaps)
+    along = np.abs(heights - heights[0] - distance * np.arange(len(heights)))
+    beside = np.linalg.norm(
+        positions - positions[0] - np.outer(heights - heights[0], normal), axis=1
+    )
+    tolerance = min(PLACE_TOLERANCE_MM, PLACE_SHARE * distance)
+    for shifts, said in ((along, "off its place in"), (beside, "beside")):
+        place = int(np.argmax(shifts))
+        if shifts[place] > tolerance:
+            raise GeometryMismatch(
+                f"slice {place + 1} of {role} lies {shifts[place]:.2f} mm {said} the stack"
+            )
+    return distance
+
+
+def _check_one_image_a_place(role: str, heights: NDArray[np.float64]) -> None:
+    same = np.flatnonzero(np.diff(heights) < POSITION_TOLERANCE_MM)
+    places = len(heights) - len(same)
+    # One doubled slice is a mistake; most places doubled are several phases in one series.
+    if 2 * len(same) >= max(places, 2):
         raise GeometryMismatch(
-            f"slice {place + 1} of {role} lies {leaning[place]:.2f} mm beside the stack"
+            f"{len(heights)} images of {role} lie at {places} places: the series holds several "
+            "phases or kinds of image, and one must be chosen"
         )
-    return float(heights[-1] - heights[0]) / (len(heights) - 1)
+    if len(same):
+        first = int(same[0])
+        raise GeometryMismatch(
+            f"slices {first + 1} and {first + 2} of {role} lie at the same position"
+        )
+
+
+def _missing(place: int, gap: float, usual: float, tolerance: float) -> str:
+    """What to add where a gap after slice `place` (from 0) is a multiple of the usual distance."""
+    times = round(gap / usual)
+    if times < 2 or abs(gap - times * usual) > (times + 1) * tolerance:
+        return ""
+    first, last = place + 2, place + times
+    return (
+        f": slice {first} is missing" if times == 2 else f": slices {first} to {last} are missing"
+    )
 
 
 def check_same_grid(first: str, a: Grid, other: str, b: Grid) -> None:
     """Raise GeometryMismatch unless both phases have their voxels at the same places."""
     roles = f"{first} and {other}"
     if (len(a.positions), a.rows, a.columns) != (len(b.positions), b.rows, b.columns):
-        raise GeometryMismatch(f"{roles} differ in their number of slices, rows or columns")
+        raise GeometryMismatch(
+            f"{first} has {len(a.positions)} slices of {a.rows} x {a.columns}, "
+            f"{other} {len(b.positions)} of {b.rows} x {b.columns}"
+        )
     if a.frame_of_reference_uid != b.frame_of_reference_uid:
         raise GeometryMismatch(f"{roles} have different frames of reference")
-    if (np.abs(a.orientation - b.orientation) > COSINE_TOLERANCE).any() or not np.allclose(
-        a.spacing, b.spacing, rtol=1e-3
-    ):
-        raise GeometryMismatch(f"{roles} differ in orientation or spacing")
-    shifts = np.linalg.norm(a.positions - b.positions, axis=1)
-    if shifts.max() > POSITION_TOLERANCE_MM:
-        place = int(np.argmax(shifts))
+    shifts = np.linalg.norm(_corners(a) - _corners(b), axis=2).max(axis=1)
+    worst = int(np.argmax(shifts))
+    # One slice has no neighbour whose place says how far it reaches.
+    alone = len(a.positions) == 1 and not np.isclose(a.spacing[0], b.spacing[0], rtol=1e-3)
+    if shifts[worst] <= GRID_TOLERANCE_MM and not alone:
+        return
+    if (np.abs(a.orientation - b.orientation) > COSINE_TOLERANCE).any():
+        raise GeometryMismatch(f"{roles} differ in orientation")
+    if not np.allclose(a.spacing, b.spacing, rtol=1e-4):
         raise GeometryMismatch(
-            f"slice {place + 1} of {roles} lies {shifts[place]:.2f} mm away from the other's"
+            f"{roles} differ in spacing: {_millimetres(a)} and {_millimetres(b)} mm between "
+            "slices, rows and columns"
         )
+    raise GeometryMismatch(
+        f"slice {worst + 1} of {roles} lies {shifts[worst]:.2f} mm away from the other's"
+    )
+
+
+def _corners(grid: Grid) -> NDArray[np.float64]:
+    """(slices, 4, 3) in mm, LPS+: centres of the voxels at the corners of each slice."""
+    along_row = grid.orientation[:3] * grid.spacing[2] * (grid.columns - 1)
+    along_column = grid.orientation[3:] * grid.spacing[1] * (grid.rows - 1)
+    edges = np.stack([0 * along_row, along_row, along_column, along_row + along_column])
+    corners: NDArray[np.float64] = grid.positions[:, None] + edges
+    return corners
+
+
+def _millimetres(grid: Grid) -> str:
+    return " x ".join(f"{value:.3f}" for value in grid.spacing)

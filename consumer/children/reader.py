@@ -10,19 +10,14 @@ import logging
 import warnings
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
-from io import BytesIO
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from consumer.errors import (
     LabError,
-    PhasesOutOfOrder,
     TooLarge,
     UnreadableDicom,
-    UnsupportedImage,
     UploadRejected,
 )
 from consumer.handover import (
@@ -38,8 +33,8 @@ from consumer.memory import create_array, open_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
-    from numpy.typing import NDArray
     from pydicom import Dataset
 
     from consumer.children.slices import Slices
@@ -57,9 +52,10 @@ def start() -> None:
     """
     import pydicom.config
 
-    import consumer.children.slices
+    import consumer.children.voxels
     import consumer.result.report
-    import consumer.result.segmentation  # noqa: F401 - loaded here so that no job waits for it
+    import consumer.result.segmentation
+    import consumer.result.stored  # noqa: F401 - loaded here so that no job waits for it
 
     warnings.simplefilter("ignore")
     for library in ("pydicom", "highdicom"):
@@ -72,18 +68,33 @@ def read_phases(
 ) -> VolumeHeader:
     """Write all phases to `target_path`: float32 (channels, slices, rows, columns), rescaled.
 
-    Voxel values are stored value x RescaleSlope + RescaleIntercept (PS3.3 C.11.1.1.2).
+    Voxel values are stored value x RescaleSlope + RescaleIntercept (PS3.3 C.11.1.1.2). Several
+    phases of one series are read together: each file is parsed once.
 
     Raises SeriesChanged, UnreadableDicom, UnsupportedImage, GeometryMismatch, PhasesOutOfOrder
     or TooLarge.
     """
     start()
     from consumer.children.grid import check_same_grid
+    from consumer.children.order import began_at, check_order
+    from consumer.children.series import by_series
     from consumer.children.slices import read_slices
+    from consumer.children.voxels import write_voxels
 
-    first = read_slices(source.phases[0], source.study_uid, pixels=True)
+    held: dict[int, Slices] = {}
+    series = {place: group for group in by_series(source.phases) for place in group}
+
+    def slices_of(place: int) -> Slices:
+        """The phase of a channel, read with all others of its series and then let go."""
+        if place not in held:
+            phases = [source.phases[other] for other in series[place]]
+            found = read_slices(phases, source.study_uid, pixels=True)
+            held.update(zip(series[place], found, strict=True))
+        return held.pop(place)
+
+    first = slices_of(0)
     grid = first.grid
-    shape = (len(source.phases), len(first.datasets), grid.rows, grid.columns)
+    shape = (len(source.phases), len(first.images), grid.rows, grid.columns)
     # int(): four times 65535 x 65535 x n does not fit what numpy multiplies in.
     size = 4 * shape[0] * shape[1] * shape[2] * shape[3]
     if size > limit_bytes:
@@ -92,15 +103,15 @@ def read_phases(
     began: list[datetime | None] = []
     instances = []
     for channel, phase in enumerate(source.phases):
-        slices = read_slices(phase, source.study_uid, pixels=True) if channel else first
-        check_same_grid(first.role, grid, slices.role, slices.grid)
-        for place, ds in enumerate(slices.datasets):
-            _decode(phase, place + 1, ds, volume[channel, place])
+        slices = slices_of(channel) if channel else first
+        check_same_grid(source.phases[0].role, grid, phase.role, slices.grid)
+        for place, number in enumerate(slices.numbers):
+            write_voxels(phase, number, slices.images[place], volume[channel, place])
         instances.append(
-            tuple((str(ds.SOPClassUID), str(ds.SOPInstanceUID)) for ds in slices.datasets)
+            tuple((str(ds.SOPClassUID), str(ds.SOPInstanceUID)) for ds in slices.heads)
         )
-        began.append(min(filter(None, map(_acquired, slices.datasets)), default=None))
-    _check_order(source.phases, began)
+        began.append(began_at(slices.heads))
+    check_order(source.phases, began)
     return VolumeHeader(
         roles=tuple(phase.role for phase in source.phases),
         shape=shape,
@@ -108,46 +119,6 @@ def read_phases(
         spacing=grid.spacing,
         instances=tuple(instances),
     )
-
-
-def _acquired(ds: Dataset) -> datetime | None:
-    """When the acquisition of a slice began; None where date or time cannot be read."""
-    from pydicom.valuerep import DA, TM
-
-    try:
-        return datetime.combine(DA(ds.AcquisitionDate), TM(ds.AcquisitionTime))
-    except (AttributeError, TypeError, ValueError):
-        return None
-
-
-def _check_order(phases: Sequence[PhaseFiles], began: Sequence[datetime | None]) -> None:
-    """Raise PhasesOutOfOrder where a phase began before the one whose role comes first."""
-    known = [(phase.role, at) for phase, at in zip(phases, began, strict=True) if at is not None]
-    for (earlier, first), (later, second) in pairwise(known):
-        if second < first:
-            raise PhasesOutOfOrder(f"{later} was acquired before {earlier}")
-
-
-def _decode(phase: PhaseFiles, number: int, ds: Dataset, into: NDArray[np.float32]) -> None:
-    from consumer.children.slices import guarded, stored_values
-
-    def decode() -> tuple[Any, float, float]:
-        slope, intercept = ds.get("RescaleSlope"), ds.get("RescaleIntercept")
-        return (
-            stored_values(ds),
-            1.0 if slope is None else float(slope),
-            0.0 if intercept is None else float(intercept),
-        )
-
-    stored, slope, intercept = guarded(phase, number, decode)
-    if stored.shape != into.shape:
-        raise UnsupportedImage(f"slice {number} of {phase.role} is not a plain grey image")
-    if not np.isfinite([slope, intercept]).all():
-        raise UnreadableDicom(f"slice {number} of {phase.role} has a rescale that is no number")
-    into[...] = stored
-    if (slope, intercept) != (1.0, 0.0):
-        into *= slope
-        into += intercept
 
 
 def package(
@@ -165,14 +136,14 @@ def package(
     from consumer.result.segmentation import segmentation
 
     mask = open_array(mask_path, shape, np.uint8)
-    slices = read_slices(source.phases[0], source.study_uid, pixels=False)
+    slices = read_slices(source.phases[:1], source.study_uid, pixels=False)[0]
     found = bool(mask.any())
     evidence = [] if found else _evidence(source, slices)
     with _building(source):
         if found:
-            data = segmentation(mask, slices.datasets, slices.grid.spacing, spec)
+            data = segmentation(mask, slices.images, slices.grid.spacing, spec)
         else:
-            data = no_lesion_report(slices.datasets[0], evidence, _inputs(source), spec)
+            data = no_lesion_report(slices.heads[0], evidence, _inputs(source), spec)
     return PackagedPrimary(
         "seg" if found else "sr", spec.primary_instance_uid, spec.primary_series_uid, data
     )
@@ -194,10 +165,11 @@ def measure_stored(primary_bytes: bytes, source: DownloadIndex, spec: ResultSpec
     from consumer.result.origin import stored_model
     from consumer.result.report import measurement_report
     from consumer.result.segmentation import stored_mask
+    from consumer.result.stored import stored_primary
 
-    primary = _stored_primary(primary_bytes, source, spec)
-    first = read_slices(source.phases[0], source.study_uid, pixels=False)
-    count, grid = len(first.datasets), first.grid
+    primary = stored_primary(primary_bytes, source.study_uid, spec)
+    first = read_slices(source.phases[:1], source.study_uid, pixels=False)[0]
+    count, grid = len(first.images), first.grid
     try:
         model = stored_model(primary)
         if primary.Modality == "SR":
@@ -219,7 +191,7 @@ def measure_stored(primary_bytes: bytes, source: DownloadIndex, spec: ResultSpec
     )
     with _building(source):
         report = measurement_report(
-            primary, result, first.datasets[0], evidence, _inputs(source), made_by
+            primary, result, first.heads[0], evidence, _inputs(source), made_by
         )
     return Measured(result, model, report)
 
@@ -241,47 +213,45 @@ def _building(source: DownloadIndex) -> Iterator[None]:
         ) from None
 
 
-def _stored_primary(data: bytes, source: DownloadIndex, spec: ResultSpec) -> Dataset:
-    from pydicom import dcmread
-    from pydicom.uid import ComprehensiveSRStorage, SegmentationStorage
-
-    try:
-        stored = dcmread(BytesIO(data))
-        found = (stored.SOPInstanceUID, stored.SeriesInstanceUID, stored.StudyInstanceUID)
-        sop_class, modality = stored.SOPClassUID, stored.Modality
-    except Exception as exc:  # noqa: BLE001 - pydicom raises a dozen unrelated types on bad input
-        raise UploadRejected(
-            f"the stored object {spec.primary_instance_uid} cannot be read ({type(exc).__name__})"
-        ) from None
-    if found != (spec.primary_instance_uid, spec.primary_series_uid, source.study_uid):
-        raise UploadRejected(
-            f"the archive holds another object than {spec.primary_instance_uid} of this study"
-        )
-    if (sop_class, modality) not in {(SegmentationStorage, "SEG"), (ComprehensiveSRStorage, "SR")}:
-        raise UploadRejected(f"{spec.primary_instance_uid} is neither segmentation nor report")
-    return stored
-
-
 def _evidence(source: DownloadIndex, first: Slices) -> list[Dataset]:
-    return [*first.datasets, *(ds for p in source.phases[1:] for ds in _named(p, source.study_uid))]
+    from consumer.children.series import by_series
+
+    others = source.phases[1:]
+    named = [
+        heads
+        for group in by_series(others)
+        for heads in _named([others[place] for place in group], source.study_uid)
+    ]
+    return [*first.heads, *(ds for heads in named for ds in heads)]
 
 
-def _named(phase: PhaseFiles, study_uid: str) -> list[Dataset]:
-    """Each slice of a phase with nothing but its UIDs; parsed only where no run has read it."""
+def _named(phases: Sequence[PhaseFiles], study_uid: str) -> list[list[Dataset]]:
+    """Each slice of the phases of a series with nothing but its UIDs.
+
+    Parsed only where no run has read it.
+    """
     from pydicom import Dataset
 
-    from consumer.children.slices import EVIDENCE_TAGS, parse
+    from consumer.children.series import EVIDENCE_TAGS, parse
 
-    if phase.instances is None:
-        return parse(phase, study_uid, tags=EVIDENCE_TAGS)
+    if any(phase.instances is None for phase in phases):
+        parsed = parse(phases, study_uid, tags=EVIDENCE_TAGS)
+        return [[image.head for _, image in images] for images in parsed]
     found = []
-    for sop_class_uid, sop_instance_uid in phase.instances:
-        ds = Dataset()
-        ds.StudyInstanceUID, ds.SeriesInstanceUID = study_uid, phase.series_uid
-        ds.SOPClassUID, ds.SOPInstanceUID = sop_class_uid, sop_instance_uid
-        found.append(ds)
+    for phase in phases:
+        heads = []
+        for sop_class_uid, sop_instance_uid in phase.instances or ():
+            ds = Dataset()
+            ds.StudyInstanceUID, ds.SeriesInstanceUID = study_uid, phase.series_uid
+            ds.SOPClassUID, ds.SOPInstanceUID = sop_class_uid, sop_instance_uid
+            heads.append(ds)
+        found.append(heads)
     return found
 
 
 def _inputs(source: DownloadIndex) -> list[str]:
-    return [f"input {phase.role}={phase.series_uid}" for phase in source.phases]
+    return [
+        f"input {phase.role}={phase.series_uid}"
+        + (f" {phase.selector[0]} {phase.selector[1]}" if phase.selector else "")
+        for phase in source.phases
+    ]

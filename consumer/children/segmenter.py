@@ -149,6 +149,8 @@ def segment(job: SegmentationJob) -> None:
     try:
         workflow.run()
         probability = torch.as_tensor(dataflow["pred"])[0]
+        # NaN reaches no threshold: it would be told as "nothing found".
+        finite = bool(torch.isfinite(probability).all())
         found = (probability >= job.threshold).to(torch.uint8).cpu().numpy()
     except Exception as exc:
         if _found_no_memory(exc):
@@ -157,6 +159,8 @@ def segment(job: SegmentationJob) -> None:
     finally:
         # No patient data stays in this process between two jobs.
         dataflow.clear()
+    if not finite:
+        raise ModelUnavailable(f"bundle {name} answered with values that are no numbers")
     if found.shape != job.shape[1:]:
         raise ModelUnavailable(
             f"bundle {name} answered with shape {found.shape} for a volume of {job.shape[1:]}"

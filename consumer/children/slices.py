@@ -1,47 +1,37 @@
-"""One phase as sorted slices: parsed, checked against the request, placed on a grid."""
+"""One phase as sorted slices: checked for what a volume needs, placed on a grid."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydicom import Dataset, dcmread
-from pydicom.uid import (
-    EnhancedMRImageStorage,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    MRImageStorage,
-)
+from pydicom.uid import MRImageStorage
 
+from consumer.children.encodings import check_encoding, check_frames
+from consumer.children.enhanced import GROUP_TAGS, MULTI_FRAME_CLASSES, Image
 from consumer.children.grid import Frame, Grid, grid_of
+from consumer.children.series import EVIDENCE_TAGS, Numbered, guarded, parse
 from consumer.errors import (
-    LabError,
-    SeriesChanged,
     UnreadableDicom,
     UnsupportedImage,
 )
-from consumer.memory import map_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from numpy.typing import NDArray
+    from pydicom import Dataset
 
     from consumer.handover import PhaseFiles
-
-T = TypeVar("T")
-
-#: What the reports need of a slice; all else is skipped while parsing.
-EVIDENCE_TAGS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 #: What a volume needs of a slice. Scanners write hundreds of elements, patient data among them.
 VOLUME_TAGS = (
     *EVIDENCE_TAGS,
+    *GROUP_TAGS,
     "AcquisitionDate",
+    "AcquisitionDateTime",
     "AcquisitionTime",
     "FrameOfReferenceUID",
     "ImageOrientationPatient",
@@ -54,10 +44,12 @@ VOLUME_TAGS = (
     "BitsStored",
     "Columns",
     "HighBit",
+    "LossyImageCompression",
     "NumberOfFrames",
     "PhotometricInterpretation",
+    "PixelPaddingRangeLimit",
+    "PixelPaddingValue",
     "PixelRepresentation",
-    "PlanarConfiguration",
     "Rows",
     "SamplesPerPixel",
     "PixelData",
@@ -66,104 +58,70 @@ VOLUME_TAGS = (
 
 @dataclass(frozen=True)
 class Slices:
-    """One phase: `datasets` in slice order, and their grid."""
+    """One phase: its images in slice order, and their grid."""
 
-    role: str
-    datasets: tuple[Dataset, ...]
+    phase: PhaseFiles
+    images: tuple[Image, ...]
+    #: Of each image the number of its instance in the download, from 1.
+    numbers: tuple[int, ...]
     grid: Grid
 
+    @property
+    def heads(self) -> tuple[Dataset, ...]:
+        """What each slice says of itself, in classic keywords."""
+        return tuple(image.head for image in self.images)
 
-def read_slices(phase: PhaseFiles, study_uid: str, *, pixels: bool) -> Slices:
-    """Parse, check and sort one phase.
 
-    With `pixels` its slices hold `VOLUME_TAGS`, otherwise everything before the pixel data.
+def read_slices(phases: Sequence[PhaseFiles], study_uid: str, *, pixels: bool) -> list[Slices]:
+    """Parse, check and sort the phases of one series, each file once.
 
-    Raises SeriesChanged, UnreadableDicom, UnsupportedImage or GeometryMismatch.
+    With `pixels` their slices hold `VOLUME_TAGS`, otherwise everything before the pixel data.
+
+    Raises SeriesChanged, UnreadableDicom, UnsupportedImage, TooLarge or GeometryMismatch.
     """
     tags = VOLUME_TAGS if pixels else None
-    datasets = parse(phase, study_uid, stop_before_pixels=not pixels, tags=tags)
-    for number, ds in enumerate(datasets, 1):
-        guarded(phase, number, partial(_check_kind, ds, phase.role))
-    frames = [guarded(phase, number, partial(_frame, ds)) for number, ds in enumerate(datasets, 1)]
-    thickness = guarded(phase, 1, partial(_thickness, datasets[0]))
+    parsed = parse(phases, study_uid, stop_before_pixels=not pixels, tags=tags)
+    return [
+        _sorted(phase, images, pixels=pixels) for phase, images in zip(phases, parsed, strict=True)
+    ]
+
+
+def _sorted(phase: PhaseFiles, images: Sequence[Numbered], *, pixels: bool) -> Slices:
+    for number, image in images:
+        guarded(phase, number, partial(_check_kind, image, phase.role))
+    if pixels:
+        _check_pixels(phase, images)
+    frames = [guarded(phase, number, partial(_frame, image.head)) for number, image in images]
+    number, first = images[0]
+    thickness = guarded(phase, number, partial(_thickness, first.head))
     grid, order = grid_of(phase.role, frames, thickness)
-    return Slices(phase.role, tuple(datasets[place] for place in order), grid)
+    return Slices(
+        phase,
+        tuple(images[place][1] for place in order),
+        tuple(images[place][0] for place in order),
+        grid,
+    )
 
 
-def parse(
-    phase: PhaseFiles,
-    study_uid: str,
-    *,
-    stop_before_pixels: bool = True,
-    tags: Sequence[str] | None = None,
-) -> list[Dataset]:
-    """Read the files of a phase in the order in which they came; `tags` limits what is read.
-
-    Raises SeriesChanged when number, study or series differ from what was asked for, and
-    UnreadableDicom when a file cannot be parsed.
-    """
-    if len(phase.files) != phase.instance_count:
-        raise SeriesChanged(
-            f"series {phase.series_uid} holds {len(phase.files)} instances, "
-            f"{phase.instance_count} were asked for"
-        )
-    wanted = None if tags is None else [*tags, *((phase.selector or ())[:1])]
-    found = []
-    with map_bytes(phase.path) as memory:
-        for number, (offset, length) in enumerate(phase.files, 1):
-            read = partial(
-                dcmread,
-                BytesIO(memory[offset : offset + length]),
-                stop_before_pixels=stop_before_pixels,
-                specific_tags=wanted,
-            )
-            ds = guarded(phase, number, read)
-            uids = (ds.get("StudyInstanceUID"), ds.get("SeriesInstanceUID"))
-            if uids != (study_uid, phase.series_uid):
-                raise SeriesChanged(
-                    f"instance {number} of series {phase.series_uid} belongs to another series"
-                )
-            if _selected(ds, phase.selector):
-                found.append(ds)
-    if not found:
-        raise SeriesChanged(f"no instance of series {phase.series_uid} is of phase {phase.role}")
-    return found
+def _check_pixels(phase: PhaseFiles, images: Sequence[Numbered]) -> None:
+    """Look at the compressed frames that are wanted, each instance once."""
+    chosen: dict[int, tuple[Dataset, set[int]]] = {}
+    for number, image in images:
+        chosen.setdefault(number, (image.source, set()))[1].add((image.frame or 1) - 1)
+    for number, (source, frames) in chosen.items():
+        guarded(phase, number, partial(check_frames, source, frames, phase.role))
 
 
-def guarded(phase: PhaseFiles, number: int, read: Callable[[], T]) -> T:
-    """Run `read` on one instance; whatever pydicom raises becomes UnreadableDicom.
-
-    The library's text may quote a DICOM value, so it is dropped, cause included.
-    """
-    try:
-        return read()
-    except (LabError, MemoryError):
-        raise
-    except Exception as exc:  # noqa: BLE001 - pydicom raises a dozen unrelated types on bad input
-        raise UnreadableDicom(
-            f"instance {number} of series {phase.series_uid} cannot be read ({type(exc).__name__})"
-        ) from None
-
-
-def _selected(ds: Dataset, selector: tuple[str, str] | None) -> bool:
-    if selector is None:
-        return True
-    keyword, wanted = selector
-    found = str(ds.get(keyword, "")).strip()
-    try:
-        # "1" and "1.0" are the same number in a DS.
-        return found == wanted or math.isclose(float(found), float(wanted), abs_tol=1e-6)
-    except ValueError:
-        return False
-
-
-def _check_kind(ds: Dataset, role: str) -> None:
-    if ds.SOPClassUID == EnhancedMRImageStorage:
-        raise UnsupportedImage(f"the series of {role} is Enhanced (multi-frame) MR")
-    if ds.SOPClassUID != MRImageStorage:
+def _check_kind(image: Image, role: str) -> None:
+    kind = image.source.SOPClassUID
+    if kind in MULTI_FRAME_CLASSES:
+        if image.frame is None:
+            raise UnreadableDicom(f"the frames of {role} do not say where they lie")
+    elif kind != MRImageStorage:
         raise UnsupportedImage(f"the series of {role} holds an object that is no MR image")
-    if int(ds.get("NumberOfFrames") or 1) != 1 or ds.SamplesPerPixel != 1:
-        raise UnsupportedImage(f"the series of {role} is not single-frame and monochrome")
+    elif int(image.source.get("NumberOfFrames") or 1) != 1:
+        raise UnsupportedImage(f"the series of {role} holds several frames in a classic MR image")
+    check_encoding(image.head, image.source, role)
 
 
 def _numbers(value: Any, count: int) -> list[float]:
@@ -179,35 +137,13 @@ def _frame(ds: Dataset) -> Frame:
         *_numbers(ds.PixelSpacing, 2),
         *_numbers(ds.ImagePositionPatient, 3),
     ]
-    return Frame(int(ds.Rows), int(ds.Columns), str(ds.FrameOfReferenceUID), np.array(numbers))
+    frame_of_reference = str(ds.FrameOfReferenceUID or "").strip()
+    if not frame_of_reference:
+        # Two that say nothing say not the same.
+        raise ValueError
+    return Frame(int(ds.Rows), int(ds.Columns), frame_of_reference, np.array(numbers))
 
 
 def _thickness(ds: Dataset) -> float | None:
     value = ds.get("SliceThickness")
     return None if value is None else _numbers([value], 1)[0]
-
-
-def stored_values(ds: Dataset) -> NDArray[Any]:
-    """Stored pixel values (rows, columns) of a slice; raises what pydicom raises.
-
-    Plain 16-bit pixels, which is nearly all of MR, are read without pydicom's decoder: 0.02 s
-    instead of 0.24 s for 536 slices of 256 x 256. All else is pydicom's.
-    """
-    shape = (int(ds.Rows), int(ds.Columns))
-    stored = int(ds.BitsStored)
-    plain = (
-        ds.file_meta.TransferSyntaxUID in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
-        and ds.BitsAllocated == 16
-        and 1 <= stored <= 16
-        and ds.HighBit == stored - 1
-        and len(ds.PixelData) == 2 * shape[0] * shape[1]
-    )
-    if not plain:
-        decoded: NDArray[Any] = ds.pixel_array
-        return decoded
-    signed = ds.PixelRepresentation == 1
-    values = np.frombuffer(ds.PixelData, dtype="<i2" if signed else "<u2").reshape(shape)
-    # Bits above the stored ones may hold anything (old overlays); shifting them out and back
-    # also extends the sign.
-    unused = 16 - stored
-    return (values << unused) >> unused if unused else values

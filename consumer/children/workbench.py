@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 from consumer.bundle import Bundle
 from consumer.children import reader, segmenter
 from consumer.children.child import Child
+from consumer.children.limits import ReaderLimits, confine
 from consumer.children.segmenter import DeviceFacts, SegmentationJob
-from consumer.errors import InferenceTimeout, WorkerCrashed
+from consumer.errors import InferenceTimeout, LabError, TooLarge, UnreadableDicom
 from consumer.halt import Halt
 from consumer.handover import DownloadIndex, Measured, PackagedPrimary, ResultSpec, VolumeHeader
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: How a sentence begins of what no part of the reader has a better one for.
+UNFORESEEN = "the series cannot be read:"
 
 #: Seconds in which all bundles must have been loaded at the start.
 _LOAD_SECONDS = 600.0
 
 
-def _reader_too_slow(seconds: float) -> WorkerCrashed:
-    # Passing: a busy machine reads slowly too, and the next try shows which it was.
-    return WorkerCrashed(f"reading took longer than {seconds:.0f} s and was stopped")
+def _reader_too_slow(seconds: float) -> TooLarge:
+    # Permanent, after a fresh process was as slow: files that take that long do so every time, and
+    # hold up the lab for as long. The time is a limit of the lab, as the bytes are, and the same
+    # operator raises it; whoever reads it on a busy machine may ask again.
+    return TooLarge(f"reading takes longer than {seconds:.0f} s")
+
+
+def _reader_too_full(allowed: int) -> TooLarge:
+    # Permanent: a fresh process of the same limit ended the same way.
+    return TooLarge(f"reading takes more than {allowed} bytes of memory")
 
 
 def _inference_too_slow(seconds: float) -> InferenceTimeout:
@@ -28,10 +44,30 @@ def _inference_too_slow(seconds: float) -> InferenceTimeout:
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds after which a child is killed."""
+    """Seconds after which a child is killed, and what the reader may take."""
 
     reading: float
     inference: float
+    reader: ReaderLimits = field(default_factory=ReaderLimits)
+
+
+def _begin_reading(allowed: ReaderLimits) -> None:
+    reader.start()
+    confine(allowed)
+
+
+def _read(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a function of the reader; whatever else it raises becomes UnreadableDicom.
+
+    The parts of the reader name what they expect. What they do not expect comes from the files all
+    the same, and from no other try; its text may quote a value, and is left behind with it.
+    """
+    try:
+        return function(*args, **kwargs)
+    except (LabError, MemoryError):
+        raise
+    except Exception as exc:  # noqa: BLE001 - the last one before the job
+        raise UnreadableDicom(f"{UNFORESEEN} {type(exc).__name__}") from None
 
 
 class Workbench:
@@ -39,7 +75,13 @@ class Workbench:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._reader = Child("reader", on_timeout=_reader_too_slow, prepare=reader.start)
+        self._reader = Child(
+            "reader",
+            on_timeout=_reader_too_slow,
+            on_slow_again=_reader_too_slow,
+            on_exhausted=partial(_reader_too_full, limits.reader.memory_bytes),
+            prepare=partial(_begin_reading, limits.reader),
+        )
         self._segmenter = Child(
             "segmenter", on_timeout=_inference_too_slow, prepare=segmenter.start
         )
@@ -55,7 +97,13 @@ class Workbench:
     def read(self, source: DownloadIndex, volumes_path: str, halt: Halt) -> VolumeHeader:
         """See `consumer.children.reader.read_phases`."""
         return self._reader.call(
-            self._limits.reading, halt, reader.read_phases, source, volumes_path
+            self._limits.reading,
+            halt,
+            _read,
+            reader.read_phases,
+            source,
+            volumes_path,
+            self._limits.reader.volume_bytes,
         )
 
     def segment(self, job: SegmentationJob, halt: Halt) -> None:
@@ -75,7 +123,7 @@ class Workbench:
     ) -> PackagedPrimary:
         """See `consumer.children.reader.package`."""
         return self._reader.call(
-            self._limits.reading, halt, reader.package, source, mask_path, shape, spec
+            self._limits.reading, halt, _read, reader.package, source, mask_path, shape, spec
         )
 
     def measure(
@@ -83,7 +131,7 @@ class Workbench:
     ) -> Measured:
         """See `consumer.children.reader.measure_stored`."""
         return self._reader.call(
-            self._limits.reading, halt, reader.measure_stored, stored, source, spec
+            self._limits.reading, halt, _read, reader.measure_stored, stored, source, spec
         )
 
     def stop(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from consumer.attentive import Look, looking, unwatched
 from consumer.errors import ArchiveUnavailable, LabError, SeriesNotFound, TooLarge, UploadRejected
-from consumer.multipart import boundary_of, parts_of
+from consumer.multipart import PartCount, boundary_of, parts_of
 from consumer.orthanc.transport import DEFAULT_TIMEOUT, Transport
 from messages.envelope import ORTHANC_ID_PATTERN, UID_PATTERN
 
@@ -20,6 +20,9 @@ PROBE_TIMEOUT = (3.0, 5.0)
 
 #: Bytes of the largest series that is taken: 4000 slices of 512 x 512 with 16 bits.
 DEFAULT_SERIES_BYTES = 2 * 1024**3
+
+#: Instances of the largest series that is taken.
+DEFAULT_SERIES_INSTANCES = 20_000
 
 #: Bytes of the largest single object: a SEG of 1000 slices of 512 x 512 takes 33 MB.
 OBJECT_BYTES = 512 * 1024**2
@@ -49,9 +52,11 @@ class Archive:
         *,
         timeout: tuple[float, float] = DEFAULT_TIMEOUT,
         max_series_bytes: int = DEFAULT_SERIES_BYTES,
+        max_series_instances: int = DEFAULT_SERIES_INSTANCES,
     ) -> None:
         self._http = Transport(url, (user, password), timeout=timeout)
         self._max_series_bytes = max_series_bytes
+        self._max_series_instances = max_series_instances
 
     @property
     def url(self) -> str:
@@ -116,7 +121,13 @@ class Archive:
                 raise self._not_found(study_uid, series_uid)
             self._http.expect_ok(response)
             boundary = boundary_of(response.headers.get("Content-Type", ""))
+            count = PartCount(boundary)
             for piece in self._http.pieces(response):
+                # The delimiter that ends the last part looks like the beginning of one more.
+                if count.add(piece) > self._max_series_instances + 1:
+                    raise TooLarge(
+                        f"series {series_uid} has more than {self._max_series_instances} instances"
+                    )
                 if into.size + len(piece) - start > self._max_series_bytes:
                     raise TooLarge(
                         f"series {series_uid} has more than {self._max_series_bytes} bytes"

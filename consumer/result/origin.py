@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from highdicom import PatientSexValues
+from highdicom.valuerep import check_person_name
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_data_element
 from pydicom.valuerep import DA, TM
 
 from consumer.handover import StoredModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from pydicom import Dataset
+    from pydicom.tag import BaseTag
 
     from consumer.handover import ResultSpec
 
@@ -43,24 +46,47 @@ _TYPE_2 = (
     "StudyTime",
 )
 
-#: What highdicom parses among them.
-_DATES = {"PatientBirthDate": DA, "StudyDate": DA, "StudyTime": TM}
+#: What highdicom parses among them, and how: each raises where it would.
+_CHECKS = {
+    "PatientBirthDate": DA,
+    "PatientName": check_person_name,
+    "PatientSex": PatientSexValues,
+    "ReferringPhysicianName": check_person_name,
+    "StudyDate": DA,
+    "StudyTime": TM,
+}
+
+#: Python's name of the character set in which all text is written.
+_UTF_8 = ["utf8"]
 
 
-def complete(datasets: Iterable[Dataset]) -> None:
-    """Give each dataset, in place, the empty type 2 attributes that it lacks.
+def complete(origin: Dataset) -> None:
+    """Make a slice, in place, one whose patient and study highdicom copies whatever they hold.
 
-    A date or time that is none becomes empty too: it must not stop a result.
+    Empty type 2 attributes come where they lack. What cannot be copied becomes empty or goes: a
+    date, sex or number that is none, bytes that are no text of the declared character set. It
+    must not stop a result. Text is read by that set and written as UTF-8.
     """
-    for ds in datasets:
-        for keyword in _TYPE_2:
-            if keyword not in ds:
-                setattr(ds, keyword, None)
-        for keyword, kind in _DATES.items():
-            try:
-                kind(ds[keyword].value)
-            except ValueError:
-                setattr(ds, keyword, None)
+    for tag in list(origin.keys()):
+        if not _can_be_copied(origin, tag):
+            del origin[tag]
+    for keyword in _TYPE_2:
+        if keyword not in origin:
+            setattr(origin, keyword, None)
+
+
+def _can_be_copied(ds: Dataset, tag: BaseTag) -> bool:
+    try:
+        element = ds[tag]
+        buffer = DicomBytesIO()
+        buffer.is_little_endian, buffer.is_implicit_VR = True, False
+        write_data_element(buffer, element, _UTF_8)
+        check = _CHECKS.get(element.keyword)
+        if check and not element.is_empty:
+            check(element.value)
+    except Exception:  # noqa: BLE001 - pydicom raises a dozen unrelated types on bad values
+        return False
+    return True
 
 
 def description(spec: ResultSpec) -> str:

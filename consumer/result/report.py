@@ -135,7 +135,7 @@ def _algorithm(inputs: Sequence[str], spec: ResultSpec) -> AlgorithmIdentificati
 def _report(
     groups: Sequence[Any], evidence: Sequence[Dataset], spec: ResultSpec, **identity: Any
 ) -> bytes:
-    complete(evidence[:1])
+    complete(evidence[0])
     observer = ObserverContext(
         observer_type=dicom_codes.DCM.Device,
         observer_identifying_attributes=DeviceObserverIdentifyingAttributes(

@@ -18,6 +18,7 @@ from highdicom.seg import (
 from pydicom.uid import generate_uid
 from pydicom.valuerep import format_number_as_ds
 
+from consumer.children.grid import PLACE_SHARE
 from consumer.errors import ModelUnavailable
 from consumer.result import codes
 from consumer.result.origin import (
@@ -29,6 +30,7 @@ from consumer.result.origin import (
     facts,
     lo,
 )
+from consumer.result.sources import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,10 +38,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
+    from consumer.children.enhanced import Image
     from consumer.handover import ResultSpec
 
-#: Share of the slice distance by which a stored frame may miss its place.
-PLACE_TOLERANCE = 0.05
+#: Share of the slice distance by which a stored frame may miss its place, counted from another
+#: frame: both may miss theirs by `PLACE_SHARE`. Below one half, so that there is one nearest place,
+#: and above twice the share: a study that was read is not lost after its inference.
+PLACE_TOLERANCE = 2 * PLACE_SHARE + 0.05
 
 
 @dataclass(frozen=True)
@@ -54,30 +59,32 @@ class StoredMask:
 
 def segmentation(
     mask: NDArray[np.uint8],
-    slices: Sequence[Dataset],
+    images: Sequence[Image],
     spacing: tuple[float, float, float],
     spec: ResultSpec,
 ) -> bytes:
     """DICOM SEG (BINARY, no empty frames) of a mask that is not empty, as a Part 10 file.
 
-    `mask` is (slices, rows, columns) pixel for pixel on `slices`, which come in slice order and
+    `mask` is (slices, rows, columns) pixel for pixel on `images`, which come in slice order and
     need no pixel data; they are the only series that the SEG refers to, because OHIF draws no
     overlay for one that names several. `spacing` is in mm between slices, rows, columns: slice
     thickness is no substitute for the first where slices overlap or leave gaps.
 
     Raises ModelUnavailable when the mask has another shape or a value without a label.
     """
-    expected = (len(slices), int(slices[0].Rows), int(slices[0].Columns))
+    first = images[0].head
+    expected = (len(images), int(first.Rows), int(first.Columns))
     if mask.shape != expected:
         raise ModelUnavailable(f"the mask has shape {mask.shape}, the volume {expected}")
     if int(mask.max()) > len(spec.labels):
         raise ModelUnavailable(
             f"the mask has the value {int(mask.max())}, the model names {len(spec.labels)} labels"
         )
-    complete(slices)
-    _settle_geometry(slices, spacing)
+    sources = Sources(images)
+    complete(sources.slices[0])
+    _settle_geometry(sources.slices, spacing)
     seg = Segmentation(
-        source_images=slices,
+        source_images=sources.slices,
         pixel_array=np.ascontiguousarray(mask),
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=[
@@ -93,6 +100,7 @@ def segmentation(
         series_description=description(spec),
         **equipment(spec),
     )
+    sources.name_in(seg)
     buffer = BytesIO()
     seg.save_as(buffer)
     return buffer.getvalue()

@@ -1,0 +1,126 @@
+"""The files of one series: parsed once, checked against the request, taken apart into phases."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from pydicom.datadict import tag_for_keyword
+
+from consumer.children.enhanced import GROUP_TAGS, Image, images_of
+from consumer.children.files import Inflation, read_file
+from consumer.errors import LabError, SeriesChanged, UnreadableDicom
+from consumer.memory import map_bytes
+from messages.phases.values import same_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pydicom import Dataset
+
+    from consumer.handover import PhaseFiles
+
+T = TypeVar("T")
+
+#: An image, and the number of its instance in the download, from 1.
+Numbered: TypeAlias = "tuple[int, Image]"
+
+#: What the reports need of a slice; all else is skipped while parsing.
+EVIDENCE_TAGS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+
+
+def parse(
+    phases: Sequence[PhaseFiles],
+    study_uid: str,
+    *,
+    stop_before_pixels: bool = True,
+    tags: Sequence[str] | None = None,
+) -> list[list[Numbered]]:
+    """The images of each phase of one series, in the order in which they came.
+
+    Each comes with its instance's number, from 1; `tags` limits what is read of each. Raises
+    SeriesChanged when number, study or series differ from what was asked for or nothing is of a
+    phase, TooLarge, and UnreadableDicom when a file cannot be parsed.
+    """
+    for phase in phases:
+        if len(phase.files) != phase.instance_count or not phase.files:
+            raise SeriesChanged(
+                f"series {phase.series_uid} holds {len(phase.files)} instances, "
+                f"{phase.instance_count} were asked for"
+            )
+    one = phases[0]
+    telling = [keyword for phase in phases for keyword in _telling(phase.selector)]
+    wanted = None if tags is None else [*tags, *telling]
+    found: list[list[Numbered]] = [[] for _ in phases]
+    inflation = Inflation()
+    with map_bytes(one.path) as memory:
+        for number, (offset, length) in enumerate(one.files, 1):
+            read = partial(
+                read_file,
+                memory[offset : offset + length],
+                stop_before_pixels=stop_before_pixels,
+                tags=wanted,
+                inflation=inflation,
+            )
+            ds = guarded(one, number, read)
+            if guarded(one, number, partial(_uids, ds)) != (study_uid, one.series_uid):
+                raise SeriesChanged(
+                    f"instance {number} of series {one.series_uid} belongs to another series"
+                )
+            images = guarded(one, number, partial(images_of, ds))
+            for phase, into in zip(phases, found, strict=True):
+                chosen = guarded(phase, number, partial(_chosen, images, phase.selector))
+                into += [(number, image) for image in chosen]
+    for phase, into in zip(phases, found, strict=True):
+        if not into:
+            raise SeriesChanged(f"no image of series {phase.series_uid} is of phase {phase.role}")
+    return found
+
+
+def by_series(phases: Sequence[PhaseFiles]) -> list[list[int]]:
+    """Places of the phases that lie in the same files, so that each file is parsed once."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for place, phase in enumerate(phases):
+        key = (phase.path, phase.files, phase.series_uid, phase.instance_count)
+        groups.setdefault(key, []).append(place)
+    return list(groups.values())
+
+
+def _telling(selector: tuple[str, str] | None) -> tuple[str, ...]:
+    """The keywords by which a selector finds its images; none for a word of no dictionary."""
+    if selector is None or tag_for_keyword(selector[0]) is None:
+        return ()
+    return (selector[0], "AcquisitionDateTime", "NumberOfFrames", *GROUP_TAGS)
+
+
+def guarded(phase: PhaseFiles, number: int, read: Callable[[], T]) -> T:
+    """Run `read` on one instance; whatever pydicom raises becomes UnreadableDicom.
+
+    The library's text may quote a DICOM value, so it is dropped, cause included.
+    """
+    try:
+        return read()
+    except (LabError, MemoryError):
+        raise
+    except Exception as exc:  # noqa: BLE001 - pydicom raises a dozen unrelated types on bad input
+        raise UnreadableDicom(
+            f"instance {number} of series {phase.series_uid} cannot be read ({type(exc).__name__})"
+        ) from None
+
+
+def _uids(ds: Dataset) -> tuple[Any, Any]:
+    """Study and series; raises AttributeError where the instance has no UIDs of its own."""
+    if not (ds.SOPClassUID and ds.SOPInstanceUID):
+        raise ValueError
+    return ds.get("StudyInstanceUID"), ds.get("SeriesInstanceUID")
+
+
+def _chosen(images: Sequence[Image], selector: tuple[str, str] | None) -> list[Image]:
+    return [image for image in images if _selected(image.head, selector)]
+
+
+def _selected(ds: Dataset, selector: tuple[str, str] | None) -> bool:
+    if selector is None:
+        return True
+    keyword, wanted = selector
+    return same_value(str(ds.get(keyword, "")).strip(), wanted)

@@ -1,0 +1,83 @@
+"""A series of the archive as what `messages.phases` decides by."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from consumer.errors import TooLarge
+from consumer.orthanc.images import Images, ImageSeries
+from messages.phases.facts import SeriesFacts
+from messages.phases.heads import HEAD_KEYWORDS, facts_of
+from messages.phases.parts import PHASE_KEYWORDS, ImageFacts, Parts, Unclear, parts_of
+from messages.phases.times import TIME_KEYWORDS, timed
+
+#: What is read of single instances: what tells phases apart and says when they were acquired.
+_TIME_KEYWORDS = tuple(dict.fromkeys((*PHASE_KEYWORDS, *TIME_KEYWORDS)))
+
+#: Instances of one series that are asked for their tags one by one, some milliseconds each.
+MAX_ASKED = 4000
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A series that was looked at: its images as they were, and what they amount to."""
+
+    series: ImageSeries
+    facts: SeriesFacts
+    #: What each image says that may tell phases apart, as far as it was read.
+    images: tuple[ImageFacts, ...]
+
+
+def look_at(archive: Images, series_id: str, wanted: Collection[str] = ()) -> Looked:
+    """Find the phases of a series, and read the `wanted` keywords of each image.
+
+    Raises as `Images.series` does.
+    """
+    series = archive.series(series_id)
+    images = [ImageFacts(image.position, image.values) for image in series.images]
+    facts = SeriesFacts(
+        series_id=series_id,
+        modality=series.modality,
+        description=series.description,
+        instance_count=series.instance_count,
+        image_count=len(images),
+    )
+    if series.modality != "MR" or not images:
+        return Looked(series, facts, tuple(images))
+    parts = parts_of(images)
+    unread = not all(keyword in image.values for keyword in wanted for image in images)
+    if unread or parts.unclear in (Unclear.NOT_SEPARABLE, Unclear.INCOMPLETE_PHASE):
+        # The index does not hold the times: ask every instance, now that it matters.
+        images = _asked(archive, series, images)
+        parts = parts_of(images)
+    heads = _heads(archive, series, parts)
+    return Looked(series, facts_of(facts, series.images, parts, heads), tuple(images))
+
+
+def _asked(archive: Images, series: ImageSeries, images: Sequence[ImageFacts]) -> list[ImageFacts]:
+    if sum(not image.frame for image in series.images) > MAX_ASKED:
+        raise TooLarge(
+            f"a series holds more than {MAX_ASKED} instances, and the index does not tell "
+            "their phases apart"
+        )
+    return [
+        facts
+        if image.frame
+        else ImageFacts(
+            facts.position,
+            {**facts.values, **timed(archive.tags(image.instance_id, _TIME_KEYWORDS))},
+        )
+        for image, facts in zip(series.images, images, strict=True)
+    ]
+
+
+def _heads(archive: Images, series: ImageSeries, parts: Parts) -> list[dict[str, str]]:
+    """The tags of one image of each phase; of any image where there are none."""
+    firsts = [series.images[part.images[0]] for part in parts.parts] or [series.images[0]]
+    tags = {
+        instance_id: archive.tags(instance_id, HEAD_KEYWORDS)
+        for instance_id in {image.instance_id for image in firsts}
+    }
+    # A frame says itself what differs from its object.
+    return [{**timed(tags[image.instance_id]), **image.values} for image in firsts]

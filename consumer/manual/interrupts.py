@@ -1,0 +1,65 @@
+"""Ctrl-C in a run by hand: a cancel, as the reader's is one."""
+
+from __future__ import annotations
+
+import signal
+from threading import Event
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+#: Ctrl-C, and what a supervisor or ``kill`` sends.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was stopped before its work began. No library takes this for an error of its own."""
+
+
+class Interrupts:
+    """Hears the signals in its ``with`` block, in the main thread.
+
+    At first each raises `Interrupted`. After `be_patient` the first one is a cancel: it ends the
+    run unless the result is being stored, which is finished; the second one ends it at once.
+    """
+
+    def __init__(self) -> None:
+        #: The first signal.
+        self.cancelled = Event()
+        #: The second one.
+        self.stopping = Event()
+        #: Number of the last one; 0 before.
+        self.number = 0
+        self._patient = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    @property
+    def status(self) -> int:
+        """The exit status of a process that a signal ended, as a shell counts it."""
+        return 128 + (self.number or signal.SIGINT)
+
+    def be_patient(self) -> None:
+        """From now on somebody looks at the two events, or all is done but tidying up."""
+        self._patient = True
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._heard) for number in _SIGNALS}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _heard(self, number: int, _frame: FrameType | None) -> None:
+        self.number = number
+        if self.cancelled.is_set():
+            # The run ends already; what it ends with must not be cut short.
+            self.stopping.set()
+            return
+        self.cancelled.set()
+        if not self._patient:
+            raise Interrupted
