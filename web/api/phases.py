@@ -1,19 +1,28 @@
-"""Phases: which series of a study a model would take, and why."""
+"""Phases: which ones of a study a model would take, and why."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
-from ninja import Router, Schema
+from ninja import Query, Router, Schema
 from pydantic import Field
 
+from messages.phases.check import Concern
+from messages.request import PhaseSelector
 from web.api.errors import failing
+from web.api.requests import MAX_INPUTS
+from web.archive.orthanc import archive
+from web.archive.phase_names import phase_named
 from web.archive.proposal import proposal_for
 from web.archive.studies import study_detail
 from web.archive.views import seen
 from web.door.audit import Action
+from web.inference.choice import check_selections, look_up
+from web.inference.chosen import Selection, concerns_about, concerns_of
+from web.inference.concerns import told
 from web.inference.refusals import NotAsked
 from web.labs.catalogue import model_on_offer
 
@@ -21,12 +30,14 @@ router = Router()
 
 
 class PhaseView(Schema):
-    """The series that is proposed for a role."""
+    """The phase that is proposed for a role."""
 
     role: str
     label: str
     #: Null when none can be proposed.
     series_id: str | None
+    #: Null when the whole series is the phase.
+    phase: PhaseSelector | None
     #: Why this one, in the caller's language; empty without one.
     reason: str
 
@@ -36,6 +47,40 @@ class LeftOutView(Schema):
 
     series_id: str
     reason: str
+
+
+class ChosenPhases(Schema):
+    """A choice to look at."""
+
+    phase: Annotated[
+        list[Annotated[str, Field(max_length=160)]],
+        Field(
+            max_length=MAX_INPUTS,
+            description="For each role in the model's order the id of a series; of one phase in "
+            "it, the id, a keyword and a value with colons between them.",
+        ),
+    ]
+    model: Annotated[
+        str | None,
+        Field(max_length=63, description="Name of a model. Without: the default one."),
+    ] = None
+
+
+class ConcernView(Schema):
+    """Something that speaks against a choice of phases."""
+
+    #: For programs: a failure code of a lab, or what a lab says nothing of.
+    code: str
+    #: A sentence in the caller's language.
+    message: str
+    #: Whether a request for the choice is refused; otherwise it is for the caller to weigh.
+    refuses: bool
+
+
+class ConcernList(Schema):
+    """What speaks against a choice; empty when nothing does."""
+
+    concerns: list[ConcernView]
 
 
 class PhaseProposal(Schema):
@@ -48,6 +93,8 @@ class PhaseProposal(Schema):
     left_out: list[LeftOutView]
     #: Why the caller has to choose; null when the proposal is complete.
     problem: str | None
+    #: What the site cannot be sure of in a proposal that is complete.
+    concerns: list[ConcernView]
 
 
 @router.get(
@@ -63,7 +110,7 @@ def phases(
     ]
     | None = None,
 ) -> PhaseProposal:
-    """Propose a series for each role of a model, in the order of the acquisition times."""
+    """Propose a phase for each role of a model, in the order of the acquisition times."""
     caller = seen(request, study_id)
     chosen = model_on_offer(model)
     if chosen is None:
@@ -78,7 +125,8 @@ def phases(
             PhaseView(
                 role=item.role,
                 label=item.label,
-                series_id=item.series_id or None,
+                series_id=item.phase.series_id if item.phase else None,
+                phase=item.phase.phase if item.phase else None,
                 reason=item.reason,
             )
             for item in made.roles
@@ -88,4 +136,33 @@ def phases(
             for series_id, reason in made.left_out.items()
         ],
         problem=made.problem or None,
+        concerns=_views(concerns_about(study.series, made)),
     )
+
+
+@router.get(
+    "/{study_id}/concerns",
+    response={200: ConcernList, **failing(404, 422, 503)},
+    url_name="check_phases",
+    operation_id="check_phases",
+)
+def concerns(request: HttpRequest, study_id: str, wanted: Query[ChosenPhases]) -> ConcernList:
+    """Say what speaks against a choice of phases, without asking for an analysis."""
+    caller = seen(request, study_id)
+    model = model_on_offer(wanted.model)
+    if model is None:
+        raise NotAsked("unknown_model", _("No lab offers this model."))
+    named = [phase_named(text) for text in wanted.phase]
+    # One too many has no role, and is counted.
+    roles = [*model.roles, *[""] * len(named)]
+    inputs = [Selection(role, *name) for role, name in zip(roles, named, strict=False)]
+    check_selections(model, study_id, inputs, None)
+    found = look_up(archive(), model, study_id, inputs)
+    caller.note(Action.STUDY_VIEWED, study_id=study_id)
+    return ConcernList(concerns=_views(concerns_of(found.chosen, found.phases)))
+
+
+def _views(found: Sequence[Concern]) -> list[ConcernView]:
+    return [
+        ConcernView(code=one.code, message=one.sentence, refuses=one.refuses) for one in told(found)
+    ]

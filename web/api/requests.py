@@ -12,15 +12,17 @@ from ninja import Header, Query, Router, Schema, Status
 from pydantic import Field, TypeAdapter
 
 from messages.envelope import Name, OrthancId
+from messages.request import PhaseSelector
 from web.api.cursors import DEFAULT_LIMIT, Cursor, Instant, Limit, cursor_of, place_of
 from web.api.errors import failing
 from web.api.seen import note_refusal, seen_request
 from web.door.visitor import Visitor, visitor_of
+from web.inference.chosen import Selection
 from web.inference.idempotency import KEY_PATTERN, digest_of, named_click
 from web.inference.models import InferenceRequest
 from web.inference.presentation import Failure, Moment, RequestView, failure_of
 from web.inference.states import State
-from web.inference.submit import Selection, submit
+from web.inference.submit import submit
 
 router = Router()
 
@@ -57,10 +59,12 @@ LOCATION = {
 
 
 class SelectionIn(Schema):
-    """One series for one role of the model."""
+    """One series, or one phase of it, for one role of the model."""
 
     role: Annotated[str, Field(max_length=63)]
     series_id: Annotated[str, Field(max_length=64)]
+    #: Null for a series that is one phase; one of those that the study tells for another.
+    phase: PhaseSelector | None = None
 
 
 class RequestIn(Schema):
@@ -141,16 +145,16 @@ def create(
 ) -> Status[RequestView]:
     """Ask for an analysis: the request is safe once this has answered.
 
-    While somebody's request for the same series, model and threshold is active, it is that one.
+    While somebody's request for the same phases, model and threshold is active, it is that one.
     """
     caller = visitor_of(request)
     if not caller.sight.sees(body.study_id):
         note_refusal(caller, body.study_id)
-    named = [(item.role, item.series_id) for item in body.inputs]
-    digest = digest_of(body.study_id, named, body.model, body.threshold)
+    inputs = [Selection(item.role, item.series_id, item.phase) for item in body.inputs]
+    digest = digest_of(body.study_id, inputs, body.model, body.threshold)
     row = submit(
         study_id=body.study_id,
-        inputs=[Selection(role, series_id) for role, series_id in named],
+        inputs=inputs,
         user=caller.user,
         model=body.model,
         threshold=body.threshold,

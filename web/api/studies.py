@@ -9,10 +9,13 @@ from django.http import HttpRequest
 from ninja import Router, Schema
 from pydantic import TypeAdapter
 
+from messages.phases import Unclear
+from messages.request import PhaseSelector
 from web.api.cursors import DEFAULT_LIMIT, Cursor, Limit, cursor_of, place_of
 from web.api.errors import failing
 from web.api.study_pages import Place, as_date, page_of_studies
-from web.archive.studies import readable_name, study_detail
+from web.archive.phase_names import selector_of
+from web.archive.studies import SeriesDetail, readable_name, study_detail
 from web.archive.views import seen
 from web.door.audit import Action
 from web.door.visitor import visitor_of
@@ -42,6 +45,17 @@ class StudyList(Schema):
     next: str | None
 
 
+class SeriesPhaseView(Schema):
+    """A phase of a series."""
+
+    #: What a request names; null when the whole series is the phase.
+    phase: PhaseSelector | None
+    #: Seconds from the midnight before the study.
+    acquired_at_s: float | None
+    #: Instances, or frames of a multi-frame one.
+    image_count: int
+
+
 class SeriesView(Schema):
     """A series of a study."""
 
@@ -54,6 +68,10 @@ class SeriesView(Schema):
     #: MR only: seconds from the midnight before the study.
     acquired_at_s: float | None
     image_type: list[str]
+    #: MR only; one for a series that is a phase as a whole, none where they cannot be told apart.
+    phases: list[SeriesPhaseView]
+    #: Why the phases cannot be told apart; null where they can.
+    unclear: Unclear | None
 
 
 class StudyView(Schema):
@@ -91,8 +109,38 @@ def study(request: HttpRequest, study_id: str) -> StudyView:
     caller = seen(request, study_id)
     found = study_detail(study_id)
     caller.note(Action.STUDY_VIEWED, study_id=found.study_id)
-    # Field by field what `StudyDetail` has.
-    return StudyView.model_validate(found)
+    return StudyView(
+        study_id=found.study_id,
+        study_uid=found.study_uid,
+        patient_name=found.patient_name,
+        patient_id=found.patient_id,
+        study_date=found.study_date,
+        description=found.description,
+        series=[_series(item) for item in found.series],
+    )
+
+
+def _series(item: SeriesDetail) -> SeriesView:
+    facts = item.facts
+    return SeriesView(
+        series_id=facts.series_id,
+        series_uid=item.series_uid,
+        modality=facts.modality,
+        description=facts.description,
+        number=item.number,
+        instance_count=facts.instance_count,
+        acquired_at_s=item.acquired_at_s,
+        image_type=list(facts.image_type),
+        phases=[
+            SeriesPhaseView(
+                phase=selector_of(phase.keyword, phase.value),
+                acquired_at_s=phase.acquired_at_s,
+                image_count=phase.image_count,
+            )
+            for phase in facts.phases
+        ],
+        unclear=facts.unclear,
+    )
 
 
 def _line(item: dict[str, Any]) -> StudyLine:

@@ -16,6 +16,7 @@ from web.archive.errors import (
     ArchiveUnavailable,
     InstanceNotFound,
     NotAnOrthancId,
+    PhaseNotFound,
     SeriesChanged,
     SeriesNotFound,
     SliceNotFound,
@@ -77,6 +78,8 @@ def told(error: ArchiveError) -> tuple[int, str]:
             status, sentence = 404, _("This study is not in the archive.")
         case SeriesNotFound():
             status, sentence = 404, _("This series is not in the archive, or not in this study.")
+        case PhaseNotFound():
+            status, sentence = 404, _("This series does not hold the chosen phase.")
         case SliceNotFound():
             status, sentence = 404, _("The series has no slice of this number.")
         case NotAnOrthancId():

@@ -3,11 +3,13 @@
 ArchiveError
 ├── ArchiveUnavailable          nothing is known; try again later (503)
 ├── UnreadableResult            a stored result cannot be drawn (502)
+├── UnusableAnswer              an object says more than a page can use (502)
 ├── SeriesChanged               the page counts the slices of an earlier moment (409)
 └── NotInArchive                asking again will not help (404)
     ├── NotAnOrthancId
     ├── StudyNotFound
     ├── SeriesNotFound
+    ├── PhaseNotFound
     ├── InstanceNotFound
     └── SliceNotFound
 """
@@ -23,6 +25,10 @@ class ArchiveUnavailable(ArchiveError):
 
 class UnreadableResult(ArchiveError):
     """A segmentation is there, but its frames cannot be laid on the slices."""
+
+
+class UnusableAnswer(ArchiveError):
+    """The tags of an object are too long, nested too deep or broken."""
 
 
 class SeriesChanged(ArchiveError):
@@ -43,6 +49,10 @@ class StudyNotFound(NotInArchive):
 
 class SeriesNotFound(NotInArchive):
     """No series of that identifier, or it belongs to another study."""
+
+
+class PhaseNotFound(NotInArchive):
+    """The series is there and holds no image of that phase."""
 
 
 class InstanceNotFound(NotInArchive):

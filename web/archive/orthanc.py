@@ -5,6 +5,8 @@ from __future__ import annotations
 import atexit
 import re
 from collections.abc import Collection
+from contextlib import closing
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
@@ -19,7 +21,9 @@ from web.archive.errors import (
     NotInArchive,
     SeriesNotFound,
     StudyNotFound,
+    UnusableAnswer,
 )
+from web.archive.patience import seconds_left
 
 #: Seconds to connect; Orthanc is one hop away, so a slow connect means that it is not there.
 CONNECT_SECONDS = 2.0
@@ -30,6 +34,10 @@ READ_SECONDS = 15.0
 #: Connections of one web process. Orthanc's own default is 50 threads for everybody.
 MAX_CONNECTIONS = 16
 
+#: Bytes of the tags of one object. Those of 600 frames are 6 MB; an object that says more is not
+#: waited for.
+MAX_TAGS_BYTES = 48 * 1024 * 1024
+
 Level = Literal["studies", "series", "instances"]
 
 _ABSENT: dict[Level, type[NotInArchive]] = {
@@ -39,6 +47,19 @@ _ABSENT: dict[Level, type[NotInArchive]] = {
 }
 
 _ID = re.compile(ORTHANC_ID_PATTERN)
+
+
+@dataclass
+class Budget:
+    """Bytes of tags that may still be read."""
+
+    left: int
+
+    def take(self, count: int, *, so_far: int) -> None:
+        """Raise `UnusableAnswer` where one answer, or all of them, are longer than they may be."""
+        self.left -= count
+        if self.left < 0 or so_far > MAX_TAGS_BYTES:
+            raise UnusableAnswer("Orthanc answers with more bytes than a page can use")
 
 
 def checked_id(text: str) -> str:
@@ -70,6 +91,34 @@ class Orthanc:
     def json(self, level: Level, orthanc_id: str, tail: str = "") -> Any:
         """The JSON of ``/<level>/<id><tail>``; raises the `NotInArchive` of that level."""
         return _decoded(self._get(level, orthanc_id, tail, {}, "application/json"))
+
+    def tags(self, instance_id: str) -> dict[str, Any]:
+        """All tags of an instance by keyword, sequences as lists of the same.
+
+        Raises `UnusableAnswer`, `InstanceNotFound` or `ArchiveUnavailable`.
+        """
+        return self._tags("instances", instance_id, "/simplified-tags", Budget(MAX_TAGS_BYTES))
+
+    def tags_within(self, instance_id: str, budget: Budget) -> dict[str, Any]:
+        """The same, read while there is something left of the `budget` of several calls."""
+        return self._tags("instances", instance_id, "/simplified-tags", budget)
+
+    def series_tags(self, series_id: str) -> dict[str, Any]:
+        """The same for each instance of a series, by its id; every file is read for it.
+
+        Raises `UnusableAnswer`, `SeriesNotFound` or `ArchiveUnavailable`.
+        """
+        return self._tags("series", series_id, "/instances-tags?simplify", Budget(MAX_TAGS_BYTES))
+
+    def _tags(self, level: Level, orthanc_id: str, tail: str, budget: Budget) -> dict[str, Any]:
+        asked = self._client.build_request("GET", f"/{level}/{checked_id(orthanc_id)}{tail}")
+        answer = self._send(asked, absent=_ABSENT[level], budget=budget)
+        try:
+            found = answer.json()
+        except (ValueError, RecursionError):
+            # Its own text may quote what it read.
+            raise UnusableAnswer("the tags of an object are no readable JSON") from None
+        return found if isinstance(found, dict) else {}
 
     def content(
         self,
@@ -141,17 +190,43 @@ class Orthanc:
         return self._send(request, absent=_ABSENT[level])
 
     def _send(
-        self, request: httpx.Request, absent: type[NotInArchive] = NotInArchive
+        self,
+        request: httpx.Request,
+        absent: type[NotInArchive] = NotInArchive,
+        budget: Budget | None = None,
     ) -> httpx.Response:
+        """The whole answer; with a `budget` that of an object's own file, which may be broken.
+
+        Raises `ArchiveUnavailable` also when the time of the page is over.
+        """
+        left = seconds_left()
+        if left is not None:
+            patience = httpx.Timeout(min(READ_SECONDS, left), connect=min(CONNECT_SECONDS, left))
+            request.extensions["timeout"] = patience.as_dict()
         try:
-            answer = self._client.send(request)
+            answer = self._begun(request, budget)
         except httpx.HTTPError as exc:
             raise ArchiveUnavailable(f"Orthanc does not answer: {type(exc).__name__}") from exc
         if answer.status_code == httpx.codes.NOT_FOUND:
             raise absent("Orthanc answered 404")
+        if budget is not None and answer.status_code == httpx.codes.BAD_REQUEST:
+            raise UnusableAnswer("Orthanc cannot read the object")
         if not answer.is_success:
             raise ArchiveUnavailable(f"Orthanc answered {answer.status_code}")
         return answer
+
+    def _begun(self, request: httpx.Request, budget: Budget | None) -> httpx.Response:
+        """The answer, read while there is something left of the budget and of the time."""
+        answer = self._client.send(request, stream=True)
+        with closing(answer):
+            body = bytearray()
+            for part in answer.iter_bytes():
+                body += part
+                if budget is not None:
+                    budget.take(len(part), so_far=len(body))
+                # Each part may come in time, and there be very many.
+                seconds_left()
+        return httpx.Response(answer.status_code, content=bytes(body), request=request)
 
 
 def _decoded(answer: httpx.Response) -> Any:

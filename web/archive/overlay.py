@@ -8,9 +8,12 @@ from functools import lru_cache
 
 import numpy as np
 
+from messages.phases.frames import numbers, text_of
+from messages.phases.values import integer
 from web.archive.errors import UnreadableResult
 from web.archive.orthanc import Orthanc, archive
 from web.archive.outline import outline_path
+from web.archive.phase_names import PhaseName
 from web.archive.segmentation import masks
 from web.archive.stack import Stack, corresponding, stack_of
 
@@ -20,9 +23,11 @@ _KEPT_RESULTS = 32
 
 @dataclass(frozen=True)
 class Overlay:
-    """Outlines by slice index of the first series, and where the other series have that slice."""
+    """Outlines by slice index of the first phase, and where the other phases have that slice."""
 
     series_id: str
+    #: As `PhaseName` writes it.
+    phase: str
     slices: int
     rows: int
     columns: int
@@ -32,15 +37,16 @@ class Overlay:
     outlines: dict[int, str]
     #: Marked pixels by slice index, only for slices with a tumour.
     areas: dict[int, int]
-    #: By series id: the slice index in that series for each slice index of the first series.
+    #: By phase: the slice index in it for each slice index of the first one.
     orders: dict[str, tuple[int, ...]]
-    #: By series id: its number of slices, which the page names when it asks for one of them.
+    #: By phase: its number of slices, which the page names when it asks for one of them.
     counts: dict[str, int]
 
     def as_json(self) -> dict[str, object]:
         """The body of ``overlay.json``."""
         return {
             "series_id": self.series_id,
+            "phase": self.phase,
             "slices": self.slices,
             "rows": self.rows,
             "columns": self.columns,
@@ -48,27 +54,30 @@ class Overlay:
             "outlines": {str(index): path for index, path in self.outlines.items()},
             "areas": {str(index): area for index, area in self.areas.items()},
             "slices_with_tumor": sorted(self.outlines),
-            "orders": {series: list(order) for series, order in self.orders.items()},
+            "orders": {phase: list(order) for phase, order in self.orders.items()},
             "counts": self.counts,
         }
 
 
 def overlay_of(
     study_id: str,
-    series_ids: Sequence[str],
+    inputs: Sequence[PhaseName],
     seg_instance_id: str | None,
     *,
     orthanc: Orthanc | None = None,
 ) -> Overlay:
-    """Return the outlines of a result over its input series, the first of which it refers to.
+    """Return the outlines of a result over its input phases, the first of which it refers to.
 
     Without a segmentation (nothing was found) the overlay has no outlines. Raises the errors of
     `web.archive.errors`.
     """
     source = orthanc or archive()
     # Not as they are kept: the page asks for the slices by what is told here.
-    stacks = [stack_of(study_id, series_id, orthanc=source) for series_id in series_ids]
-    first = stacks[0]
+    stacks = {
+        str(one): stack_of(study_id, one.series_id, phase=one.phase, orthanc=source)
+        for one in inputs
+    }
+    first = stacks[str(inputs[0])]
     rows, columns, spacing = _grid(source, first)
     outlines: dict[int, str] = {}
     areas: dict[int, int] = {}
@@ -76,14 +85,15 @@ def overlay_of(
         outlines, areas = _outlines(source, seg_instance_id, first, rows, columns)
     return Overlay(
         series_id=first.series_id,
+        phase=str(inputs[0]),
         slices=len(first.slices),
         rows=rows,
         columns=columns,
         spacing=spacing,
         outlines=outlines,
         areas=areas,
-        orders={stack.series_id: corresponding(first, stack) for stack in stacks},
-        counts={stack.series_id: len(stack.slices) for stack in stacks},
+        orders={name: corresponding(first, stack) for name, stack in stacks.items()},
+        counts={name: len(stack.slices) for name, stack in stacks.items()},
     )
 
 
@@ -102,9 +112,10 @@ def _outlines(
 
 
 def _grid(orthanc: Orthanc, stack: Stack) -> tuple[int, int, tuple[float, float]]:
-    tags = orthanc.json("instances", stack.at(0).instance_id, "/simplified-tags")
-    try:
-        between_rows, between_columns = (float(v) for v in tags["PixelSpacing"].split("\\"))
-        return int(tags["Rows"]), int(tags["Columns"]), (between_rows, between_columns)
-    except (KeyError, ValueError, AttributeError) as exc:
-        raise UnreadableResult("the images do not say their size") from exc
+    image = stack.at(0)
+    tags = orthanc.tags(image.instance_id)
+    rows, columns = integer(text_of(tags, "Rows")), integer(text_of(tags, "Columns"))
+    spacing = image.spacing or numbers(text_of(tags, "PixelSpacing"), 2)
+    if rows is None or columns is None or spacing is None:
+        raise UnreadableResult("the images do not say their size")
+    return rows, columns, (spacing[0], spacing[1])

@@ -1,14 +1,15 @@
-"""Which series a model would take, with each reason as a sentence in the reader's language."""
+"""Which phases a model would take, with each reason as a sentence in the reader's language."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop
 
-from messages.phases import DCE_ROLES, Choice, LeftOut, Problem, SeriesFacts, propose
+from messages.phases import DCE_ROLES, Choice, LeftOut, Problem, SeriesFacts, Unclear, propose
+from web.archive.phase_names import PhaseName, selector_of
 from web.archive.studies import SeriesDetail
 
 _ROLE_LABELS = {
@@ -21,25 +22,93 @@ _ROLE_LABELS = {
 
 _LEFT_OUT = {
     LeftOut.NOT_MR: gettext_lazy("Not an MR image series"),
-    LeftOut.OTHER_SLICE_COUNT: gettext_lazy("Different number of slices from the dynamic series"),
-    LeftOut.NOT_DYNAMIC: gettext_lazy(
-        "Not a dynamic phase (localizer, T2, diffusion, subtraction or projection)"
+    LeftOut.LOCALIZER: gettext_lazy("A localizer"),
+    LeftOut.SUBTRACTION: gettext_lazy("A subtraction of two phases"),
+    LeftOut.PROJECTION: gettext_lazy("A projection or reformat"),
+    LeftOut.OTHER_WEIGHTING: gettext_lazy("Not T1-weighted dynamic images (T2, STIR or similar)"),
+    LeftOut.DIFFUSION: gettext_lazy("Diffusion images or a map made of them"),
+    LeftOut.PARAMETER_MAP: gettext_lazy("A map of computed values"),
+    LeftOut.PHASE_IMAGE: gettext_lazy("Not the magnitude of the signal"),
+    LeftOut.DIXON_PART: gettext_lazy("Part of a Dixon scan whose water images are used"),
+    LeftOut.NOT_DYNAMIC: gettext_lazy("Not a dynamic phase"),
+    LeftOut.DERIVED: gettext_lazy("Computed from other images"),
+    LeftOut.UNCLEAR: gettext_lazy("Several phases that cannot be told apart"),
+    LeftOut.OTHER_SLICE_COUNT: gettext_lazy("Different number of slices from the dynamic phases"),
+    LeftOut.OTHER_GRID: gettext_lazy("Another grid than the dynamic phases"),
+    LeftOut.OTHER_CONTRAST: gettext_lazy(
+        "Another fat saturation or echo time than the dynamic phases"
     ),
     LeftOut.NO_TIME: gettext_lazy("No acquisition time"),
     LeftOut.BETWEEN: gettext_lazy("A phase between those that the model uses"),
 }
 
+#: In place of `LeftOut.UNCLEAR`'s, which does not say why.
+_UNCLEAR = {
+    Unclear.NO_POSITION: gettext_lazy("Images that do not say where they lie"),
+    Unclear.NOT_SEPARABLE: gettext_lazy("Several phases, and nothing tells them apart"),
+    Unclear.SEVERAL_KINDS: gettext_lazy(
+        "Images of several kinds at the same places, such as water and fat"
+    ),
+    Unclear.INCOMPLETE_PHASE: gettext_lazy("Several phases, at least one of which lacks slices"),
+    Unclear.VALUE_NOT_CARRIED: gettext_lazy(
+        "Several phases, told apart by values that no request can carry"
+    ),
+}
+
 _PROBLEMS = {
     Problem.TOO_FEW: gettext_lazy(
-        "Fewer dynamic series were found than the model needs. Please choose the series yourself."
+        "Fewer dynamic phases were found than the model needs. Please choose the phases yourself."
+    ),
+    Problem.UNEQUAL_GRIDS: gettext_lazy(
+        "Too few of the dynamic phases lie on one grid. Please choose the phases yourself."
+    ),
+    Problem.SEVERAL_GRIDS: gettext_lazy(
+        "The study holds several groups of dynamic phases, each on a grid of its own. "
+        "Please choose the phases yourself."
+    ),
+    Problem.UNCLEAR_PARTS: gettext_lazy(
+        "A series that may be dynamic holds several phases which cannot be told apart. "
+        "Please choose the phases yourself."
+    ),
+    Problem.REPEATED_RUN: gettext_lazy(
+        "A dynamic run seems to have been started again, so it is not known which one counts. "
+        "Please choose the phases yourself."
+    ),
+    Problem.UNCLEAR_START: gettext_lazy(
+        "A series lies before the dynamic run, and nothing says whether it is the phase before "
+        "the contrast medium. Please choose the phases yourself."
+    ),
+    Problem.UNCLEAR_END: gettext_lazy(
+        "A series of another name lies after a complete dynamic run, and nothing says whether it "
+        "is its last phase. Please choose the phases yourself."
+    ),
+    Problem.PHASE_LEFT_OUT: gettext_lazy(
+        "A series that cannot be used with the others seems to be a phase of their run, so the "
+        "roles of the others are not certain. Please choose the phases yourself."
+    ),
+    Problem.NO_PRE: gettext_lazy(
+        "The names or numbers of the phases begin after the contrast medium: the phase before it "
+        "is missing. Please choose the phases yourself."
+    ),
+    Problem.COUNT_DISAGREES: gettext_lazy(
+        "A series counts its phases in another order than their times. "
+        "Please choose the phases yourself."
     ),
     Problem.SAME_TIME: gettext_lazy(
-        "Two series have the same acquisition time, so their order is unknown. "
-        "Please choose the series yourself."
+        "Two phases have the same acquisition time, so their order is unknown. "
+        "Please choose the phases yourself."
+    ),
+    Problem.TOO_CLOSE: gettext_lazy(
+        "The phases follow each other so fast that the first ones may all be before the contrast "
+        "medium. Please choose the phases yourself."
     ),
     Problem.IMPLAUSIBLE_TIME: gettext_lazy(
         "The acquisition times lie too far apart for one examination, so the order is not "
-        "certain. Please choose the series yourself."
+        "certain. Please choose the phases yourself."
+    ),
+    Problem.NAMES_DISAGREE: gettext_lazy(
+        "The descriptions of the series and their acquisition times tell different orders. "
+        "Please choose the phases yourself."
     ),
 }
 
@@ -53,11 +122,11 @@ SHIPPED_NOTICES: tuple[str, ...] = (
 
 @dataclass(frozen=True)
 class RoleProposal:
-    """One role of a model: the series proposed for it, and why. Empty texts mean: none."""
+    """One role of a model: the phase proposed for it, and why. None, and an empty text: nothing."""
 
     role: str
     label: str
-    series_id: str
+    phase: PhaseName | None
     reason: str
 
 
@@ -71,20 +140,21 @@ class StudyProposal:
 
 
 def proposal_for(series: Sequence[SeriesDetail], roles: Sequence[str]) -> StudyProposal:
-    """Propose a series of the study for each role of a model."""
-    made = propose([_facts(item) for item in series], roles)
+    """Propose a phase of the study for each role of a model."""
+    facts = {item.series_id: item.facts for item in series}
+    made = propose(list(facts.values()), roles)
     chosen = {choice.role: choice for choice in made.choices}
     return StudyProposal(
         roles=tuple(
             RoleProposal(
                 role=role,
                 label=role_label(role),
-                series_id=chosen[role].series_id if role in chosen else "",
-                reason=_reason(chosen[role]) if role in chosen else "",
+                phase=_name(chosen[role]) if role in chosen else None,
+                reason=_reason(chosen[role], facts) if role in chosen else "",
             )
             for role in roles
         ),
-        left_out={series_id: str(_LEFT_OUT[why]) for series_id, why in made.left_out.items()},
+        left_out={key: _left_out(facts[key], why) for key, why in made.left_out.items()},
         problem=str(_PROBLEMS[made.problem]) if made.problem else "",
     )
 
@@ -99,23 +169,37 @@ def notice_text(notice: str) -> str:
     return _(notice) if notice else ""
 
 
-def _facts(series: SeriesDetail) -> SeriesFacts:
-    return SeriesFacts(
-        series_id=series.series_id,
-        modality=series.modality,
-        description=series.description,
-        acquired_at_s=series.acquired_at_s,
-        instance_count=series.instance_count,
-        image_type=series.image_type,
-    )
+def _name(choice: Choice) -> PhaseName:
+    return PhaseName(choice.series_id, selector_of(choice.keyword, choice.value))
 
 
-def _reason(choice: Choice) -> str:
+def _left_out(series: SeriesFacts, why: LeftOut) -> str:
+    if why is LeftOut.UNCLEAR and series.unclear is not None:
+        return str(_UNCLEAR[series.unclear])
+    return str(_LEFT_OUT[why])
+
+
+def _reason(choice: Choice, facts: Mapping[str, SeriesFacts]) -> str:
+    in_time = _in_time(choice)
+    names = [(phase.keyword, phase.value) for phase in facts[choice.series_id].phases]
+    if not choice.keyword or (choice.keyword, choice.value) not in names:
+        return in_time
+    in_series = _("Phase %(number)d of %(count)d in this series by %(keyword)s") % {
+        "number": names.index((choice.keyword, choice.value)) + 1,
+        "count": len(names),
+        "keyword": choice.keyword,
+    }
+    return f"{in_series}. {in_time}"
+
+
+def _in_time(choice: Choice) -> str:
     if choice.of == 1:
         # A model of one phase may take any kind of series.
         dynamic = choice.role in DCE_ROLES
-        return _("The only dynamic series") if dynamic else _("The only series that fits")
+        return _("The only dynamic phase") if dynamic else _("The only series that fits")
     numbers = {"place": choice.place, "of": choice.of}
+    if choice.seconds_after_first is None:
+        return _("No. %(place)d of %(of)d in the order of the phases") % numbers
     if choice.place == 1:
         return _("No. %(place)d of %(of)d by acquisition time") % numbers
     return _("No. %(place)d of %(of)d by acquisition time, %(seconds)d s after the first") % {

@@ -6,8 +6,13 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pydicom.uid import EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage
+
 from messages.request import InputSeries
 from web.archive.errors import UnreadableResult
+
+#: Objects that hold many slices each.
+_MULTI_FRAME = frozenset({EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage})
 
 #: (code, scheme) of the figures: CID 7472 Volume, in ml, and IBSI's maximum 3D diameter, in mm.
 VOLUME, LONGEST_DIAMETER = ("118565006", "SCT"), ("L0JK", "IBSI")
@@ -36,19 +41,22 @@ def _items(item: Any) -> Iterator[Any]:
         yield from _items(child)
 
 
-def slices_of_first(report: Any, inputs: Sequence[InputSeries]) -> int:
+def slices_of_first(report: Any, inputs: Sequence[InputSeries]) -> int | None:
     """Slices of the first input: those that the report names as evidence.
 
-    Not `instance_count` alone: that is of the series, which may hold several phases.
+    Not `instance_count` alone: that is of the series, which may hold several phases. None for
+    multi-frame images: a report names their files, and not the frames.
     """
     first = inputs[0].series_uid
     named = {
-        str(instance.ReferencedSOPInstanceUID)
+        str(instance.ReferencedSOPInstanceUID): instance.ReferencedSOPClassUID
         for study in report.CurrentRequestedProcedureEvidenceSequence
         for series in study.ReferencedSeriesSequence
         if series.SeriesInstanceUID == first
         for instance in series.ReferencedSOPSequence
     }
+    if _MULTI_FRAME & set(named.values()):
+        return None
     phases = sum(item.series_uid == first for item in inputs)
     if not named:
         return inputs[0].instance_count

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import math
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.multival import MultiValue
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from web.archive.errors import UnreadableResult
@@ -17,6 +20,11 @@ from web.archive.stack import Stack, nearest
 #: A decoder of compressed pixels would meet whatever bytes somebody stored: none is used here.
 #: A mask of single bits is small without.
 _PLAIN = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
+
+T = TypeVar("T")
+
+#: An image that a frame names: its UID, and its frame from 0 in a multi-frame object.
+Source = tuple[str, int | None]
 
 #: Two directions are the same when the cosine of their angle is at least this: 2.5 degrees.
 _SAME_DIRECTION = 0.999
@@ -29,20 +37,21 @@ def masks(seg_file: bytes, stack: Stack) -> NDArray[np.bool_]:
     goes to the slice that it names, or else to the slice at its position. Several segments are
     united. Raises `UnreadableResult`.
     """
-    frames, groups, orientation = _read(seg_file)
+    frames, groups, orientation = _guarded(lambda: _contents(pydicom.dcmread(io.BytesIO(seg_file))))
     if len(groups) != len(frames):
         raise UnreadableResult("the segmentation has another number of frames than it says")
     marked = _along_image_axes(frames > 0, orientation, stack.at(0).orientation)
     volume = np.zeros((len(stack.slices), *marked.shape[1:]), dtype=np.bool_)
-    for frame, index in zip(marked, _slice_indices(groups, stack), strict=True):
+    indices = _guarded(partial(_slice_indices, groups, stack))
+    for frame, index in zip(marked, indices, strict=True):
         volume[index] |= frame
     return volume
 
 
-def _read(file: bytes) -> tuple[NDArray[Any], list[Any], tuple[float, ...] | None]:
-    """Frames (frames, rows, columns), their functional groups, and their orientation."""
+def _guarded(read: Callable[[], T]) -> T:
+    """Run `read`; whatever pydicom raises on a foreign object becomes `UnreadableResult`."""
     try:
-        return _contents(pydicom.dcmread(io.BytesIO(file)))
+        return read()
     except UnreadableResult:
         raise
     except Exception as exc:  # noqa: BLE001 - anybody's object may break the parser in any way
@@ -51,6 +60,7 @@ def _read(file: bytes) -> tuple[NDArray[Any], list[Any], tuple[float, ...] | Non
 
 
 def _contents(seg: Any) -> tuple[NDArray[Any], list[Any], tuple[float, ...] | None]:
+    """Frames (frames, rows, columns), their functional groups, and their orientation."""
     if seg.file_meta.TransferSyntaxUID not in _PLAIN:
         raise UnreadableResult("the segmentation is compressed")
     pixels = seg.pixel_array
@@ -62,8 +72,9 @@ def _contents(seg: Any) -> tuple[NDArray[Any], list[Any], tuple[float, ...] | No
 
 def _slice_indices(groups: list[Any], stack: Stack) -> list[int]:
     """The slice of each frame: by the image it names, else by its position."""
-    by_uid = {s.sop_instance_uid: index for index, s in enumerate(stack.slices)}
-    found = [by_uid.get(_source_uid(group)) for group in groups]
+    by_source = {(s.sop_instance_uid, s.frame): index for index, s in enumerate(stack.slices)}
+    sources_named = [_source(group) for group in groups]
+    found = [by_source.get(source) if source else None for source in sources_named]
     named = [index for index in found if index is not None]
     if len(named) == len(groups):
         return named
@@ -95,19 +106,29 @@ def _along_image_axes(
     return frames[:, :, ::-1] if across @ image_across < 0 else frames
 
 
-def sources(group: Any) -> list[str]:
-    """UIDs of the images that a frame names."""
+def sources(group: Any) -> list[Source]:
+    """The images that a frame names."""
     return [
-        str(source.get("ReferencedSOPInstanceUID", ""))
+        (str(source.get("ReferencedSOPInstanceUID", "")), frame)
         for derivation in group.get("DerivationImageSequence", ())
         for source in derivation.get("SourceImageSequence", ())
+        for frame in _frames_named(source)
     ]
 
 
-def _source_uid(group: Any) -> str:
+def _frames_named(source: Any) -> list[int | None]:
+    """ReferencedFrameNumber counts from 1; absent for a classic object (PS3.3 C.7.6.16.2.6)."""
+    value = source.get("ReferencedFrameNumber")
+    if value is None or value == "":
+        return [None]
+    listed = value if isinstance(value, MultiValue) else [value]
+    return [int(number) - 1 for number in listed]
+
+
+def _source(group: Any) -> Source | None:
     """The image that a frame names; none where it names several: some makers name them all."""
     named = set(sources(group))
-    return named.pop() if len(named) == 1 else ""
+    return named.pop() if len(named) == 1 else None
 
 
 def _position(group: Any) -> tuple[float, ...] | None:

@@ -1,4 +1,4 @@
-"""One slice as a picture, with one window for its whole series."""
+"""One slice as a picture, with one window for its whole phase."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from web.archive.errors import ArchiveUnavailable
+from web.archive.images import Image
 from web.archive.orthanc import Orthanc, archive
 from web.archive.stack import Stack
 
@@ -32,22 +33,23 @@ class Window:
 
 
 def window_of(stack: Stack, *, orthanc: Orthanc | None = None) -> Window:
-    """Return the window of a series: the same for every slice, so that scrolling does not flicker.
+    """Return the window of a phase: the same for every slice, so that scrolling does not flicker.
 
     A window in the headers is not used: scanners write another one for each slice.
     """
     count = len(stack.slices)
     places = sorted({round((i + 0.5) * count / _SAMPLES - 0.5) for i in range(_SAMPLES)})
-    instances = tuple(stack.at(min(max(place, 0), count - 1)).instance_id for place in places)
-    return _kept(orthanc or archive(), instances)
+    images = tuple(stack.at(min(max(place, 0), count - 1)) for place in places)
+    return _kept(orthanc or archive(), images)
 
 
 def rendered(stack: Stack, index: int, window: Window, *, orthanc: Orthanc | None = None) -> bytes:
     """Return the slice at `index` as an 8-bit PNG; raises `SliceNotFound`, `ArchiveUnavailable`."""
+    image = stack.at(index)
     return (orthanc or archive()).content(
         "instances",
-        stack.at(index).instance_id,
-        "/rendered",
+        image.instance_id,
+        f"{image.address}/rendered",
         params={
             "window-center": f"{window.center:.1f}",
             "window-width": f"{window.width:.1f}",
@@ -58,15 +60,15 @@ def rendered(stack: Stack, index: int, window: Window, *, orthanc: Orthanc | Non
 
 # Instances never change in the archive (OverwriteInstances is off), so neither does their window.
 @lru_cache(maxsize=_KEPT_WINDOWS)
-def _kept(orthanc: Orthanc, instances: tuple[str, ...]) -> Window:
-    values = np.concatenate([_pixels(orthanc, instance) for instance in instances])
+def _kept(orthanc: Orthanc, images: tuple[Image, ...]) -> Window:
+    values = np.concatenate([_pixels(orthanc, image) for image in images])
     low, high = np.percentile(values, _PERCENTILES)
     width = max(float(high - low), 1.0)
     return Window(center=float(low) + width / 2, width=width)
 
 
-def _pixels(orthanc: Orthanc, instance_id: str) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    body = orthanc.content("instances", instance_id, "/numpy")
+def _pixels(orthanc: Orthanc, image: Image) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    body = orthanc.content("instances", image.instance_id, f"{image.address}/numpy")
     try:
         values = np.load(io.BytesIO(body), allow_pickle=False)
     except ValueError as exc:

@@ -1,52 +1,38 @@
-"""The slices of a series in the order in which a reader scrolls through them."""
+"""The slices of a phase in the order in which a reader scrolls through them."""
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from messages.request import PhaseSelector
 from web.archive.errors import SeriesChanged, SeriesNotFound, SliceNotFound, UnreadableResult
+from web.archive.images import Image, images_of
+from web.archive.members import members
 from web.archive.orthanc import Orthanc, archive, checked_id
+from web.archive.patience import within
 
 #: Seconds for which a process keeps the order of a series. Scrolling asks for it with every slice;
 #: a series that is still arriving is seen complete this much later.
 KEPT_SECONDS = 30
 
-#: Series whose order a process keeps.
-_KEPT_SERIES = 64
-
-_INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
-
-
-@dataclass(frozen=True)
-class Slice:
-    """One instance of a series. Positions as DICOM has them: millimetres, patient axes."""
-
-    instance_id: str
-    sop_instance_uid: str
-    #: InstanceNumber, or None.
-    number: int | None
-    #: ImagePositionPatient: three numbers, or None.
-    position: tuple[float, ...] | None
-    #: ImageOrientationPatient: six numbers, or None.
-    orientation: tuple[float, ...] | None
+#: Phases whose order a process keeps.
+_KEPT_STACKS = 64
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A series in InstanceNumber order."""
+    """A series, or a phase of it, in InstanceNumber order; frames in the order of their file."""
 
     study_id: str
     series_id: str
-    slices: tuple[Slice, ...]
+    slices: tuple[Image, ...]
 
-    def at(self, index: int) -> Slice:
+    def at(self, index: int) -> Image:
         """The slice at `index`, from 0; raises `SliceNotFound`."""
         if not 0 <= index < len(self.slices):
             raise SliceNotFound(f"the series has {len(self.slices)} slices")
@@ -63,24 +49,31 @@ class Stack:
 
 
 def stack_of(
-    study_id: str, series_id: str, slices: int | None = None, *, orthanc: Orthanc | None = None
+    study_id: str,
+    series_id: str,
+    slices: int | None = None,
+    *,
+    phase: PhaseSelector | None = None,
+    orthanc: Orthanc | None = None,
 ) -> Stack:
     """Return the slices of a series of that study, from `orthanc` itself or as they are kept.
 
-    With `slices`, the number that the page knows of: an instance that arrives late moves the
-    indices of those behind it. Raises `SeriesChanged` then, and `NotAnOrthancId`,
-    `SeriesNotFound` (also for a series of another study) or `ArchiveUnavailable`.
+    With a `phase` those of that phase alone. With `slices`, the number that the page knows of: an
+    instance that arrives late moves the indices of those behind it. Raises `SeriesChanged` then,
+    and `NotAnOrthancId`, `SeriesNotFound` (also for a series of another study), `PhaseNotFound` or
+    `ArchiveUnavailable`.
     """
     checked_id(study_id)
     checked_id(series_id)
-    if orthanc is not None:
-        stack = read_stack(orthanc, series_id)
-    else:
-        period = int(time.monotonic() // KEPT_SECONDS)
-        stack = _kept(archive(), series_id, period)
-        if slices is not None and len(stack.slices) != slices:
-            # The page may know of more than what is kept: read again, once for that number.
-            stack = _kept(archive(), series_id, period, slices)
+    with within():
+        if orthanc is not None:
+            stack = read_stack(orthanc, series_id, phase)
+        else:
+            period = int(time.monotonic() // KEPT_SECONDS)
+            stack = _kept(archive(), series_id, phase, period)
+            if slices is not None and len(stack.slices) != slices:
+                # The page may know of more than what is kept: read again, once for that number.
+                stack = _kept(archive(), series_id, phase, period, slices)
     if stack.study_id != study_id:
         raise SeriesNotFound("the series belongs to another study")
     if slices is not None and len(stack.slices) != slices:
@@ -88,11 +81,17 @@ def stack_of(
     return stack
 
 
-def read_stack(orthanc: Orthanc, series_id: str) -> Stack:
-    """Read the order of a series from the archive: two calls."""
-    study_id = orthanc.json("series", series_id)["ParentStudy"]
-    items = orthanc.json("series", series_id, "/instances")
-    return Stack(study_id, series_id, tuple(_slice(item) for item in sorted(items, key=_order)))
+def read_stack(orthanc: Orthanc, series_id: str, phase: PhaseSelector | None = None) -> Stack:
+    """Read the order of a series from the archive: two calls, more for multi-frame objects.
+
+    Which images are of a `phase` may take one more, or one for each. Raises as `stack_of` does.
+    """
+    series = orthanc.json("series", series_id)
+    is_mr = series.get("MainDicomTags", {}).get("Modality") == "MR"
+    images = images_of(orthanc, series_id, multi_frame=is_mr)
+    if phase is not None:
+        images = members(orthanc, series, images, phase)
+    return Stack(series["ParentStudy"], series_id, images)
 
 
 def corresponding(first: Stack, other: Stack) -> tuple[int, ...]:
@@ -121,34 +120,12 @@ def nearest(wanted: NDArray[np.float64], offered: NDArray[np.float64]) -> NDArra
     return found
 
 
-@lru_cache(maxsize=_KEPT_SERIES)
-def _kept(orthanc: Orthanc, series_id: str, _period: int, _slices: int | None = None) -> Stack:
-    return read_stack(orthanc, series_id)
-
-
-def _slice(item: dict[str, Any]) -> Slice:
-    tags = item["MainDicomTags"]
-    return Slice(
-        instance_id=item["ID"],
-        sop_instance_uid=tags["SOPInstanceUID"],
-        number=_number(tags.get("InstanceNumber", "")),
-        position=_numbers(tags.get("ImagePositionPatient", ""), 3),
-        orientation=_numbers(tags.get("ImageOrientationPatient", ""), 6),
-    )
-
-
-def _order(item: dict[str, Any]) -> tuple[bool, int, str]:
-    number = _number(item["MainDicomTags"].get("InstanceNumber", ""))
-    return (number is None, number or 0, item["MainDicomTags"]["SOPInstanceUID"])
-
-
-def _number(text: str) -> int | None:
-    return int(text) if _INTEGER.fullmatch(text.strip()) else None
-
-
-def _numbers(text: str, count: int) -> tuple[float, ...] | None:
-    try:
-        values = tuple(float(part) for part in text.split("\\"))
-    except ValueError:
-        return None
-    return values if len(values) == count else None
+@lru_cache(maxsize=_KEPT_STACKS)
+def _kept(
+    orthanc: Orthanc,
+    series_id: str,
+    phase: PhaseSelector | None,
+    _period: int,
+    _slices: int | None = None,
+) -> Stack:
+    return read_stack(orthanc, series_id, phase)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -28,9 +28,10 @@ from pydicom.uid import (
 from messages import identity
 from messages.events import ModelReference
 from messages.request import InputSeries
-from web.archive.errors import InstanceNotFound, UnreadableResult
+from web.archive.errors import InstanceNotFound, NotInArchive, UnreadableResult
 from web.archive.orthanc import Orthanc
 from web.archive.report import LONGEST_DIAMETER, VOLUME, figure, slices_of_first
+from web.archive.stack import read_stack
 
 #: As in `web.archive.segmentation`: no decoder meets the bytes of a stranger.
 _PLAIN = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
@@ -39,7 +40,9 @@ _PLAIN = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
 _VOLUME_TOLERANCE = 1e-3
 
 #: Share of the slice distance by which a frame may miss its place; as the labs read it.
-_PLACE_TOLERANCE = 0.05
+_PLACE_TOLERANCE = 0.45
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -89,14 +92,16 @@ def _look(asked: Asked, orthanc: Orthanc) -> StoredResult | None:
     file = orthanc.content("instances", primary_id, "/file")
     primary = _read(file, asked, primary_uid, identity.primary_series_uid(asked.request_id))
     if primary.SOPClassUID == ComprehensiveSRStorage:
-        return _guarded(_nothing_found, primary, primary_id, asked)
+        slices = _slices(primary, asked, orthanc)
+        return _guarded(_nothing_found, primary, primary_id, slices)
     report_uid = identity.report_instance_uid(asked.request_id)
     report_id = _instance_in_study(asked, report_uid, orthanc)
     if report_id is None:
         return None
     file = orthanc.content("instances", report_id, "/file")
     report = _read(file, asked, report_uid, identity.report_series_uid(asked.request_id))
-    return _guarded(_measured, primary, primary_id, report, report_id, asked)
+    slices = _slices(report, asked, orthanc)
+    return _guarded(_measured, primary, primary_id, report, report_id, slices)
 
 
 def _instance_in_study(asked: Asked, uid: str, orthanc: Orthanc) -> str | None:
@@ -107,16 +112,27 @@ def _instance_in_study(asked: Asked, uid: str, orthanc: Orthanc) -> str | None:
     return found[0] if found else None
 
 
-def _guarded(read: Any, *args: Any) -> StoredResult:
+def _slices(report: Any, asked: Asked, orthanc: Orthanc) -> int:
+    """Slices of the first input, as the report or else the archive tells."""
+    named = _guarded(slices_of_first, report, asked.inputs)
+    if named is not None:
+        return named
+    first = asked.inputs[0]
+    try:
+        return len(read_stack(orthanc, first.series_id, first.phase_selector).slices)
+    except NotInArchive:
+        raise UnreadableResult("the images of the result are no longer there") from None
+
+
+def _guarded(read: Callable[..., T], *args: Any) -> T:
     """Run a reader; whatever pydicom raises on a foreign object becomes `UnreadableResult`."""
     try:
-        result: StoredResult = read(*args)
+        return read(*args)
     except UnreadableResult:
         raise
     except Exception as exc:  # noqa: BLE001 - anybody's object may break the parser in any way
         # Its text may quote what it read.
         raise UnreadableResult(f"the result cannot be read: {type(exc).__name__}") from None
-    return result
 
 
 def _read(file: bytes, asked: Asked, uid: str, series_uid: str) -> Any:
@@ -133,7 +149,7 @@ def _read(file: bytes, asked: Asked, uid: str, series_uid: str) -> Any:
     return stored
 
 
-def _nothing_found(report: Any, report_id: str, asked: Asked) -> StoredResult:
+def _nothing_found(report: Any, report_id: str, slices: int) -> StoredResult:
     return StoredResult(
         seg_instance_id=None,
         sr_instance_id=report_id,
@@ -141,13 +157,13 @@ def _nothing_found(report: Any, report_id: str, asked: Asked) -> StoredResult:
         volume_voxels=0,
         volume_ml=0.0,
         longest_diameter_mm=0.0,
-        slices=slices_of_first(report, asked.inputs),
+        slices=slices,
         slices_with_tumor=0,
         model=_model(report),
     )
 
 
-def _measured(seg: Any, seg_id: str, report: Any, report_id: str, asked: Asked) -> StoredResult:
+def _measured(seg: Any, seg_id: str, report: Any, report_id: str, slices: int) -> StoredResult:
     if seg.SOPClassUID != SegmentationStorage or report.SOPClassUID != ComprehensiveSRStorage:
         raise UnreadableResult("segmentation and report are not where they belong")
     planes, voxel_ml = _planes(seg)
@@ -164,7 +180,7 @@ def _measured(seg: Any, seg_id: str, report: Any, report_id: str, asked: Asked) 
         volume_voxels=voxels,
         volume_ml=volume_ml,
         longest_diameter_mm=figure(report, LONGEST_DIAMETER),
-        slices=slices_of_first(report, asked.inputs),
+        slices=slices,
         slices_with_tumor=sum(bool(plane.any()) for plane in planes),
         model=_model(seg),
     )

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from messages.phases import SeriesFacts
+from messages.phases.frames import text_of
+from messages.phases.values import integer
 from web.archive.orthanc import Orthanc, archive
+from web.archive.patience import within
+from web.archive.series_facts import read_series
 
 #: Studies on the list page.
 LIST_LIMIT = 100
@@ -20,8 +25,6 @@ _SEARCH_DAYS: tuple[int | None, ...] = (31, 366, None)
 _SCAN_LIMIT = 2000
 
 _HANGUL = re.compile("[\uac00-\ud7a3]")
-_INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
-_TIME = re.compile(r"(\d{2})(\d{2})?(\d{2}(?:\.\d{1,6})?)?")
 
 
 @dataclass(frozen=True)
@@ -38,20 +41,27 @@ class StudySummary:
 
 @dataclass(frozen=True)
 class SeriesDetail:
-    """One series.
+    """One series. What is known of its phases is read for MR only."""
 
-    `acquired_at_s` is read for MR only: seconds from the midnight before the study, on the next
-    day if its date says so.
-    """
-
-    series_id: str
     series_uid: str
-    modality: str
-    description: str
     number: int | None
-    instance_count: int
-    acquired_at_s: float | None
-    image_type: tuple[str, ...]
+    facts: SeriesFacts
+    #: Instances, or frames of multi-frame ones.
+    image_count: int
+
+    @property
+    def series_id(self) -> str:
+        """Orthanc's id."""
+        return self.facts.series_id
+
+    @property
+    def acquired_at_s(self) -> float | None:
+        """Seconds from the midnight before the study to its first phase, or None.
+
+        On the next day if its date says so.
+        """
+        times = [phase.acquired_at_s for phase in self.facts.phases]
+        return min((time for time in times if time is not None), default=None)
 
 
 @dataclass(frozen=True)
@@ -99,14 +109,16 @@ def _newest_of_all(source: Orthanc, limit: int) -> list[dict[str, Any]]:
 
 
 def study_detail(study_id: str, *, orthanc: Orthanc | None = None) -> StudyDetail:
-    """Return a study with its series: two calls, and one more for each MR series.
+    """Return a study with its series: two calls, and those of `read_series` for each MR series.
 
-    Raises `NotAnOrthancId`, `StudyNotFound` or `ArchiveUnavailable`.
+    In `web.archive.patience.PAGE_SECONDS` altogether. Raises `NotAnOrthancId`, `StudyNotFound` or
+    `ArchiveUnavailable`.
     """
     source = orthanc or archive()
-    study = source.json("studies", study_id)
-    series = [_series(source, item) for item in source.json("studies", study_id, "/series")]
-    series.sort(key=lambda s: (s.number is None, s.number or 0, s.description, s.series_id))
+    with within():
+        study = source.json("studies", study_id)
+        series = [_series(source, item) for item in source.json("studies", study_id, "/series")]
+    series.sort(key=lambda s: (s.number is None, s.number or 0, s.facts.description, s.series_id))
     tags, patient = study["MainDicomTags"], study["PatientMainDicomTags"]
     return StudyDetail(
         study_id=study["ID"],
@@ -129,50 +141,14 @@ def readable_name(text: str) -> str:
     return ("" if _HANGUL.search(chosen) else " ").join(parts)
 
 
-def seconds_of_day(text: str) -> float | None:
-    """A DICOM TM value (``HHMMSS.FFFFFF``, shorter allowed) as seconds since midnight."""
-    match = _TIME.fullmatch(text.strip())
-    if match is None:
-        return None
-    hours, minutes, seconds = (float(part or 0) for part in match.groups())
-    return hours * 3600 + minutes * 60 + seconds
-
-
 def _series(source: Orthanc, item: dict[str, Any]) -> SeriesDetail:
-    tags = item["MainDicomTags"]
-    instances = item["Instances"]
-    number = tags.get("SeriesNumber", "").strip()
-    # Acquisition time and image type are no main tags in Orthanc 1.10. Other modalities are left
-    # out of a proposal anyway, and the tags of a segmentation are long.
-    wanted = tags.get("Modality") == "MR" and instances
-    first = source.json("instances", instances[0], "/simplified-tags") if wanted else {}
+    read = read_series(source, item)
     return SeriesDetail(
-        series_id=item["ID"],
-        series_uid=tags["SeriesInstanceUID"],
-        modality=tags.get("Modality", ""),
-        description=tags.get("SeriesDescription", ""),
-        number=int(number) if _INTEGER.fullmatch(number) else None,
-        instance_count=len(instances),
-        acquired_at_s=_acquired_at(first, _text(first, "StudyDate")),
-        image_type=tuple(part for part in _text(first, "ImageType").split("\\") if part),
+        series_uid=item["MainDicomTags"]["SeriesInstanceUID"],
+        number=integer(text_of(item["MainDicomTags"], "SeriesNumber")),
+        facts=read.facts,
+        image_count=read.image_count,
     )
-
-
-def _acquired_at(tags: dict[str, Any], study_date: str) -> float | None:
-    # AcquisitionDateTime is YYYYMMDDHHMMSS.FFFFFF&ZZXX.
-    whole = re.split(r"[+-]", _text(tags, "AcquisitionDateTime"))[0]
-    seconds = seconds_of_day(_text(tags, "AcquisitionTime") or whole[8:])
-    on = _date(_text(tags, "AcquisitionDate") or whole[:8] or _text(tags, "ContentDate"))
-    begun = _date(study_date)
-    if seconds is None or on is None or begun is None:
-        # Without a date: on the day of the study, and what that makes implausible is said.
-        return seconds
-    return seconds + (on - begun).days * 86_400.0
-
-
-def _text(tags: dict[str, Any], keyword: str) -> str:
-    value = tags.get(keyword)
-    return value if isinstance(value, str) else ""
 
 
 def _summary(item: dict[str, Any]) -> StudySummary:

@@ -21,19 +21,24 @@ from django.views.decorators.http import require_safe
 
 from messages.lab import ModelDescriptor
 from web.archive import answers
+from web.archive.candidates import candidates_of
 from web.archive.errors import SeriesChanged, StudyNotFound, UnreadableResult
 from web.archive.orthanc import checked_id
 from web.archive.overlay import overlay_of
+from web.archive.phase_names import PhaseName, phase_named, selector_of
 from web.archive.proposal import StudyProposal, notice_text, proposal_for
+from web.archive.series_lines import series_lines
 from web.archive.slices import rendered, window_of
-from web.archive.stack import stack_of
-from web.archive.studies import SeriesDetail, StudyDetail, studies, study_detail
+from web.archive.stack import Stack, stack_of
+from web.archive.studies import StudyDetail, studies, study_detail
 from web.archive.wording import label_of, other_than_tumour, page_texts, stage_lines
 from web.door.audit import Action
 from web.door.visitor import Visitor, visitor_of
 from web.errors import code_for, error_response
+from web.inference.chosen import concerns_about
+from web.inference.concerns import told
 from web.inference.models import InferenceRequest
-from web.inference.presentation import RequestView
+from web.inference.presentation import RequestView, phase_of
 from web.inference.states import State
 from web.labs.catalogue import models_on_offer
 from web.labs.heartbeats import lab_views
@@ -58,6 +63,8 @@ class OfferedModel:
     #: What it marks, where that is no tumour.
     marks: str
     proposal: StudyProposal
+    #: What the site cannot be sure of in the proposal, as sentences.
+    concerns: tuple[str, ...]
 
 
 @require_safe
@@ -95,6 +102,7 @@ def study_page(request: HttpRequest, study_id: str) -> HttpResponse:
     visitor = seen(request, study_id)
     study = study_detail(study_id)
     visitor.note(Action.STUDY_VIEWED, study_id=study.study_id)
+    candidates = candidates_of(study.series)
     offered = [_offered(model, study) for model in models_on_offer()]
     row = _latest([study.study_id]).get(study.study_id)
     if row is not None:
@@ -104,14 +112,15 @@ def study_page(request: HttpRequest, study_id: str) -> HttpResponse:
         visitor.note(Action.RESULT_VIEWED, study_id=study.study_id, subject=str(row.pk))
     page = _page() | {
         "study_id": study.study_id,
-        "series": [_series_json(series) for series in study.series],
+        "concerns": reverse("labrelay_api:check_phases", args=[study.study_id]),
+        "choices": [candidate.as_json() for candidate in candidates],
         "models": [_model_json(model) for model in offered],
         "request": RequestView.of(row).model_dump(mode="json") if row else None,
     }
     context = {
         "study": study,
-        "lines": _series_lines(study, offered[0].proposal),
-        "candidates": [series for series in study.series if series.modality == "MR"],
+        "lines": series_lines(study.series, offered[0].proposal),
+        "candidates": candidates,
         "models": offered,
         "stages": stage_lines(),
         "page": page,
@@ -124,15 +133,17 @@ def study_page(request: HttpRequest, study_id: str) -> HttpResponse:
 def slice_png(request: HttpRequest, study_id: str, series_id: str, index: int) -> HttpResponse:
     """One slice as PNG.
 
-    ``?of=`` is the number of slices that the page knows of; 409 when the series has another.
-    ``?window=`` names the series whose window is used, so that the phases of a study differ by the
-    contrast medium alone.
+    ``?phase=`` is keyword and value of one phase of the series, with a colon between. ``?of=`` is
+    the number of slices that the page knows of; 409 when there are others. ``?window=`` names the
+    phase whose window is used (`web.archive.phase_names`), so that the phases of a study differ by
+    the contrast medium alone.
     """
     visitor = seen(request, study_id)
     slices = _slices(request.GET.get("of"))
-    stack = stack_of(study_id, series_id, slices)
+    keyword, _colon, value = request.GET.get("phase", "").partition(":")
+    stack = stack_of(study_id, series_id, slices, phase=selector_of(keyword, value))
     pattern = request.GET.get("window")
-    window = window_of(stack_of(study_id, checked_id(pattern)) if pattern else stack)
+    window = window_of(_stack_named(study_id, pattern) if pattern else stack)
     picture = rendered(stack, index, window)
     visitor.note(Action.STUDY_VIEWED, study_id=study_id)
     response = HttpResponse(picture, content_type="image/png")
@@ -154,10 +165,10 @@ def overlay_json(request: HttpRequest, request_id: UUID) -> HttpResponse:
         return error_response(404, code_for(404), _("There is no such request."), request_id)
     if row.state != State.COMPLETED or row.result is None:
         return error_response(409, code_for(409), _("This request has no result."), request_id)
-    series_ids = [item["series_id"] for item in row.inputs]
-    if not series_ids:
+    inputs = [PhaseName(item["series_id"], phase_of(item)) for item in row.inputs]
+    if not inputs:
         raise UnreadableResult("the request names no series")
-    overlay = overlay_of(row.study_id, series_ids, row.result["seg_instance_id"])
+    overlay = overlay_of(row.study_id, inputs, row.result["seg_instance_id"])
     visitor.note(Action.RESULT_VIEWED, study_id=row.study_id, subject=str(row.pk))
     response = JsonResponse(overlay.as_json())
     response.headers["Cache-Control"] = "private, no-cache"
@@ -174,6 +185,11 @@ def seen(request: HttpRequest, study_id: str) -> Visitor:
         visitor.note(Action.REFUSED, study_id=study_id)
         raise StudyNotFound("not granted")
     return visitor
+
+
+def _stack_named(study_id: str, text: str) -> Stack:
+    named = phase_named(text)
+    return stack_of(study_id, named.series_id, phase=named.phase)
 
 
 def _slices(text: str | None) -> int | None:
@@ -210,22 +226,16 @@ def _page() -> dict[str, Any]:
     }
 
 
-def _series_json(series: SeriesDetail) -> dict[str, Any]:
-    return {
-        "series_id": series.series_id,
-        "acquired_at_s": series.acquired_at_s,
-        "instance_count": series.instance_count,
-    }
-
-
 def _offered(model: ModelDescriptor, study: StudyDetail) -> OfferedModel:
+    proposal = proposal_for(study.series, model.roles)
     return OfferedModel(
         name=model.name,
         version=model.version,
         notice=notice_text(model.notice)
         or _("No lab has described this model yet. Not for clinical use."),
         marks=other_than_tumour(model.labels),
-        proposal=proposal_for(study.series, model.roles),
+        proposal=proposal,
+        concerns=tuple(one.sentence for one in told(concerns_about(study.series, proposal))),
     )
 
 
@@ -236,22 +246,5 @@ def _model_json(model: OfferedModel) -> dict[str, Any]:
         "marks": model.marks,
         "roles": [{"role": item.role, "label": item.label} for item in model.proposal.roles],
         "left_out": model.proposal.left_out,
+        "concerns": model.concerns,
     }
-
-
-def _series_lines(study: StudyDetail, proposal: StudyProposal) -> list[dict[str, Any]]:
-    return [
-        {
-            "series": series,
-            "time": _clock(series.acquired_at_s),
-            "use": proposal.left_out.get(series.series_id, ""),
-        }
-        for series in study.series
-    ]
-
-
-def _clock(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    whole = int(seconds) % 86_400
-    return f"{whole // 3600:02d}:{whole % 3600 // 60:02d}:{whole % 60:02d}"

@@ -142,8 +142,10 @@ _OTHERS = {
         "The connection is interrupted. What you see may be out of date; connecting again …"
     ),
     "choose_all": _("Please choose a series for each phase."),
-    "same_series": _("The same series is chosen for two phases."),
-    "out_of_order": _("The phases are not in the order of their acquisition times."),
+    "same_series": _("The same series and phase is chosen twice."),
+    "phases_gone": _(
+        "The series of this result have changed: not all of its phases can be shown any more."
+    ),
     "by_hand": _("Chosen by you."),
     "in_use": _("Chosen for: {role}"),
     "slice": _("Slice {number} of {total}"),

@@ -15,6 +15,7 @@ from uuid import UUID
 from django.contrib.auth.models import User
 from django.utils.translation import gettext_lazy as _
 
+from web.inference.chosen import Selection
 from web.inference.models import IdempotencyKey, InferenceRequest
 from web.inference.refusals import NotAsked
 
@@ -62,17 +63,23 @@ def named_click(user: User | None, key: str | None, digest: str) -> NamedClick |
 
 def digest_of(
     study_id: str,
-    inputs: Sequence[tuple[str, str]],
+    inputs: Sequence[Selection],
     model: str | None,
     threshold: float | None,
 ) -> str:
-    """SHA-256 in hex of what a click asks for; `inputs` are (role, series id), in any order."""
-    return _sha256([study_id, sorted(inputs), model, threshold])
+    """SHA-256 in hex of what a click asks for; the `inputs` in any order."""
+    return _sha256([study_id, sorted(_named(item) for item in inputs), model, threshold])
 
 
 def digest_of_retry(request_id: UUID) -> str:
     """SHA-256 in hex of the click that asks for this request again."""
     return _sha256(["retry", str(request_id)])
+
+
+def _named(item: Selection) -> tuple[str, ...]:
+    # Of a whole series no more than ever: keys are kept over an update of the site.
+    whole = (item.role, item.series_id)
+    return whole if item.phase is None else (*whole, item.phase.keyword, item.phase.value)
 
 
 def _sha256(asked: list[object]) -> str:

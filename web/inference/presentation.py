@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Self, TypeVar
 from uuid import UUID
@@ -10,6 +11,7 @@ from django.utils import translation
 from pydantic import BaseModel, PlainSerializer, WithJsonSchema
 
 from messages.failures import FAILURE_TEXTS, FailureCode
+from messages.request import PhaseSelector
 from web.inference.models import InferenceRequest
 from web.inference.states import State
 
@@ -39,10 +41,12 @@ class Failure(BaseModel):
 
 
 class Input(BaseModel):
-    """Which series plays which role."""
+    """Which series, or which phase of it, plays which role."""
 
     role: str
     series_id: str
+    #: Null when the whole series is the phase.
+    phase: PhaseSelector | None = None
 
 
 class Model(BaseModel):
@@ -114,9 +118,18 @@ class RequestView(BaseModel):
             lab=row.lab,
             progress=_as_model(Progress, row.progress),
             failure=failure_of(row.failure_code, language),
-            inputs=[Input.model_validate(item) for item in row.inputs],
+            inputs=[_input(item) for item in row.inputs],
             result=_as_model(Result, row.result),
         )
+
+
+def phase_of(stored: Mapping[str, Any]) -> PhaseSelector | None:
+    """Which phase of its series an input is, as a row holds it; None for the whole series."""
+    return _as_model(PhaseSelector, stored.get("phase_selector"))
+
+
+def _input(stored: Mapping[str, Any]) -> Input:
+    return Input(role=stored["role"], series_id=stored["series_id"], phase=phase_of(stored))
 
 
 def _as_model(kind: type[M], value: Any) -> M | None:

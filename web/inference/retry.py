@@ -5,11 +5,13 @@ from __future__ import annotations
 from django.utils.translation import gettext_lazy as _
 
 from web.door.visitor import Visitor
+from web.inference.chosen import Selection
 from web.inference.idempotency import digest_of_retry, named_click
 from web.inference.models import InferenceRequest
+from web.inference.presentation import phase_of
 from web.inference.refusals import CONFLICT, NotAsked
 from web.inference.states import State
-from web.inference.submit import Selection, submit
+from web.inference.submit import submit
 
 #: Without a result, so that asking again makes sense. `dead` too: who reads need not wait for
 #: staff, and its replay is the same wish.
@@ -19,7 +21,7 @@ REPEATABLE = frozenset({State.FAILED, State.CANCELLED, State.DEAD})
 def retry(ended: InferenceRequest, visitor: Visitor, *, key: str | None = None) -> InferenceRequest:
     """Ask for the same again and return the new request, or the active one for the same wish.
 
-    The same series, model and threshold, the series as the archive has them now, in the pool of
+    The same phases, model and threshold, the phases as the archive has them now, in the pool of
     the settings now. Raises `NotAsked` (409) for a request that has a result or has not ended,
     and what `submit` raises.
     """
@@ -33,7 +35,9 @@ def retry(ended: InferenceRequest, visitor: Visitor, *, key: str | None = None) 
         raise NotAsked("still_running", _("This request has not ended yet."), CONFLICT)
     return submit(
         study_id=ended.study_id,
-        inputs=[Selection(item["role"], item["series_id"]) for item in ended.inputs],
+        inputs=[
+            Selection(item["role"], item["series_id"], phase_of(item)) for item in ended.inputs
+        ],
         user=visitor.user,
         model=ended.model,
         threshold=ended.threshold,

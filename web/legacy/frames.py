@@ -17,7 +17,7 @@ from pydicom.errors import InvalidDicomError
 
 from web.archive.errors import InstanceNotFound, UnreadableResult
 from web.archive.orthanc import Orthanc
-from web.archive.segmentation import masks, sources
+from web.archive.segmentation import Source, masks, sources
 from web.archive.stack import Stack, read_stack
 
 #: Results whose pictures a process keeps: some tens of kilobytes each.
@@ -73,9 +73,10 @@ def _file(orthanc: Orthanc, instance_id: str) -> bytes:
 
 
 def _size(orthanc: Orthanc, stack: Stack) -> tuple[int, int]:
-    tags = orthanc.json("instances", stack.at(0).instance_id, "/simplified-tags")
+    first = stack.at(0)
+    tags = orthanc.tags(first.instance_id)
     try:
-        if int(tags.get("NumberOfFrames") or 1) > 1:
+        if first.frame is None and int(tags.get("NumberOfFrames") or 1) > 1:
             raise UnreadableResult("the images have several slices each")
         return int(tags["Rows"]), int(tags["Columns"])
     except (KeyError, ValueError, TypeError) as exc:
@@ -98,18 +99,21 @@ def _referred(orthanc: Orthanc, stored: StoredSegmentation) -> Stack:
     stacks = [stack for stack in stacks if stack.slices]
     if not stacks:
         raise UnreadableResult("the segmentation refers to no series of its study")
-    return max(stacks, key=lambda s: len(images & {one.sop_instance_uid for one in s.slices}))
+    return max(
+        stacks,
+        key=lambda s: len(images & {(one.sop_instance_uid, one.frame) for one in s.slices}),
+    )
 
 
 @lru_cache(maxsize=_KEPT_RESULTS)
-def _references(orthanc: Orthanc, instance_id: str) -> tuple[list[str], set[str]]:
-    """UIDs of the series that a SEG lists, and of the images that its frames name."""
+def _references(orthanc: Orthanc, instance_id: str) -> tuple[list[str], set[Source]]:
+    """UIDs of the series that a SEG lists, and the images that its frames name."""
     seg = _parsed(_file(orthanc, instance_id))
     series = [
         str(item.get("SeriesInstanceUID", "")) for item in seg.get("ReferencedSeriesSequence", ())
     ]
     groups = seg.get("PerFrameFunctionalGroupsSequence", ())
-    return series, {uid for group in groups for uid in sources(group)}
+    return series, {one for group in groups for one in sources(group)}
 
 
 def _parsed(file: bytes) -> Any:

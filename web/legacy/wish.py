@@ -16,8 +16,9 @@ from messages.lab import ModelDescriptor
 from web.archive.errors import NotAnOrthancId, NotInArchive
 from web.archive.orthanc import archive, checked_id
 from web.door.visitor import Visitor
+from web.inference.chosen import Selection
 from web.inference.models import InferenceRequest
-from web.inference.submit import Selection, submit
+from web.inference.submit import submit
 from web.labs.catalogue import model_on_offer
 from web.legacy.answers import Told
 from web.legacy.caller import at_home, caller_of, not_too_often, require_seen
@@ -125,8 +126,8 @@ def _check(ids: Sequence[str], named: str, model: ModelDescriptor) -> None:
     needed = len(model.roles)
     if len(ids) != needed:
         sentence = ngettext(
-            "This model needs exactly %(needed)d series; %(given)d were chosen.",
-            "This model needs exactly %(needed)d series; %(given)d were chosen.",
+            "This model needs exactly %(needed)d phase; %(given)d were chosen.",
+            "This model needs exactly %(needed)d phases; %(given)d were chosen.",
             needed,
         )
         raise Told(400, sentence % {"needed": needed, "given": len(ids)})

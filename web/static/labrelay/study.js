@@ -1,6 +1,7 @@
 // The study page: puts choice, button, stages, slices and result together.
 import { onActions, showActions } from "./actions.js";
 import { NotTaken } from "./call.js";
+import { checkChoice } from "./concerns.js";
 import { showConnection } from "./connection.js";
 import { onLabsChanged, updateLabs } from "./labs.js";
 import { Live } from "./live.js";
@@ -10,7 +11,7 @@ import { marksOf } from "./marks.js";
 import { onReturn } from "./newest.js";
 import { hideRepeated, showRepeated } from "./repeated.js";
 import { hideResult, showResult } from "./result.js";
-import { asPhases, chosenModel, chosenPhases, choices, onChoice, problem } from "./roles.js";
+import { asPhases, chosenModel, chosenInputs, chosenPhases, onChoice, problem } from "./roles.js";
 import { isActive } from "./sentence.js";
 import { hideStages, refreshStages, showRequest, showSentence } from "./stages.js";
 import { repeatRequest, sendRequest } from "./submit.js";
@@ -22,6 +23,7 @@ const problemText = document.getElementById("problem");
 let current = page.request;
 let sending = false;
 let awaited = null;
+let refusal = "";
 
 const live = new Live({
   onRequest: changed,
@@ -47,7 +49,11 @@ function apply(request) {
   showActions(request);
   showRepeated(request);
   if (request.state === "completed" && request.result) {
-    showPhases(asPhases(request.inputs));
+    const phases = asPhases(request.inputs);
+    showPhases(phases);
+    if (phases.length < request.inputs.length) {
+      tell(page.texts.phases_gone);
+    }
     showResult(request);
     if (awaited === request.request_id) {
       // Above the button that was clicked: on a small screen nobody would see it come.
@@ -92,7 +98,7 @@ function tell(sentence) {
 function renderButton() {
   // Not while one is being cancelled: who changes their mind again asks anew.
   const running = current !== null && isActive(current);
-  const closed = sending || running || Boolean(problem());
+  const closed = sending || running || Boolean(problem()) || Boolean(refusal);
   button.setAttribute("aria-disabled", String(closed));
 }
 
@@ -103,10 +109,19 @@ function follow(request) {
 }
 
 function ask() {
-  const inputs = choices().map(({ role, series_id: id }) => ({ role, series_id: id }));
-  const wanted = { study_id: page.study_id, inputs, model: chosenModel().name };
+  const wanted = { study_id: page.study_id, inputs: chosenInputs(), model: chosenModel().name };
   showPhases(chosenPhases());
   begin((onSilence) => sendRequest(wanted, onSilence));
+}
+
+/** What the archive holds of the choice may speak against it; until it is known the button is open. */
+async function check() {
+  const found = await checkChoice();
+  if (found) {
+    refusal = found;
+    tell(found);
+    renderButton();
+  }
 }
 
 /** Send a request by `post`, and follow what the server made of it. */
@@ -160,9 +175,11 @@ document.getElementById("analysis").addEventListener("submit", (event) => {
 // Until here a click would have sent the form itself, and loaded the page again.
 button.disabled = false;
 onChoice(() => {
+  refusal = "";
   tell(problem());
   showChoice();
   renderButton();
+  check();
 });
 onLabsChanged(refreshStages);
 onReturn(found);
@@ -182,3 +199,4 @@ if (current) {
   showPhases(chosenPhases());
   renderButton();
 }
+check();

@@ -17,7 +17,7 @@ let index = 0;
 let overlay = null;
 let outlined = "";
 
-/** Show these series as phases: `[{role, label, series_id, slices}]`, in the model's order. */
+/** Show these phases: `[{role, label, id, series_id, phase, slices}]`, in the model's order. */
 export function showPhases(list) {
   const same = JSON.stringify(list) === JSON.stringify(phases);
   if (same) {
@@ -43,7 +43,7 @@ export function showPhases(list) {
 export function setOverlay(data, label = "") {
   overlay = data;
   outlined = label;
-  const any = Boolean(overlay?.slices_with_tumor.length);
+  const any = Boolean(phases.length && overlay?.slices_with_tumor.length);
   toggle.hidden = !any;
   largest.hidden = !any;
   if (overlay) {
@@ -66,8 +66,9 @@ function goToLargest() {
   }
 }
 
+/** None without a phase, even where there is an outline: its images are no longer offered. */
 function slices() {
-  return overlay?.slices ?? phases[phase]?.slices ?? 0;
+  return phases[phase] ? (overlay?.slices ?? phases[phase].slices) : 0;
 }
 
 /** Show slice `wanted` (from 0, as the first series counts) of the phase. */
@@ -110,11 +111,12 @@ function sliceText(at) {
  * of slices is that of the outline: the server refuses when the indices of the two would differ.
  */
 function address(at) {
-  const { series_id: series, slices: known } = phases[phase];
-  const there = overlay?.orders[series]?.[at] ?? at;
-  const count = overlay?.counts[series] ?? known;
-  const pattern = (phases[1] ?? phases[0]).series_id;
-  return `series/${series}/slices/${there}.png?of=${count}&window=${pattern}`;
+  const { id, series_id: series, phase: part, slices: known } = phases[phase];
+  const there = overlay?.orders[id]?.[at] ?? at;
+  const count = overlay?.counts[id] ?? known;
+  const pattern = encodeURIComponent((phases[1] ?? phases[0]).id);
+  const of = part ? `&phase=${encodeURIComponent(`${part.keyword}:${part.value}`)}` : "";
+  return `series/${series}/slices/${there}.png?of=${count}&window=${pattern}${of}`;
 }
 
 function renderButtons() {

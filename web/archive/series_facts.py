@@ -1,0 +1,80 @@
+"""What the archive says of a series and its phases, with as few calls to Orthanc as it allows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from messages.phases.facts import SeriesFacts
+from messages.phases.heads import facts_of
+from messages.phases.parts import ImageFacts, parts_of
+from web.archive.doubts import doubted, state_of
+from web.archive.images import Image, images_of
+from web.archive.orthanc import Orthanc
+from web.archive.samples import sampled_parts
+from web.archive.tags import Tags
+
+#: Phases of one series of which time and grid are read, each by one call. Fast runs have some
+#: dozens; of the others no more than their number of images is known.
+MAX_PHASES_READ = 64
+
+#: Series whose facts a process keeps: a click after its page asks the archive nothing of them.
+_KEPT_SERIES = 512
+
+
+@dataclass(frozen=True)
+class SeriesRead:
+    """A series as far as it is known."""
+
+    facts: SeriesFacts
+    #: Instances, or frames of multi-frame ones: what a reader scrolls through.
+    image_count: int
+
+
+def read_series(orthanc: Orthanc, item: Mapping[str, Any]) -> SeriesRead:
+    """What is known of a series; `item` is Orthanc's own description of it.
+
+    For MR one call, and one for each phase or multi-frame object; some at three positions where
+    only the files tell the phases apart. Of another modality nothing is asked: the tags of a
+    segmentation are long. What was read is kept until the series changes, or turns out to be
+    otherwise (`web.archive.doubts`). Raises `SeriesNotFound` or `ArchiveUnavailable`.
+    """
+    tags, instances = item["MainDicomTags"], item["Instances"]
+    facts = SeriesFacts(
+        series_id=item["ID"],
+        modality=tags.get("Modality", ""),
+        description=tags.get("SeriesDescription", ""),
+        instance_count=len(instances),
+    )
+    if facts.modality == "MR" and instances:
+        state = state_of(item)
+        facts = _kept(orthanc, _Asked(facts, state, doubted(orthanc, state)))
+    return SeriesRead(facts, facts.image_count or len(instances))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A series as far as its description tells, in one state of it."""
+
+    # `scan` is a dictionary, and empty here.
+    facts: SeriesFacts = field(hash=False)
+    state: str
+    doubted: frozenset[str]
+
+
+@lru_cache(maxsize=_KEPT_SERIES)
+def _kept(orthanc: Orthanc, asked: _Asked) -> SeriesFacts:
+    tags = Tags(orthanc)
+    images = images_of(orthanc, asked.facts.series_id, multi_frame=True, tags=tags)
+    parts = parts_of([ImageFacts(image.position, dict(image.values)) for image in images])
+    if parts.unclear is not None:
+        parts = sampled_parts(tags, images, asked.doubted) or parts
+    firsts = [images[part.images[0]] for part in parts.parts[:MAX_PHASES_READ]] or [*images[:1]]
+    return facts_of(asked.facts, images, parts, [_head(tags, image) for image in firsts])
+
+
+def _head(tags: Tags, image: Image) -> Mapping[str, str]:
+    # A frame knows better than its object.
+    return {**tags.of(image.instance_id), **dict(image.values), **dict(image.kind)}

@@ -1,0 +1,162 @@
+"""What the reader chose, checked: first by itself, then by what the archive holds of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+from pydantic import TypeAdapter, ValidationError
+
+from messages.envelope import Uid
+from messages.lab import ModelDescriptor
+from messages.phases import PhaseFacts
+from messages.request import InputSeries, PhaseSelector
+from web.archive.errors import (
+    ArchiveUnavailable,
+    NotAnOrthancId,
+    SeriesNotFound,
+    StudyNotFound,
+)
+from web.archive.orthanc import Orthanc, checked_id
+from web.archive.patience import within
+from web.archive.series_facts import read_series
+from web.inference.chosen import Selection, concerns_of, phases_of, twice
+from web.inference.concerns import refusal_of
+from web.inference.refusals import NotAsked, NotNow
+
+log = structlog.get_logger(__name__)
+
+_UID: TypeAdapter[str] = TypeAdapter(Uid)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the archive has of a choice, in the model's order."""
+
+    study_uid: str
+    chosen: tuple[Selection, ...]
+    #: By id, as Orthanc describes them.
+    series: dict[str, dict[str, Any]]
+    phases: tuple[PhaseFacts, ...]
+
+
+def check_selections(
+    model: ModelDescriptor, study_id: str, inputs: Sequence[Selection], threshold: float | None
+) -> None:
+    """Everything that can be said without the archive. Raises `NotAsked`."""
+    if threshold is not None and not 0 < threshold < 1:
+        raise NotAsked("threshold_out_of_range", _("The threshold must lie between 0 and 1."))
+    needed = len(model.roles)
+    if len(inputs) != needed:
+        sentence = ngettext(
+            "This model needs exactly %(needed)d phase; %(given)d were chosen.",
+            "This model needs exactly %(needed)d phases; %(given)d were chosen.",
+            needed,
+        )
+        raise NotAsked("wrong_phase_count", sentence % {"needed": needed, "given": len(inputs)})
+    if {item.role for item in inputs} != set(model.roles):
+        names = ", ".join(model.roles)
+        raise NotAsked("wrong_roles", _("Each of these roles must be given once: ") + names + ".")
+    try:
+        for identifier in (study_id, *(item.series_id for item in inputs)):
+            checked_id(identifier)
+    except NotAnOrthancId:
+        raise NotAsked("malformed_id", _("This is not the id of a study or series.")) from None
+    if len({(item.series_id, item.phase) for item in inputs}) != len(inputs):
+        raise twice()
+
+
+def look_up(
+    orthanc: Orthanc, model: ModelDescriptor, study_id: str, inputs: Sequence[Selection]
+) -> Found:
+    """The chosen phases as the archive has them now.
+
+    Two calls, and those of `read_series` for each chosen series that has changed since its study
+    was shown; not of the others, as `study_detail` does: the reader waits. In
+    `web.archive.patience.PAGE_SECONDS` altogether. Raises `NotAsked` and `NotNow`.
+    """
+    by_role = {item.role: item for item in inputs}
+    chosen = tuple(by_role[role] for role in model.roles)
+    try:
+        with within():
+            study_uid: str = orthanc.json("studies", study_id)["MainDicomTags"]["StudyInstanceUID"]
+            listed: list[dict[str, Any]] = orthanc.json("studies", study_id, "/series")
+            known = {item["ID"]: item for item in listed}
+            if any(item.series_id not in known for item in chosen):
+                raise _no_series()
+            # A series may be chosen for several roles.
+            items = {item.series_id: known[item.series_id] for item in chosen}
+            for item in items.values():
+                _check_kind(item)
+            facts = {key: read_series(orthanc, item).facts for key, item in items.items()}
+    except StudyNotFound:
+        raise no_study() from None
+    except SeriesNotFound:
+        raise _no_series() from None
+    except ArchiveUnavailable:
+        sentence = _("The image archive does not answer. Nothing was sent; please try again.")
+        raise NotNow("archive_unavailable", sentence) from None
+    return Found(study_uid, chosen, items, phases_of(facts, chosen))
+
+
+def from_archive(
+    orthanc: Orthanc, model: ModelDescriptor, study_id: str, inputs: Sequence[Selection]
+) -> tuple[str, tuple[InputSeries, ...]]:
+    """The study's UID and the chosen phases in the model's order, as a request names them.
+
+    Raises `NotAsked`, also where the phases do not belong together, and `NotNow`. What is only
+    doubtful is noted: a person has ordered it.
+    """
+    found = look_up(orthanc, model, study_id, inputs)
+    concerns = concerns_of(found.chosen, found.phases)
+    for concern in concerns:
+        if concern.refuses:
+            raise refusal_of(concern)
+    if concerns:
+        faults = sorted({concern.fault.value for concern in concerns})
+        log.info("choice_with_concerns", study_id=study_id, concerns=faults)
+    try:
+        _UID.validate_python(found.study_uid)
+        return found.study_uid, tuple(
+            _input(item, found.series[item.series_id], phase)
+            for item, phase in zip(found.chosen, found.phases, strict=True)
+        )
+    except ValidationError:
+        # Orthanc stores UIDs that DICOM forbids: too long, or with letters.
+        raise _unsupported() from None
+
+
+def _check_kind(series: dict[str, Any]) -> None:
+    if series["MainDicomTags"].get("Modality") != "MR" or not series["Instances"]:
+        raise _unsupported()
+
+
+def _input(chosen: Selection, series: dict[str, Any], phase: PhaseFacts) -> InputSeries:
+    return InputSeries(
+        role=chosen.role,
+        series_id=series["ID"],
+        series_uid=series["MainDicomTags"]["SeriesInstanceUID"],
+        instance_count=len(series["Instances"]),
+        phase_selector=(
+            PhaseSelector(keyword=phase.keyword, value=phase.value) if phase.keyword else None
+        ),
+    )
+
+
+def no_study() -> NotAsked:
+    """The study is not there, or not for this reader."""
+    return NotAsked("study_not_found", _("This study is not in the archive."), 404)
+
+
+def _no_series() -> NotAsked:
+    sentence: Promise = _("A chosen series does not exist in this study.")
+    return NotAsked("series_not_found", sentence, 404)
+
+
+def _unsupported() -> NotAsked:
+    return NotAsked("unsupported_image", _("Only MR series can be analysed."))
