@@ -9,7 +9,7 @@ override PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: demo smoke cluster faults soak test setup-test lint types imports pytest rabbitmqctl \
+.PHONY: demo smoke cluster faults soak fuzz test setup-test lint types imports pytest rabbitmqctl \
 	definitions schemas constraints clean-var
 
 # exec: no shell stands between a signal and the demo. Ctrl-C stops the demo cleanly, and make waits
@@ -33,6 +33,10 @@ soak: setup-test
 	$(BIN)/python -m tests.faults.soak $(if $(REQUESTS),--requests $(REQUESTS)) \
 		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+# Hostile files at random: make fuzz MINUTES=10 SEED=7
+fuzz: setup-test
+	$(BIN)/python -m tests.fuzz $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 test: setup-test lint types imports pytest
 
 setup-test:
@@ -48,11 +52,11 @@ types:
 imports:
 	$(BIN)/lint-imports
 
-# Two at a time: much of a test's time is waiting for servers to start, stop and fail. A file's tests
+# Three at a time: much of a test's time is waiting for servers to start, stop and fail. A file's tests
 # stay together and share its servers, and the files begin in the order of tests/conftest.py. Of the
 # fault matrix this runs a row of each family, of the soak two minutes.
 pytest:
-	$(BIN)/python -m pytest -v -n 2 --dist loadfile --no-loadscope-reorder --durations=10 $(ARGS)
+	$(BIN)/python -m pytest -v -n 3 --dist loadfile --no-loadscope-reorder --durations=10 $(ARGS)
 
 # make rabbitmqctl ARGS='-p mri list_queues name messages consumers'
 rabbitmqctl:

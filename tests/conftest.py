@@ -19,6 +19,7 @@ from web.door import limits
 LONG = (
     "faults/test_matrix.py",
     "faults/test_soak.py",
+    "unit/test_grids_read_back.py",
     "integration/test_demo.py",
     "integration/test_cancel_whole.py",
     "integration/test_lab_turns.py",

@@ -20,7 +20,7 @@ def test_the_page_of_the_api_needs_nothing_but_the_sites_own_files(open_page):
     assert "script-src 'self'" in policy
     assert "unsafe" not in policy
 
-    expect(page.locator(".opblock")).to_have_count(12)
+    expect(page.locator(".opblock")).to_have_count(13)
     page.locator("#operations-labs-list_labs .opblock-summary-control").click()
     page.get_by_role("button", name="Try it out").click()
     page.get_by_role("button", name="Execute").click()

@@ -234,9 +234,7 @@ def test_a_series_that_has_grown_shows_a_sentence_and_no_picture(open_page, stud
             (answer := route.fetch())
             and route.fulfill(
                 response=answer,
-                body=answer.text().replace(
-                    f'"instance_count": {SLICES}', f'"instance_count": {SLICES - 1}'
-                ),
+                body=answer.text().replace(f'"slices": {SLICES}', f'"slices": {SLICES - 1}'),
             )
         ),
     )

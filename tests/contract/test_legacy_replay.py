@@ -12,7 +12,7 @@ import json
 import sqlite3
 import time
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -55,26 +55,41 @@ class Study:
     """Four phases of six slices in the archive: series and the middle instance of each."""
 
     def __init__(
-        self, system: System, *, before: int = 100, after: int = 300, slices: int = 6
+        self,
+        system: System,
+        *,
+        before: int = 100,
+        after: int = 300,
+        gap: bool = False,
+        clock: Sequence[str] = ("101500", "101600", "101700", "101800"),
+        dated: bool = True,
     ) -> None:
         study_uid, frame_uid = generate_uid(), generate_uid()
         self.series: list[str] = []
         self.instances: list[str] = []
-        for number in range(4):
-            pixels = np.full((slices if number == 2 else 6, 16, 16), before, np.uint16)
+        for number, at in enumerate(clock):
+            pixels = np.full((6, 16, 16), before, np.uint16)
             if number:
                 # Where `after` is less nothing takes up contrast, and the bundle marks nothing.
                 block = np.s_[:] if after < before else np.s_[2:4, 5:9, 6:10]
                 pixels[block] = after
             phase = Series(
-                slices=len(pixels),
                 rows=16,
                 columns=16,
                 study_uid=study_uid,
                 frame_uid=frame_uid,
-                time=f"10{15 + number}00",
+                time=at,
                 pixels=pixels,
             )
+            if not dated:
+                for ds in phase.datasets:
+                    del ds.AcquisitionDate
+                    # As they were reconstructed: all of them the next morning.
+                    ds.ContentDate, ds.ContentTime = "20260103", "080000"
+            if gap and number == 2:
+                # In the middle, where the site does not look.
+                x, y, z = phase.datasets[3].ImagePositionPatient
+                phase.datasets[3].ImagePositionPatient = [x, y, float(z) + 1.2]
             stored = [orthanc_post(system.stack.orthanc, "/instances", f) for f in phase.files()]
             self.series.append(stored[0]["ParentSeries"])
             self.instances.append(stored[3]["ID"])
@@ -201,6 +216,25 @@ def test_the_button_blocks_until_the_result_is_there_and_the_frames_lie_on_the_t
     }
     assert status["series_ids"] == study.series
     assert status["requested_at"] < status["started_at"] < status["completed_at"]
+
+
+@pytest.mark.parametrize(
+    ("clock", "dated"),
+    [
+        # A run of GE that was split into four series keeps its one acquisition time.
+        (["101500"] * 4, True),
+        # Past midnight, and no image says a date.
+        (["235800", "235900", "000000", "000100"], False),
+        # A late phase.
+        (["101500", "101600", "101700", "130000"], True),
+    ],
+    ids=["one time", "midnight without dates", "late"],
+)
+def test_times_that_do_not_confirm_the_order_of_a_person_refuse_nothing(
+    system: System, viewer: httpx.Client, clock: list[str], dated: bool
+) -> None:
+    told = succeeded(press(viewer, Study(system, clock=clock, dated=dated).series))
+    assert told["tumor_volume_voxels"] == 32
 
 
 def test_nothing_found_is_a_success_without_a_segmentation(
@@ -335,8 +369,8 @@ def test_a_wrong_path_is_a_4xx_in_json(system: System, viewer: httpx.Client, pat
 def test_an_inference_that_fails_is_500_with_its_reason(
     system: System, viewer: httpx.Client
 ) -> None:
-    # One phase is a slice short: no geometry for the model.
-    answer = press(viewer, Study(system, slices=5).series)
+    # The slices of one phase are unequally spaced: no geometry for the model.
+    answer = press(viewer, Study(system, gap=True).series)
     assert answer.status_code == 500
     sentence = sentence_in(answer)
     request_id = answer.json()["request_id"]

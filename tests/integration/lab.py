@@ -180,8 +180,11 @@ class StoredStudy:
         return InferenceRequested(**values)
 
 
-def store_small_study(archive: OrthancNode) -> StoredStudy:
-    """Four phases of 6 x 16 x 16 in which a block of 2 x 4 x 4 voxels takes up contrast."""
+def store_small_study(archive: OrthancNode, *, timed: bool = True) -> StoredStudy:
+    """Four phases of 6 x 16 x 16 in which a block of 2 x 4 x 4 voxels takes up contrast.
+
+    Where it is not `timed`, nothing says in which order they were acquired.
+    """
     study_uid, frame_uid = generate_uid(), generate_uid()
     inputs = []
     study_id = ""
@@ -196,6 +199,9 @@ def store_small_study(archive: OrthancNode) -> StoredStudy:
             time=f"10{15 + number}00",
             pixels=pixels,
         )
+        if not timed:
+            for ds in series.datasets:
+                del ds.AcquisitionTime, ds.ContentTime, ds.AcquisitionDate, ds.ContentDate
         for data in series.files():
             answer = orthanc_post(archive, "/instances", data)
             study_id, series_id = answer["ParentStudy"], answer["ParentSeries"]

@@ -103,10 +103,10 @@ def plant(archive: OrthancNode, *, break_it: Any = None) -> Planted:
 
 
 def other_grid(role: str, series: Series) -> None:
-    """The last phase is half as large."""
+    """One slice inside the last phase is half as large: the site, which looks at few, passes it."""
     if role == "last":
-        for dataset in series.datasets:
-            dataset.Rows, dataset.PixelData = 8, dataset.PixelData[: 8 * 16 * 2]
+        dataset = series.datasets[3]
+        dataset.Rows, dataset.PixelData = 8, dataset.PixelData[: 8 * 16 * 2]
 
 
 def name_for_a_number(role: str, series: Series) -> list[bytes] | None:

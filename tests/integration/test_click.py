@@ -5,14 +5,27 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 
 from infra.demo.reader import Reader, ended
 from infra.local.process import wait_until
 from messages import topology
+from tests.dicom_factory import part10
+from tests.enhanced_factory import enhanced
 from tests.integration.lab import StoredStudy, stored_objects
+from tests.integration.phased import (
+    COLUMNS,
+    ROWS,
+    SLICES,
+    by_keyword,
+    four_phases,
+    merged,
+    stored,
+)
 from tests.integration.system import System, click, running_system, series_by_role
 
 #: Seconds for a request whose parts are started anew meanwhile.
@@ -76,6 +89,34 @@ def test_the_reader_sees_every_stage_go_by_and_the_result_is_in_the_archive(
     assert {"inferring", "completed"} <= set(seen)
     told = assert_one_result(system, reader, study, request_id)
     assert told["result"]["seg_instance_id"]
+
+
+@pytest.mark.parametrize("keyword", ["TemporalPositionIdentifier", "TemporalPositionIndex"])
+def test_a_click_on_the_phases_of_one_series_ends_in_a_result_on_their_slices(
+    system: System, reader: Reader, keyword: str
+) -> None:
+    phases = four_phases()
+    for number, phase in enumerate(phases):
+        pixels = np.full((SLICES, ROWS, COLUMNS), 100, np.uint16)
+        pixels[2:4, 5:9, 6:10] += 200 * number
+        for ds, plane in zip(phase.datasets, pixels, strict=True):
+            ds.PixelData = plane.tobytes()
+    if keyword == "TemporalPositionIndex":
+        made = stored(system.stack.orthanc, phases, [part10(enhanced(phases))])
+    else:
+        merged(phases, partial(by_keyword, keyword))
+        made = stored(system.stack.orthanc, phases)
+    proposed = reader.get(f"/api/v1/studies/{made.study_id}/phases?model=held").json()["phases"]
+    assert [item["phase"]["keyword"] for item in proposed] == [keyword] * 4
+    inputs = [{name: item[name] for name in ("role", "series_id", "phase")} for item in proposed]
+    wish = {"study_id": made.study_id, "inputs": inputs, "model": "held"}
+    request_id = reader.post("/api/v1/requests", wish).json()["request_id"]
+
+    study = StoredStudy(made.study_id, str(phases[0].study_uid), ())
+    told = assert_one_result(system, reader, study, request_id)
+    assert (told["result"]["slices"], told["result"]["slices_with_tumor"]) == (SLICES, 2)
+    overlay = reader.get(f"/requests/{request_id}/overlay.json").json()
+    assert (overlay["slices"], overlay["slices_with_tumor"]) == (SLICES, [2, 3])
 
 
 def test_a_lab_killed_in_the_inference_is_replaced_and_the_page_ends_in_completed(

@@ -275,10 +275,12 @@ async def test_a_caller_who_goes_away_leaves_the_request_and_nothing_else(
     assert await Outbox.objects.acount() == 1
 
 
-async def test_many_calls_wait_in_few_threads_and_all_are_answered(study: StoredStudy) -> None:
+async def test_many_calls_wait_in_few_threads_and_all_are_answered(orthanc: OrthancNode) -> None:
+    study = await asyncio.to_thread(store_small_study, orthanc, timed=False)
     threads_before, files_before = threading.active_count(), open_databases()
     async with caller(await cookie_of()) as client:
-        # Each order of the series is a wish of its own; two calls have each.
+        # Each order of the series is a wish of its own, and nothing contradicts it; two calls have
+        # each.
         orders = 2 * list(permutations(series_of(study)))
         calls = [asyncio.create_task(segment(client, study, order=order)) for order in orders]
 

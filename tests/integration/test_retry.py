@@ -12,8 +12,9 @@ from django.test import Client
 from infra.local.orthanc import OrthancNode
 from messages.codec import decode
 from messages.request import InferenceRequested
-from tests.dicom_factory import Series
+from tests.dicom_factory import part10
 from tests.integration.letters import STAFF, asked, letter_of
+from tests.integration.phased import SLICES, four_phases, stored
 from tests.integration.test_api_requests import OTHER_ID, logged_in, told
 from tests.integration.test_duplicates import Study, counts, id_of, in_state, wish
 from tests.integration.test_web_api import REQUESTS, ask, error_of, store
@@ -85,15 +86,15 @@ def test_what_has_a_result_or_has_not_ended_is_not_repeated(
 
 
 def test_the_series_are_looked_up_anew(reader: Client, orthanc: OrthancNode) -> None:
-    growing = Series(slices=2)
-    study = store(orthanc, 4, study_uid=growing.study_uid, series_uid=growing.series_uid)
+    phases = four_phases()
+    late = [phase.datasets.pop() for phase in phases]
+    made = stored(orthanc, phases)
+    study = (made.study_id, list(made.series_ids))
     old = ended(reader, study)
-    # One more image arrives in the first series.
-    late = Series(slices=3, study_uid=growing.study_uid, series_uid=growing.series_uid)
-    with httpx.Client(base_url=orthanc.url, auth=(orthanc.user, orthanc.password)) as client:
-        client.post("/instances", content=late.files()[2]).raise_for_status()
+    # One more image arrives in each series.
+    stored(orthanc, phases, [part10(ds) for ds in late])
     row = InferenceRequest.objects.get(pk=id_of(retry(reader, old)))
-    assert [item["instance_count"] for item in row.inputs] == [3, 2, 2, 2]
+    assert [item["instance_count"] for item in row.inputs] == [SLICES] * 4
 
     in_state(row.pk, State.FAILED)
     with httpx.Client(base_url=orthanc.url, auth=(orthanc.user, orthanc.password)) as client:

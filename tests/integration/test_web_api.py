@@ -30,15 +30,22 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def store(
     orthanc: OrthancNode, phases: int, study_uid: str = "", series_uid: str = ""
 ) -> tuple[str, list[str]]:
-    """A study of so many small MR series: Orthanc's ids of the study and the series.
+    """A study of so many small MR phases, one a series: Orthanc's ids of study and series.
 
     `series_uid` is that of the first series.
     """
-    study_uid, stored = study_uid or generate_uid(), []
+    study_uid, frame_uid, stored = study_uid or generate_uid(), generate_uid(), []
     with httpx.Client(base_url=orthanc.url, auth=(orthanc.user, orthanc.password)) as client:
         for number in range(phases):
             uid = series_uid if series_uid and number == 0 else generate_uid()
-            for file in Series(slices=2, study_uid=study_uid, series_uid=uid).files():
+            phase = Series(
+                slices=2,
+                study_uid=study_uid,
+                series_uid=uid,
+                frame_uid=frame_uid,
+                time=f"10{15 + number}00",
+            )
+            for file in phase.files():
                 answer = client.post("/instances", content=file)
                 stored.append(answer.raise_for_status().json())
     series = list(dict.fromkeys(answer["ParentSeries"] for answer in stored))

@@ -173,6 +173,8 @@ class Bench:
     archive: MemoryArchive = field(init=False)
     workbench: ScriptedWorkbench = field(init=False)
     stopping: Event = field(default_factory=Event)
+    max_series_instances: int = 20_000
+    max_request_bytes: int = 8 * 1024**3
 
     def __post_init__(self) -> None:
         self.archive = MemoryArchive(self._step)
@@ -195,6 +197,8 @@ class Bench:
             workbench=self.workbench,
             announcer=Announcer(self.sender, user=self.lab),
             stopping=self.stopping,
+            max_series_instances=self.max_series_instances,
+            max_request_bytes=self.max_request_bytes,
         )
         return Job(lab)
 

@@ -13,6 +13,7 @@ from pydicom.uid import generate_uid
 
 from consumer.errors import ArchiveUnavailable, SeriesNotFound, TooLarge, UploadRejected
 from consumer.memory import MemoryFile, map_bytes
+from consumer.multipart import PartCount
 from consumer.orthanc import Archive
 from tests.dicom_factory import Series, part10
 
@@ -116,6 +117,28 @@ def test_a_series_over_the_limit_is_too_large(orthanc, archive):
     small = Archive(orthanc.url, orthanc.user, orthanc.password, max_series_bytes=2000)
     with pytest.raises(TooLarge):
         download(small, series.study_uid, series.series_uid)
+
+
+def test_a_series_of_more_instances_than_the_limit_is_too_large(orthanc, archive):
+    series = Series()
+    stored(archive, series)
+    for limit, refused in ((5, True), (6, False)):
+        narrow = Archive(orthanc.url, orthanc.user, orthanc.password, max_series_instances=limit)
+        if refused:
+            with pytest.raises(TooLarge, match="more than 5 instances"):
+                download(narrow, series.study_uid, series.series_uid)
+        else:
+            assert len(download(narrow, series.study_uid, series.series_uid)) == 6
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 1000])
+def test_parts_are_counted_whatever_pieces_they_come_in(size):
+    body = multipart(*PARTS)
+    count = PartCount(b"edge")
+    found = [count.add(body[place : place + size]) for place in range(0, len(body), size)]
+    # Three begin, one text looks like another, and the end looks like one more.
+    assert found[-1] == 5
+    assert found == sorted(found)
 
 
 def test_an_object_is_stored_found_and_read_back(archive):

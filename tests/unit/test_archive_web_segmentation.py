@@ -12,8 +12,9 @@ from pydicom.pixels import pack_bits
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless, SegmentationStorage, generate_uid
 
 from web.archive.errors import SliceNotFound, UnreadableResult
+from web.archive.images import Image
 from web.archive.segmentation import masks
-from web.archive.stack import Slice, Stack, corresponding
+from web.archive.stack import Stack, corresponding
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 ROWS, COLUMNS = 4, 6
@@ -25,7 +26,7 @@ def stack(positions: list[float], series: str = "a") -> Stack:
         "study",
         series,
         tuple(
-            Slice(f"{series}{i}", f"1.2.{i}", i + 1, (-10.0, -20.0, z), AXIAL)
+            Image(f"{series}{i}", f"1.2.{i}", i + 1, (-10.0, -20.0, z), AXIAL)
             for i, z in enumerate(positions)
         ),
     )

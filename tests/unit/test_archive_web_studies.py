@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from web.archive.orthanc import Orthanc
-from web.archive.studies import readable_name, seconds_of_day, studies, study_detail
+from web.archive.studies import readable_name, studies, study_detail
 
 STUDY = "-".join(["0123abcd"] * 5)
 
@@ -24,15 +24,25 @@ def series(number: str, modality: str, instances: list[str]) -> dict:
     }
 
 
-def test_a_study_takes_two_calls_and_one_for_each_mr_series():
+def test_a_study_takes_two_calls_and_two_for_each_mr_series_until_it_changes():
     instance = "-".join(["aaaaaaaa"] * 5)
     asked = []
+    changed = ["20260102T101500"]
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(request.url.path)
         match request.url.path.rsplit("/", 1)[-1]:
             case "series":
-                body = [series("900", "SEG", ["x"]), series("10", "MR", [instance, "y"])]
+                mr = series("10", "MR", [instance, "y"]) | {
+                    "ID": instance,
+                    "LastUpdate": changed[0],
+                }
+                body = [series("900", "SEG", ["x"]), mr]
+            case "instances":
+                tags = {"ImagePositionPatient": "0\\0\\0", "InstanceNumber": "1"}
+                first = {"ID": instance, "MainDicomTags": {"SOPInstanceUID": "1.2.3", **tags}}
+                tags = {"ImagePositionPatient": "0\\0\\2", "InstanceNumber": "2"}
+                body = [first, {"ID": "y", "MainDicomTags": {"SOPInstanceUID": "1.2.4", **tags}}]
             case "simplified-tags":
                 body = {"AcquisitionTime": "090130.5", "ImageType": "ORIGINAL\\PRIMARY"}
             case _:
@@ -46,13 +56,19 @@ def test_a_study_takes_two_calls_and_one_for_each_mr_series():
     orthanc = Orthanc("http://a.invalid", "u", "p", transport=httpx.MockTransport(answer))
     study = study_detail(STUDY, orthanc=orthanc)
 
-    assert len(asked) == 3
+    assert len(asked) == 4
     assert [item.number for item in study.series] == [10, 900]
     first = study.series[0]
     assert first.acquired_at_s == 9 * 3600 + 90.5
-    assert first.image_type == ("ORIGINAL", "PRIMARY")
-    assert first.instance_count == 2
+    assert first.facts.image_type == ("ORIGINAL", "PRIMARY")
+    assert first.facts.instance_count == first.image_count == 2
     assert study.series[1].acquired_at_s is None
+
+    study_detail(STUDY, orthanc=orthanc)
+    assert len(asked) == 6
+    changed[0] = "20260102T101530"
+    study_detail(STUDY, orthanc=orthanc)
+    assert len(asked) == 10
 
 
 def test_the_list_is_newest_first_although_orthanc_does_not_sort():
@@ -89,11 +105,3 @@ def test_the_list_is_newest_first_although_orthanc_does_not_sort():
 )
 def test_a_name_is_shown_for_a_person_to_read(dicom, shown):
     assert readable_name(dicom) == shown
-
-
-@pytest.mark.parametrize(
-    ("time", "seconds"),
-    [("090130.250000", 32490.25), ("0901", 32460.0), ("09", 32400.0), ("", None), ("9:01", None)],
-)
-def test_dicom_times_become_seconds_of_the_day(time, seconds):
-    assert seconds_of_day(time) == seconds

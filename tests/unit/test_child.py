@@ -10,16 +10,17 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from pebble import ProcessPool
 
 from consumer.children.child import Child
-from consumer.errors import InferenceTimeout, LabStopping, OutOfMemory, WorkerCrashed
+from consumer.errors import InferenceTimeout, LabStopping, OutOfMemory, TooLarge, WorkerCrashed
 from consumer.halt import Halt
 from infra.local.process import wait_until
 from infra.local.settings import REPOSITORY
-from tests import child_work
+from tests import child_work, slow_child
 
 #: Seconds for a call that does nothing, on a busy machine.
 PATIENCE = 60.0
@@ -138,3 +139,23 @@ def test_a_child_dies_with_its_parent() -> None:
     began = time.monotonic()
     wait_until(lambda: is_gone(pid), "die with its parent", 10)
     assert time.monotonic() - began < 10
+
+
+def test_who_is_too_slow_is_asked_once_more_in_a_fresh_process() -> None:
+    child = Child("test", on_timeout=InferenceTimeout, on_slow_again=lambda s: TooLarge(f"{s} s"))
+    try:
+        first = child.call(PATIENCE, Halt(), child_work.pid)
+        with pytest.raises(TooLarge):
+            child.call(0.5, Halt(), child_work.sleep, 600.0)
+        assert child.call(PATIENCE, Halt(), child_work.pid) != first
+    finally:
+        child.stop()
+
+
+def test_who_was_slow_once_is_answered(tmp_path: Path) -> None:
+    child = Child("test", on_timeout=InferenceTimeout, on_slow_again=lambda s: TooLarge(f"{s} s"))
+    try:
+        child.call(PATIENCE, Halt(), child_work.pid)
+        assert child.call(1.0, Halt(), slow_child.slow_once, str(tmp_path / "was")) == 7
+    finally:
+        child.stop()

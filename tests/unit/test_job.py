@@ -37,7 +37,7 @@ from messages.events import (
     RunEvent,
 )
 from messages.failures import FailureCode
-from messages.request import InferenceRequested
+from messages.request import InferenceRequested, PhaseSelector
 from tests.unit.job_bench import Bench, Once, request
 
 
@@ -204,3 +204,60 @@ def test_nothing_is_stored_for_a_series_that_was_deleted_in_the_inference(bench:
     assert isinstance(bench.last, InferenceFailed)
     assert bench.last.code is FailureCode.SERIES_NOT_FOUND
     assert not bench.archive.objects
+
+
+def test_a_series_of_too_many_instances_is_refused_before_its_download(bench: Bench) -> None:
+    wanted = request()
+    bench.max_series_instances = wanted.inputs[0].instance_count - 1
+    assert bench.job().handle(wanted, Once()) is LegalAck.FAILED
+    assert isinstance(bench.last, InferenceFailed)
+    assert bench.last.code is FailureCode.TOO_LARGE
+    assert "download" not in bench.steps
+
+
+def test_several_phases_of_one_series_are_downloaded_once(bench: Bench) -> None:
+    wanted = request()
+    first = wanted.inputs[0]
+    selectors = [PhaseSelector(keyword="AcquisitionNumber", value=str(n)) for n in range(1, 5)]
+    inputs = tuple(
+        first.model_copy(update={"role": item.role, "phase_selector": selector})
+        for item, selector in zip(wanted.inputs, selectors, strict=True)
+    )
+    one = wanted.model_copy(update={"inputs": inputs})
+    assert bench.job().handle(one, Once()) is LegalAck.STORED
+    assert bench.steps.count("download") == 1
+
+
+def test_the_series_of_a_request_are_bounded_together(bench: Bench) -> None:
+    # Each of the bench's series has four bytes.
+    bench.max_request_bytes = 15
+    assert bench.job().handle(request(), Once()) is LegalAck.FAILED
+    assert isinstance(bench.last, InferenceFailed)
+    assert bench.last.code is FailureCode.TOO_LARGE
+    assert bench.steps.count("download") == 4
+    assert "read" not in bench.steps
+    bench.max_request_bytes = 16
+    assert bench.job().handle(request(), Once()) is LegalAck.STORED
+
+
+@pytest.mark.parametrize(
+    "values",
+    [("1", "1", "3", "4"), ("1", "2", "3", "3.0"), (None, "2", "3", "4"), (None,) * 4],
+)
+def test_one_phase_is_not_taken_for_two(bench: Bench, values: tuple[str | None, ...]) -> None:
+    wanted = request()
+    inputs = tuple(
+        wanted.inputs[0].model_copy(
+            update={
+                "role": item.role,
+                "phase_selector": value
+                and PhaseSelector(keyword="TemporalPositionIdentifier", value=value),
+            }
+        )
+        for item, value in zip(wanted.inputs, values, strict=True)
+    )
+    one = wanted.model_copy(update={"inputs": inputs})
+    assert bench.job().handle(one, Once()) is LegalAck.FAILED
+    assert isinstance(bench.last, InferenceFailed)
+    assert bench.last.code is FailureCode.WRONG_PHASE_COUNT
+    assert "download" not in bench.steps

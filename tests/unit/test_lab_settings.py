@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from consumer import settings
+from consumer import bootstrap, settings
+from consumer.checks import room
+from consumer.children.limits import ReaderLimits
 from consumer.settings import SettingsInvalid
 
 GOOD = {
@@ -32,6 +34,20 @@ def test_the_lab_is_named_after_its_broker_user(environment: pytest.MonkeyPatch)
     assert settings.load().lab_name == "gpu-2"
 
 
+def test_the_limits_of_an_input_reach_the_parts_that_hold_them(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("MAX_SERIES_BYTES", "1001")
+    environment.setenv("MAX_SERIES_INSTANCES", "1002")
+    environment.setenv("MAX_VOLUME_BYTES", "1003")
+    environment.setenv("MAX_READER_BYTES", "300000000")
+    loaded = settings.load()
+    archive = bootstrap.archive_of(loaded)
+    assert (archive._max_series_bytes, archive._max_series_instances) == (1001, 1002)
+    with bootstrap.workbench(loaded) as bench:
+        assert bench._limits.reader == ReaderLimits(memory_bytes=300000000, volume_bytes=1003)
+
+
 def test_several_brokers_are_tried_in_turn(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("RABBITMQ_URL", "amqp://lab1:x@a/mri, amqp://lab1:x@b/mri")
     assert [url[-5:] for url in settings.load().broker_urls] == ["a/mri", "b/mri"]
@@ -54,6 +70,10 @@ def test_several_brokers_are_tried_in_turn(environment: pytest.MonkeyPatch) -> N
         ("THRESHOLD", "1.5"),
         ("PREFETCH", "0"),
         ("AMQP_HEARTBEAT", "soon"),
+        ("MAX_SERIES_BYTES", "0"),
+        ("MAX_SERIES_INSTANCES", "0"),
+        ("MAX_VOLUME_BYTES", "4 GiB"),
+        ("MAX_READER_BYTES", "1000000"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence_that_names_it_and_quotes_no_value(
@@ -80,3 +100,19 @@ def test_a_lab_lies_where_it_is_told_else_where_systemd_says(
     environment.delenv("RUN_DIR")
     environment.delenv("RUNTIME_DIRECTORY")
     assert settings.load().run_dir.is_dir()
+
+
+def test_the_checklist_says_where_the_limits_let_in_more_than_the_machine_holds(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in (("REQUEST", 10), ("VOLUME", 20), ("READER", 300_000_000)):
+        environment.setenv(f"MAX_{name}_BYTES", str(value))
+    loaded = settings.load()
+    assert room.largest_request(loaded) == 300_000_050
+
+    def said(largest: int) -> str:
+        lines = room.check(tmp_path, largest=largest, memory=0, disk=0)
+        return next(str(line) for line in lines if line.noun == "largest request")
+
+    assert "fix" not in said(300_000_050)
+    assert "lower MAX_REQUEST_BYTES" in said(2**60)

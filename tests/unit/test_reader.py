@@ -4,13 +4,16 @@ import multiprocessing
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydicom.encaps import encapsulate
 from pydicom.uid import RLELossless, generate_uid
 
 from consumer.children import reader
-from consumer.children.slices import stored_values
+from consumer.children.encodings import stored_values
+from consumer.children.enhanced import Image
 from consumer.errors import (
     GeometryMismatch,
     LabError,
@@ -74,7 +77,7 @@ def test_each_voxel_is_where_its_own_slice_says(orientation, order):
 def test_phases_that_were_acquired_against_their_roles_are_out_of_order():
     pre = Series(time="101500")
     with pytest.raises(PhasesOutOfOrder, match="post1 was acquired before pre"):
-        read(pre=pre, post1=second_phase(pre, time="101459"))
+        read(pre=pre, post1=second_phase(pre, time="101458"))
 
 
 def test_a_study_past_midnight_is_in_order_by_its_dates():
@@ -126,7 +129,7 @@ def test_plain_pixels_are_read_as_pydicom_reads_them(bits, signed):
     ds.PixelData = random.integers(0, 2**16, (8, 10), dtype=np.uint16).astype("<u2").tobytes()
     ds.BitsStored, ds.HighBit, ds.PixelRepresentation = bits, bits - 1, int(signed)
 
-    np.testing.assert_array_equal(stored_values(ds), ds.pixel_array)
+    np.testing.assert_array_equal(stored_values(Image(ds, ds, None)), ds.pixel_array)
 
 
 def test_compressed_pixels_are_decoded():
@@ -179,8 +182,46 @@ def refused(kind: type[LabError], **phases: Series) -> str:
 def test_a_missing_slice_is_named_with_its_distance():
     series = Series()
     del series.datasets[3]
-    assert "slices 3 and 4 of pre lie 5.00 mm apart, the others 2.50 mm" in refused(
+    assert refused(GeometryMismatch, pre=series) == (
+        "slices 3 and 4 of pre lie 5.00 mm apart, the others 2.50 mm: slice 4 is missing"
+    )
+
+
+def test_several_missing_slices_are_counted():
+    series = Series(slices=12)
+    del series.datasets[5:8]
+    assert "10.00 mm apart, the others 2.50 mm: slices 6 to 8 are missing" in refused(
         GeometryMismatch, pre=series
+    )
+
+
+def test_a_missing_slice_of_four_is_seen_though_half_of_the_gaps_are_the_long_one():
+    series = Series(slices=4)
+    del series.datasets[2]
+    assert "slice 3 is missing" in refused(GeometryMismatch, pre=series)
+
+
+def test_an_unequal_gap_that_is_no_missing_slice_is_named_and_nothing_else_is_claimed():
+    series = Series()
+    for ds in series.datasets[4:]:
+        x, y, z = ds.ImagePositionPatient
+        ds.ImagePositionPatient = [x, y, z + 1]
+    assert refused(GeometryMismatch, pre=series) == (
+        "slices 4 and 5 of pre lie 3.50 mm apart, the others 2.50 mm"
+    )
+
+
+@pytest.mark.parametrize("phases", [2, 4])
+def test_a_whole_series_of_several_phases_must_be_told_apart(phases):
+    series = Series()
+    for _ in range(phases - 1):
+        again = Series(study_uid=series.study_uid, frame_uid=series.frame_uid)
+        for ds in again.datasets:
+            ds.SeriesInstanceUID = series.series_uid
+        series.datasets += again.datasets
+    assert refused(GeometryMismatch, pre=series) == (
+        f"{6 * phases} images of pre lie at 6 places: the series holds several phases or kinds "
+        "of image, and one must be chosen"
     )
 
 
@@ -198,6 +239,37 @@ def test_a_stack_that_leans_is_refused():
     assert "beside the stack" in refused(GeometryMismatch, pre=series)
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value", "said"),
+    [
+        ("PixelSpacing", ["1e300", "1e300"], "1e+300 x 1e+300 mm apart"),
+        ("PixelSpacing", ["0", "0.6"], "0 x 0.6 mm apart"),
+        ("PixelSpacing", ["-1", "0.6"], "-1 x 0.6 mm apart"),
+        ("ImageOrientationPatient", ["1", "0", "0", "1", "0", "0"], "no rectangular grid"),
+        ("ImageOrientationPatient", ["1e200"] * 6, "no rectangular grid"),
+        ("ImagePositionPatient", ["1e300", "0", "0"], "100 m away"),
+    ],
+)
+def test_a_place_that_no_scanner_has_is_refused(keyword, value, said):
+    series = Series()
+    for ds in series.datasets:
+        setattr(ds, keyword, value)
+    assert said in refused(GeometryMismatch, pre=series)
+
+
+def test_slices_of_one_phase_in_two_frames_of_reference_are_refused():
+    series = Series()
+    series.datasets[4].FrameOfReferenceUID = generate_uid()
+    assert "frames of reference" in refused(GeometryMismatch, pre=series)
+
+
+def test_a_phase_without_instances_is_a_changed_series():
+    with MemoryFile() as memory, MemoryFile() as target:
+        phase = place(memory, [], "pre", generate_uid())
+        with pytest.raises(SeriesChanged, match="holds 0 instances"):
+            reader.read_phases(DownloadIndex(generate_uid(), (phase,)), target.path)
+
+
 def test_one_slice_of_another_orientation_is_refused():
     series = Series()
     series.datasets[2].ImageOrientationPatient = list(SAGITTAL)
@@ -210,7 +282,7 @@ def test_one_slice_of_another_orientation_is_refused():
         ({"frame_uid": generate_uid()}, "frames of reference"),
         ({"origin": (-40.0, 12.5, 9.25)}, "2.00 mm away"),
         ({"orientation": SAGITTAL}, "orientation"),
-        ({"slices": 5}, "number of slices"),
+        ({"slices": 5}, "pre has 6 slices of 8 x 10, post1 5 of 8 x 10"),
         ({"spacing": (2.5, 0.8, 0.7)}, "spacing"),
     ],
 )
@@ -238,7 +310,6 @@ def test_an_instance_of_another_series_is_a_changed_series():
     [
         ("SOPClassUID", "1.2.840.10008.5.1.4.1.1.66.4"),
         ("SOPClassUID", "1.2.840.10008.5.1.4.1.1.88.33"),
-        ("SOPClassUID", "1.2.840.10008.5.1.4.1.1.4.1"),
         ("SOPClassUID", "1.2.840.10008.5.1.4.1.1.2"),
         ("NumberOfFrames", 4),
         ("SamplesPerPixel", 3),
@@ -247,11 +318,14 @@ def test_an_instance_of_another_series_is_a_changed_series():
 def test_what_is_no_single_frame_mr_image_is_unsupported(keyword, value):
     series = Series()
     setattr(series.datasets[1], keyword, value)
+    if keyword == "NumberOfFrames":
+        series.datasets[1].PixelData *= value
     refused(UnsupportedImage, pre=series)
 
 
 @pytest.mark.parametrize(
-    "keyword", ["ImagePositionPatient", "PixelSpacing", "FrameOfReferenceUID", "PixelData"]
+    "keyword",
+    ["ImagePositionPatient", "PixelSpacing", "FrameOfReferenceUID", "PixelData", "SOPInstanceUID"],
 )
 def test_a_slice_without_what_a_volume_needs_is_unreadable(keyword):
     series = Series()
@@ -327,3 +401,103 @@ def test_a_module_brings_no_library_into_a_process_that_must_not_have_it(module,
     code += f"print([m for m in {banned!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_grid_that_differs_at_its_far_edge_is_refused():
+    pre = Series(2, 64, 64, spacing=(2.5, 0.7, 0.7))
+    # 63 x 0.0006 mm are 0.04 mm, and 511 x 0.0006 mm are 0.31.
+    near = second_phase(pre, slices=2, rows=64, columns=64, spacing=(2.5, 0.7, 0.7006))
+    assert read(pre=pre, post1=near)[0].shape == (2, 2, 64, 64)
+    wide = Series(1, 512, 512, spacing=(2.5, 0.7, 0.7))
+    far = second_phase(wide, slices=1, rows=512, columns=512, spacing=(2.5, 0.7, 0.7006))
+    assert "spacing" in refused(GeometryMismatch, pre=wide, post1=far)
+
+
+def test_a_turn_that_moves_the_far_corner_is_refused():
+    pre = Series(2, 8, 8)
+    turned = second_phase(pre, slices=2, rows=8, columns=8)
+    for ds in turned.datasets:
+        ds.ImageOrientationPatient = ["1", "0.02", "0", "-0.02", "1", "0"]
+    assert "orientation" in refused(GeometryMismatch, pre=pre, post1=turned)
+
+
+def test_an_error_names_the_instance_as_it_was_downloaded():
+    series = Series()
+    series.datasets.reverse()
+    # The fifth slice of the stack.
+    series.datasets[1].RescaleSlope, series.datasets[1].RescaleIntercept = "0", "0"
+    assert "instance 2 of series" in refused(UnreadableDicom, pre=series)
+
+
+def test_a_frame_of_reference_that_is_empty_is_none():
+    pre = Series()
+    post = second_phase(pre)
+    for ds in (*pre.datasets, *post.datasets):
+        ds.FrameOfReferenceUID = ""
+    assert "instance 1" in refused(UnreadableDicom, pre=pre, post1=post)
+
+
+@pytest.mark.parametrize("time", [None, ""])
+def test_a_classic_phase_is_chosen_by_the_time_in_its_date_time(time):
+    pre = Series()
+    post = Series(study_uid=pre.study_uid, frame_uid=pre.frame_uid, pixels=pre.pixels + 7)
+    for value, series in (("101500.25", pre), ("101630", post)):
+        for ds in series.datasets:
+            ds.SeriesInstanceUID = pre.series_uid
+            ds.AcquisitionDateTime = f"20260102{value}+0900"
+            del ds.AcquisitionTime
+            if time is not None:
+                ds.AcquisitionTime = time
+    files = [*post.files(), *pre.files()]
+    with MemoryFile() as memory, MemoryFile() as target:
+        phases = tuple(
+            place(memory, files, role, pre.series_uid, selector=("AcquisitionTime", value))
+            for role, value in (("pre", "101500.25"), ("post1", "101630"))
+        )
+        header = reader.read_phases(DownloadIndex(pre.study_uid, phases), target.path)
+        np.testing.assert_array_equal(
+            target.open_array(header.shape, np.float32)[0], pre.pixels.astype(np.float32)
+        )
+
+
+def test_a_series_of_several_phases_is_parsed_once(monkeypatch):
+    from consumer.children import series as series_module
+
+    pre = Series()
+    post = Series(study_uid=pre.study_uid, frame_uid=pre.frame_uid, pixels=pre.pixels + 7)
+    for position, one in ((1, pre), (2, post)):
+        for ds in one.datasets:
+            ds.SeriesInstanceUID, ds.TemporalPositionIdentifier = pre.series_uid, position
+    parsed = []
+    read_file = series_module.read_file
+    monkeypatch.setattr(
+        series_module, "read_file", lambda data, **how: parsed.append(1) or read_file(data, **how)
+    )
+    with MemoryFile() as memory, MemoryFile() as target:
+        first = place(memory, [*pre.files(), *post.files()], "pre", pre.series_uid)
+        phases = tuple(
+            replace(first, role=role, selector=("TemporalPositionIdentifier", value))
+            for role, value in (("pre", "1"), ("post1", "2"))
+        )
+        reader.read_phases(DownloadIndex(pre.study_uid, phases), target.path)
+    assert len(parsed) == 12
+
+
+def test_compressed_images_of_other_phases_are_not_looked_at():
+    pre, other = Series(), Series()
+    for position, one in ((1, pre), (2, other)):
+        for ds in one.datasets:
+            ds.StudyInstanceUID, ds.SeriesInstanceUID = pre.study_uid, pre.series_uid
+            ds.TemporalPositionIdentifier = position
+            ds.compress(RLELossless, generate_instance_uid=False)
+    for ds in other.datasets:
+        ds.PixelData = encapsulate([b"no RLE"])
+    with MemoryFile() as memory, MemoryFile() as target:
+        phase = place(
+            memory,
+            [*pre.files(), *other.files()],
+            "pre",
+            pre.series_uid,
+            selector=("TemporalPositionIdentifier", "1"),
+        )
+        reader.read_phases(DownloadIndex(pre.study_uid, (phase,)), target.path)

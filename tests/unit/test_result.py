@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 import traceback
 from dataclasses import replace
 from io import BytesIO
@@ -27,6 +26,7 @@ from consumer.result.origin import description
 from infra.phantom.dicom import write_study
 from infra.phantom.grid import Grid
 from infra.phantom.study import simulate
+from tests.dciodvfy import dicom_errors
 from tests.dicom_factory import AXIAL, SAGITTAL, Series, index, oblique, part10, place, spec
 
 ORIENTATIONS = {"axial": AXIAL, "sagittal": SAGITTAL, "oblique": oblique()}
@@ -100,15 +100,6 @@ def marked_points(seg: Dataset) -> np.ndarray:
         for row, column in np.argwhere(frame):
             points.append(corner + axes[3:] * down * row + axes[:3] * across * column)
     return np.array(sorted(np.round(points, 3).tolist()))
-
-
-def dicom_errors(data: bytes, tmp_path) -> list[str]:
-    file = tmp_path / "object.dcm"
-    file.write_bytes(data)
-    done = subprocess.run(["dciodvfy", str(file)], capture_output=True, text=True, check=False)
-    lines = (done.stdout + done.stderr).splitlines()
-    assert any(line in {"Segmentation", "ComprehensiveSR"} for line in lines), lines
-    return [line for line in lines if line.startswith("Error")]
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS.values(), ids=ORIENTATIONS)
@@ -303,18 +294,18 @@ def with_odd_value(memory: MemoryFile, keyword: str, value: str) -> Case:
     return case
 
 
-@pytest.mark.parametrize("keyword", ["PatientBirthDate", "StudyDate", "StudyTime"])
-def test_a_date_that_is_none_is_left_out_and_stops_no_result(memory, keyword):
+@pytest.mark.parametrize("keyword", ["PatientBirthDate", "StudyDate", "StudyTime", "PatientSex"])
+def test_a_date_or_sex_that_is_none_is_left_out_and_stops_no_result(memory, keyword):
     case = with_odd_value(memory, keyword, "Phantom")
     seg = case.package(blob()).dicom_bytes
     assert not parsed(seg)[keyword].value
     assert case.measure(seg)[1] is not None
 
 
-def test_a_value_that_highdicom_refuses_is_not_quoted(memory):
-    case = with_odd_value(memory, "PatientSex", "Phantom")
-    with pytest.raises(UnreadableDicom) as caught:
-        case.package(blob())
+def test_a_value_that_a_library_refuses_is_not_quoted(memory):
+    source = Case(memory, pre=Series()).source
+    with pytest.raises(UnreadableDicom) as caught, reader._building(source):
+        raise ValueError("Phantom")
     assert "Phantom" not in "".join(traceback.format_exception(caught.value))
 
 
