@@ -105,9 +105,9 @@ def test_what_dies_while_it_reads_leaves_no_file(
 
 
 def test_a_core_dump_of_another_process_would_have_been_found(tmp_path: Path) -> None:
-    """Where this machine writes them into the working directory; others are out of our sight."""
-    subprocess.run(("sh", "-c", "ulimit -c unlimited; kill -SEGV $$"), cwd=tmp_path, check=False)
     pattern = Path("/proc/sys/kernel/core_pattern").read_text(encoding="ascii").strip()
     unlimited = resource.getrlimit(resource.RLIMIT_CORE)[1] == resource.RLIM_INFINITY
-    if pattern == "core" and unlimited:
-        assert list(tmp_path.iterdir())
+    if pattern != "core" or not unlimited:
+        pytest.skip("this machine writes no dumps into the working directory")
+    subprocess.run(("sh", "-c", "ulimit -c unlimited; kill -SEGV $$"), cwd=tmp_path, check=False)
+    assert list(tmp_path.iterdir())
