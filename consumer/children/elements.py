@@ -11,7 +11,9 @@ from pydicom.dataelem import RawDataElement
 from pydicom.filereader import read_dataset, read_sequence_item
 from pydicom.sequence import Sequence as Items
 from pydicom.tag import Tag
+from pydicom.uid import SegmentationStorage
 
+from consumer.children.enhanced import MULTI_FRAME_CLASSES
 from consumer.errors import TooLarge
 
 if TYPE_CHECKING:
@@ -25,9 +27,11 @@ if TYPE_CHECKING:
 READS = 500_000
 
 #: The same for each frame of a multi-frame object: 250 elements in 40 sequences, as Philips writes
-#: them. So many frames may say so.
+#: them. So many frames may say so, and only of what has functional groups for them: the images,
+#: and the segmentation that the lab reads back.
 READS_OF_A_FRAME = 1500
 MOST_FRAMES = 4000
+_MANY_FRAMES = frozenset(uid.encode() for uid in (*MULTI_FRAME_CLASSES, SegmentationStorage))
 
 #: Reads that an item of a sequence counts for: a data set is made of each, empty or not.
 _ITEM_READS = 8
@@ -48,6 +52,7 @@ PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 
 _LAST_PIXELS = max(PIXELS)
 
+_SOP_CLASS = 0x00080016
 _NUMBER_OF_FRAMES = 0x00280008
 
 _COUNT = re.compile(rb" *([0-9]{1,9})[ \0]*")
@@ -95,6 +100,8 @@ class Reading(BytesIO):
         self._size = len(data)
         self._budget = budget
         self._stop_before_pixels = stop_before_pixels
+        self._many_frames = False
+        self._behind_pixels = False
         #: Whether the file ended inside the beginning of an element.
         self.broke_off = False
 
@@ -116,15 +123,24 @@ class Reading(BytesIO):
 
     def ends_before(self, tag: BaseTag, vr: str | None, length: int) -> bool:  # noqa: ARG002
         """Whether the element is not wanted any more; raises CutShort. pydicom's `stop_when`."""
-        if tag > _LAST_PIXELS or (self._stop_before_pixels and tag in PIXELS):
+        # Some writers leave a megabyte of zeros there, and no element (0000,0000) is one.
+        past = tag > _LAST_PIXELS or (self._behind_pixels and tag not in PIXELS)
+        if past or (self._stop_before_pixels and tag in PIXELS):
             return True
         if length != _UNDEFINED and self.tell() + length > self._size:
             raise CutShort
-        if tag == _NUMBER_OF_FRAMES and length <= 12:
-            said = _COUNT.fullmatch(self.getbuffer()[self.tell() : self.tell() + length])
+        self._behind_pixels = tag in PIXELS
+        if tag == _SOP_CLASS and length <= 64:
+            self._many_frames = self._next(length).rstrip(b"\0 ") in _MANY_FRAMES
+        if tag == _NUMBER_OF_FRAMES and length <= 12 and self._many_frames:
+            said = _COUNT.fullmatch(self._next(length))
             if said is not None:
                 self._budget.allow(int(said[1]))
         return False
+
+    def _next(self, length: int) -> bytes:
+        """Bytes that lie ahead, not taken."""
+        return bytes(self.getbuffer()[self.tell() : self.tell() + length])
 
 
 def parsed(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from pydicom.valuerep import DA, TM
-
 from consumer.errors import PhasesOutOfOrder
 from messages.phases.check import SAME_TIME_S
-from messages.phases.parts import COUNTING_KEYWORDS
+from messages.phases.parts import COUNTING_KEYWORDS, ImageFacts, Part
+from messages.phases.times import dated_at
 from messages.phases.values import number_of
 
 if TYPE_CHECKING:
@@ -20,6 +19,11 @@ if TYPE_CHECKING:
 
     from consumer.handover import PhaseFiles
 
+#: The day from which times are counted, as DA: only their differences are looked at, and the clock
+#: of a scanner has no time zone.
+_ORIGIN = datetime(1970, 1, 1, tzinfo=UTC)
+_ORIGIN_DA = "19700101"
+
 
 def began_at(heads: Iterable[Dataset]) -> datetime | None:
     """When the acquisition of a phase began: of its first slice; None where no slice says it."""
@@ -27,9 +31,15 @@ def began_at(heads: Iterable[Dataset]) -> datetime | None:
 
 
 def _acquired(ds: Dataset) -> datetime | None:
-    """When the acquisition of a slice began; None where date or time cannot be read."""
+    """When the acquisition of a slice began; None where date or time cannot be read.
+
+    What is a date and a time the site says, ACR-NEMA's ``10:15:00`` included: both must know the
+    same phases as timed.
+    """
     try:
-        return datetime.combine(DA(ds.AcquisitionDate), TM(ds.AcquisitionTime))
+        said = {key: str(ds.get(key) or "") for key in ("AcquisitionDate", "AcquisitionTime")}
+        (seconds,) = dated_at([ImageFacts(None, said)], [Part("", "", (0,))], _ORIGIN_DA)
+        return None if seconds is None else _ORIGIN + timedelta(seconds=seconds)
     except Exception:  # noqa: BLE001 - pydicom raises a dozen unrelated types on bad values
         return None
 
@@ -48,10 +58,8 @@ def check_order(phases: Sequence[PhaseFiles], began: Sequence[datetime | None]) 
     for (one, first_at), (other, second_at) in pairwise(zip(phases, began, strict=True)):
         if first_at and second_at and abs(_seconds(first_at, second_at)) > SAME_TIME_S:
             continue
-        first_number, second_number = _phase_number(one), _phase_number(other)
-        if one.series_uid != other.series_uid or first_number is None or second_number is None:
-            continue
-        if second_number < first_number:
+        numbers = _numbers(one, other)
+        if numbers is not None and numbers[1] < numbers[0]:
             raise PhasesOutOfOrder(f"{other.role} is numbered before {one.role} in their series")
 
 
@@ -59,7 +67,13 @@ def _seconds(start: datetime, end: datetime) -> float:
     return (end - start).total_seconds()
 
 
-def _phase_number(phase: PhaseFiles) -> float | None:
-    """Which phase of its series it is by number; None where it was chosen in another way."""
-    keyword, value = phase.selector or ("", "")
-    return number_of(value) if keyword in COUNTING_KEYWORDS else None
+def _numbers(one: PhaseFiles, other: PhaseFiles) -> tuple[float, float] | None:
+    """Which phases of their series the two are; None where no one keyword counts both."""
+    keyword, first = one.selector or ("", "")
+    other_keyword, second = other.selector or ("", "")
+    if one.series_uid != other.series_uid or keyword != other_keyword:
+        return None
+    numbers = number_of(first), number_of(second)
+    if keyword not in COUNTING_KEYWORDS or numbers[0] is None or numbers[1] is None:
+        return None
+    return numbers[0], numbers[1]

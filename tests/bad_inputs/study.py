@@ -186,10 +186,6 @@ def brain(change: Callable[[list[Dataset]], object]) -> Callable[[], Study]:
         fetched = Brain()
         assert fetched.has_series(), "the series is missing: run `make setup-test`"
         datasets = [read_file(path.read_bytes()) for path in fetched.files]
-        for ds in datasets:
-            # A command set has no place in a file, and pydicom writes none.
-            for tag in [tag for tag in ds.keys() if tag.group == 0]:  # noqa: SIM118
-                del ds[tag]
         planted(datasets)
         change(datasets)
         first = datasets[0]

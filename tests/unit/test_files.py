@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from contextlib import nullcontext
 from io import BytesIO
 
 import numpy as np
@@ -11,7 +12,15 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.sequence import Sequence as Items
-from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    EnhancedMRImageStorage,
+    JPEG2000Lossless,
+    LegacyConvertedEnhancedMRImageStorage,
+    MRImageStorage,
+    MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+    SegmentationStorage,
+)
 
 from consumer.children import elements, files
 from consumer.children.codestream import OtherCodestream, check_codestreams
@@ -237,12 +246,43 @@ def test_a_million_frames_make_no_room_for_elements_without_number(
     monkeypatch.setattr(elements, "READS", 300)
     monkeypatch.setattr(elements, "MOST_FRAMES", 1)
     monkeypatch.setattr(elements, "READS_OF_A_FRAME", 300)
+    with pytest.raises(TooLarge):
+        read_file(of_many_frames(EnhancedMRImageStorage))
+
+
+def of_many_frames(sop_class: str) -> bytes:
     ds = series().datasets[0]
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = sop_class
     ds.NumberOfFrames = 999_999_999
     for number in range(200):
         ds.add_new(0x00291000 + number, "LO", "x")
-    with pytest.raises(TooLarge):
-        read_file(part10(ds))
+    return part10(ds)
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "room"),
+    [
+        (EnhancedMRImageStorage, True),
+        (LegacyConvertedEnhancedMRImageStorage, True),
+        (SegmentationStorage, True),
+        (MRImageStorage, False),
+        (MultiFrameGrayscaleWordSecondaryCaptureImageStorage, False),
+    ],
+)
+def test_only_objects_that_tell_of_each_frame_get_room_for_it(
+    monkeypatch: pytest.MonkeyPatch, sop_class: str, *, room: bool
+) -> None:
+    monkeypatch.setattr(elements, "READS", 300)
+    monkeypatch.setattr(elements, "READS_OF_A_FRAME", 300)
+    with nullcontext() if room else pytest.raises(TooLarge):
+        read_file(of_many_frames(sop_class), stop_before_pixels=True)
+
+
+@pytest.mark.parametrize("behind", [b"\0" * 4_800_000, one_file()[132:]])
+def test_what_follows_the_pixels_is_not_taken_for_elements(behind: bytes) -> None:
+    found = read_file(one_file() + behind)
+    assert [element.tag for element in found if element.tag.group in {0, 2}] == []
+    assert found.PixelData == read_file(one_file()).PixelData
 
 
 def test_elements_without_number_are_not_counted_to_their_end(
