@@ -24,6 +24,7 @@ from django.utils import timezone
 
 from web.archive.errors import ArchiveError
 from web.archive.stored_result import StoredResult
+from web.broker.connection import heed_cancel
 from web.database import DatabaseAway, DatabaseThread
 from web.inference.models import InferenceRequest
 from web.inference.reconciler import lost, overdue, told, unheld
@@ -126,6 +127,9 @@ class Reconciler:
                 return
             except Exception:
                 log.exception("rule_failed", rule=rule.__name__)
+            # A library may raise its own error in the place of a cancel, and there is only one:
+            # this is one of a group of tasks.
+            heed_cancel()
 
     async def _expire(self) -> None:
         """Nobody has taken it for days."""
