@@ -41,3 +41,17 @@ def report_series_uid(request_id: UUID) -> str:
 def report_instance_uid(request_id: UUID) -> str:
     """SOP Instance UID of the measurement report."""
     return _uid(f"{request_id}/report/instance")
+
+
+#: Key slices that one result can have, so that whoever removes them knows where to stop.
+MAX_KEY_SLICES = 16
+
+
+def key_series_uid(request_id: UUID) -> str:
+    """Series Instance UID of the key slices: pictures with the outline burnt in."""
+    return _uid(f"{request_id}/key/series")
+
+
+def key_instance_uid(request_id: UUID, number: int) -> str:
+    """SOP Instance UID of a key slice; `number` counts from 1 to `MAX_KEY_SLICES`."""
+    return _uid(f"{request_id}/key/instance/{number}")

@@ -50,6 +50,9 @@ class InferenceRequested(Message):
     #: Tries of the budget that passing faults have spent. Not the attempt, which a replay and a
     #: second sending raise as well; None from a sender that did not tell them apart.
     retries: Annotated[int, Field(ge=0)] | None = None
+    #: The latest completed request of the same study and model, whose result this one replaces;
+    #: the lab names its report as the predecessor. None: the first, or a sender that does not say.
+    supersedes: UUID | None = None
 
     @model_validator(mode="after")
     def _one_input_a_role(self) -> InferenceRequested:
