@@ -16,12 +16,18 @@ from consumer.errors import (
     UploadRejected,
     WrongPhaseCount,
 )
-from consumer.handover import DownloadIndex, Measured, PackagedPrimary, PhaseFiles, ResultSpec
+from consumer.handover import (
+    DownloadIndex,
+    Measured,
+    PackagedPrimary,
+    PhaseFiles,
+    Volumes,
+)
 from consumer.lab import Lab
 from consumer.memory import MemoryFile
 from consumer.orthanc.series_memory import SeriesMemory
 from consumer.run import Run
-from messages import identity
+from consumer.specification import older_report, spec_of
 from messages.events import InferenceCompleted, InferenceProgressed, ModelReference, Stage
 from messages.phases.values import same_value
 from messages.request import PhaseSelector
@@ -44,7 +50,9 @@ class Analysis:
         self._run = run
         self._request = run.request
         self._bundle = self._chosen_bundle()
-        self._spec = self._result_spec()
+        self._spec = spec_of(self._request, self._bundle, lab)
+        #: All that is told of the stored primary; None before `complete` has read it back.
+        self.measured: Measured | None = None
 
     def complete(self) -> InferenceCompleted:
         """Bring the result into the archive, whoever stored it, and say what it holds.
@@ -54,11 +62,14 @@ class Analysis:
         forgotten. Figures and report come from the stored bytes alone, so they cannot disagree.
         """
         look = self._run.halt.check
+        volumes: Volumes | None = None
         with ExitStack() as memory:
             source = self._download(memory)
+            older = older_report(self._request, self._lab.archive, look)
+            self._spec = replace(self._spec, predecessor=older)
             primary_id = self._lab.archive.find_instance(self._spec.primary_instance_uid, look=look)
             if primary_id is None:
-                packaged, source = self._infer(memory, source)
+                packaged, source, volumes = self._infer(memory, source)
                 self._require_inputs()
                 self._run.begin_upload()
                 with self._run.timed("upload"):
@@ -68,9 +79,15 @@ class Analysis:
                 self._tell_stage(Stage.UPLOADING, 0, 2)
             with self._run.timed("verify"):
                 stored = self._lab.archive.fetch_instance(primary_id, look=look)
-                measured = self._lab.workbench.measure(stored, source, self._spec, self._run.halt)
+                measured = self._lab.workbench.measure(
+                    stored, source, self._spec, volumes, self._run.halt
+                )
+            self.measured = measured
+            if measured.undrawn:
+                log.warning("no key slices", action="job.no_key_slices", error=measured.undrawn)
             self._tell_stage(Stage.UPLOADING, 1, 2)
             report_id = self._store_report(measured.report) if measured.report else primary_id
+            self._store_key_slices(measured.key_slices)
             self._tell_stage(Stage.UPLOADING, 2, 2)
         return self._completed(measured, primary_id, report_id)
 
@@ -99,23 +116,6 @@ class Analysis:
             if any(_same_phase(item.phase_selector, other) for other in chosen):
                 raise WrongPhaseCount(f"{item.role} is the same phase as a role before it")
             chosen.append(item.phase_selector)
-
-    def _result_spec(self) -> ResultSpec:
-        request_id, model = self._request.request_id, self._bundle.descriptor
-        return ResultSpec(
-            request_id=str(request_id),
-            lab=self._lab.name,
-            model_name=model.name,
-            model_version=model.version,
-            model_sha256=model.sha256,
-            notice=model.notice,
-            labels=model.labels,
-            primary_series_uid=identity.primary_series_uid(request_id),
-            primary_instance_uid=identity.primary_instance_uid(request_id),
-            report_series_uid=identity.report_series_uid(request_id),
-            report_instance_uid=identity.report_instance_uid(request_id),
-            codes=self._bundle.codes,
-        )
 
     def _download(self, memory: ExitStack) -> DownloadIndex:
         self._check_counts()
@@ -173,8 +173,8 @@ class Analysis:
 
     def _infer(
         self, memory: ExitStack, source: DownloadIndex
-    ) -> tuple[PackagedPrimary, DownloadIndex]:
-        """The primary object, and the source with what the reader has seen of it."""
+    ) -> tuple[PackagedPrimary, DownloadIndex, Volumes]:
+        """The primary object, the source with what the reader has seen of it, and the voxels."""
         volumes = memory.enter_context(MemoryFile("volumes"))
         mask = memory.enter_context(MemoryFile("mask"))
         with self._run.timed("read"):
@@ -189,18 +189,19 @@ class Analysis:
                     mask_path=mask.path,
                     shape=header.shape,
                     affine_lps=header.affine_lps,
-                    threshold=self._request.threshold or self._lab.threshold,
+                    threshold=self._spec.threshold,
                 ),
                 self._run.halt,
             )
         self._tell_stage(Stage.UPLOADING, 0, 2)
         read = zip(source.phases, header.instances, strict=True)
-        source = replace(source, phases=tuple(replace(p, instances=seen) for p, seen in read))
+        phases = tuple(replace(phase, instances=seen) for phase, seen in read)
+        source = replace(source, phases=phases, first=header.first)
         with self._run.timed("package"):
             packaged = self._lab.workbench.package(
                 source, mask.path, header.shape[1:], self._spec, self._run.halt
             )
-        return packaged, source
+        return packaged, source, Volumes(volumes.path, header)
 
     def _store_report(self, report: bytes) -> str:
         look = self._run.halt.check
@@ -211,6 +212,17 @@ class Analysis:
             if not self._lab.archive.fetch_instance(report_id, look=look):
                 raise UploadRejected(f"the report {self._spec.report_instance_uid} is stored empty")
         return report_id
+
+    def _store_key_slices(self, pictures: tuple[bytes, ...]) -> None:
+        look = self._run.halt.check
+        if not pictures:
+            return
+        with self._run.timed("key_slices"):
+            for picture in pictures:
+                picture_id = self._lab.archive.store(picture, look=look)
+                # As with the report.
+                if not self._lab.archive.fetch_instance(picture_id, look=look):
+                    raise UploadRejected("a key slice is stored empty")
 
     def _completed(self, measured: Measured, primary_id: str, report_id: str) -> InferenceCompleted:
         figures, model = measured.figures, measured.model

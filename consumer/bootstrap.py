@@ -69,6 +69,8 @@ def run(settings: LabSettings) -> None:
             ending=ending,
             max_series_instances=settings.max_series_instances,
             max_request_bytes=settings.max_request_bytes,
+            min_lesion_mm3=settings.min_lesion_mm3,
+            key_slices=settings.key_slices,
         )
         worker = Worker(
             _intake(settings),

@@ -19,6 +19,9 @@ from messages.lab import ModelDescriptor
 #: Directories of a bundle that decide a result; its documents may change without a new hash.
 _HASHED = ("configs", "models", "scripts")
 
+#: Files of weights that a result names: 100 bytes each, and a SEG has room for 10 KB (VR LT).
+MAX_WEIGHTS = 16
+
 
 class BundleInvalid(Exception):
     """A directory is no bundle that we can run. The text names the file and the fault."""
@@ -32,6 +35,8 @@ class Bundle:
     descriptor: ModelDescriptor
     #: What SEG and report call the marked voxels; the lab's alone, so it does not travel.
     codes: ResultCodes = TUMOR
+    #: (file, SHA-256) of the weights, for the results' provenance.
+    weights_sha256: tuple[tuple[str, str], ...] = ()
 
     @property
     def config_file(self) -> Path:
@@ -96,6 +101,16 @@ def _check_pinned(path: Path, metadata: dict[str, Any]) -> None:
             raise BundleInvalid(f"{path}: {name} is not the file that the bundle was made for")
 
 
+def _weights(path: Path) -> tuple[tuple[str, str], ...]:
+    """The files of ``models``; of very many the largest, for a result has to state them."""
+    files = [file for file in (path / "models").rglob("*") if file.is_file()]
+    largest = sorted(files, key=lambda file: -file.stat().st_size)[:MAX_WEIGHTS]
+    return tuple(
+        (file.relative_to(path).as_posix(), hashlib.sha256(file.read_bytes()).hexdigest())
+        for file in sorted(largest)
+    )
+
+
 def read_bundle(path: Path) -> Bundle:
     """Describe the bundle in `path`. Raises `BundleInvalid`."""
     for needed in ("configs/metadata.json", "configs/inference.json"):
@@ -123,7 +138,7 @@ def read_bundle(path: Path) -> Bundle:
             else str(exc)
         )
         raise BundleInvalid(f"{path}: configs/metadata.json lacks or misstates {fields}") from exc
-    return Bundle(path=path, descriptor=descriptor, codes=codes)
+    return Bundle(path=path, descriptor=descriptor, codes=codes, weights_sha256=_weights(path))
 
 
 def find_bundles(model_path: Path) -> dict[str, Bundle]:

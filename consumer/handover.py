@@ -6,7 +6,10 @@ No heavy import here, so that the main process stays free of pydicom and the seg
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from consumer.children.grid import Grid
 
 
 class Code(NamedTuple):
@@ -59,11 +62,23 @@ class PhaseFiles:
 
 
 @dataclass(frozen=True)
+class FirstPhase:
+    """Where the slices of the first phase lie, in the patient and in the download."""
+
+    grid: Grid
+    #: By slice, the number of its instance in the download, from 1, and its frame there, from 1;
+    #: None of a classic instance.
+    places: tuple[tuple[int, int | None], ...]
+
+
+@dataclass(frozen=True)
 class DownloadIndex:
     """The inputs of a request in channel order. Results refer to the first one."""
 
     study_uid: str
     phases: tuple[PhaseFiles, ...]
+    #: What a run has seen of the first phase, so that it is not parsed once more; None before.
+    first: FirstPhase | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +95,9 @@ class VolumeHeader:
     spacing: tuple[float, float, float]
     #: (SOP Class UID, SOP Instance UID) by role and slice.
     instances: tuple[tuple[tuple[str, str], ...], ...]
+    #: Seconds from the beginning of the first phase to that of each; None where it is not known.
+    seconds: tuple[float | None, ...]
+    first: FirstPhase
 
 
 @dataclass(frozen=True)
@@ -102,6 +120,28 @@ class ResultSpec:
     report_instance_uid: str
     #: What the bundle says of the marked voxels.
     codes: ResultCodes = TUMOR
+    #: (file in the bundle, 64 hexadecimal digits) of the weights that the bundle declares.
+    weights_sha256: tuple[tuple[str, str], ...] = ()
+    #: As in the lab's settings: ``cpu`` or ``cuda:0``.
+    device: str = "cpu"
+    #: Probability from which a voxel counted.
+    threshold: float = 0.5
+    #: mm^3: a connected mark below this is no segment. 0 keeps all.
+    min_lesion_mm3: float = 0.0
+    #: The report that this result replaces, as the archive holds it: a Part 10 file.
+    predecessor: bytes | None = None
+    #: Of the pictures with the outline burnt in; as many are made as there are instance UIDs.
+    key_series_uid: str = ""
+    key_instance_uids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """The voxels of all phases, as they were read."""
+
+    #: Path of a memory file.
+    path: str
+    header: VolumeHeader
 
 
 @dataclass(frozen=True)
@@ -139,6 +179,19 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class LesionFacts:
+    """One lesion for those who print it; the definitions are in `consumer.result.lesions`."""
+
+    label: str
+    volume_ml: float
+    longest_diameter_mm: float
+    longest_in_plane_mm: float
+    #: Percent, and how the late phases go on; None where the model has no such phases.
+    wash_in_percent: float | None
+    wash_out: str | None
+
+
+@dataclass(frozen=True)
 class Measured:
     """All that is told of a request, taken from the primary as the archive holds it."""
 
@@ -146,3 +199,11 @@ class Measured:
     model: StoredModel
     #: The measurement report of a SEG, a DICOM Part 10 file; None when nothing was found.
     report: bytes | None
+    #: Slices with the outline burnt in, Part 10 files under `ResultSpec.key_instance_uids`.
+    key_slices: tuple[bytes, ...] = ()
+    #: What the report says of each lesion, largest first.
+    lesions: tuple[LesionFacts, ...] = ()
+    #: Marks that are no lesion: below the smallest size, or beyond the most that are kept.
+    left_out: int = 0
+    #: Type of the error for which there are no key slices although there should be; else empty.
+    undrawn: str = ""

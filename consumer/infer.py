@@ -67,9 +67,13 @@ def infer(
             halt=Halt(cancelled=interrupts.cancelled, stopping=interrupts.stopping),
             show=show,
         )
-        completed = Analysis(lab, run).complete()
+        analysis = Analysis(lab, run)
+        completed = analysis.complete()
+    measured = analysis.measured
     return Outcome(
         completed=completed,
+        lesions=measured.lesions if measured else (),
+        left_out=measured.left_out if measured else 0,
         chosen=chosen,
         bundle=bundle,
         device=settings.device,
@@ -94,6 +98,8 @@ def _lab(
         announcer=Announcer(Told(show), user=settings.lab_name),
         max_series_instances=settings.max_series_instances,
         max_request_bytes=settings.max_request_bytes,
+        min_lesion_mm3=settings.min_lesion_mm3,
+        key_slices=settings.key_slices,
     )
 
 

@@ -11,7 +11,14 @@ from consumer.announce import Announcer
 from consumer.bundle import Bundle
 from consumer.children.segmenter import SegmentationJob
 from consumer.halt import Halt
-from consumer.handover import DownloadIndex, Measured, PackagedPrimary, ResultSpec, VolumeHeader
+from consumer.handover import (
+    DownloadIndex,
+    Measured,
+    PackagedPrimary,
+    ResultSpec,
+    VolumeHeader,
+    Volumes,
+)
 from consumer.memory import MemoryFile
 
 
@@ -73,9 +80,17 @@ class WorkbenchPort(Protocol):
         """Turn the mask into the primary object."""
 
     def measure(
-        self, stored: bytes, source: DownloadIndex, spec: ResultSpec, halt: Halt
+        self,
+        stored: bytes,
+        source: DownloadIndex,
+        spec: ResultSpec,
+        volumes: Volumes | None,
+        halt: Halt,
     ) -> Measured:
-        """Figures, model and report of the primary as it is stored."""
+        """Figures, model, report and key slices of the primary as it is stored.
+
+        `volumes` is what this run has read, if it has read anything.
+        """
 
 
 @dataclass(frozen=True)
@@ -95,6 +110,10 @@ class Lab:
     max_series_instances: int = 20_000
     #: Bytes of all series of a request together.
     max_request_bytes: int = 8 * 1024**3
+    #: mm^3: a connected mark below this is left out of the SEG. 0 keeps all.
+    min_lesion_mm3: float = 10.0
+    #: Pictures with the outline burnt in for each result; 0 makes none.
+    key_slices: int = 0
     #: Set once the lab is told to stop or to drain.
     ending: Event = field(default_factory=Event)
     #: Set once the jobs that still run must end: their grace is over.

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from consumer.logs import LogFormat
 from messages.envelope import Name
+from messages.identity import MAX_KEY_SLICES
 from messages.topology import POOLS, VHOST
 
 
@@ -55,6 +56,12 @@ class AnalysisSettings(BaseSettings):
     #: Bytes of memory that the reading may take beside series, volume and libraries: the pixels of
     #: one phase twice, packed and unpacked.
     max_reader_bytes: Annotated[int, Field(ge=256 * 1024**2)] = 8 * 1024**3
+    #: Volume in mm^3 below which a connected mark is no lesion: it is left out of the SEG, and the
+    #: report says how many were. Ten is a ball of 2.7 mm, a few voxels; 0 keeps every mark.
+    min_lesion_mm3: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
+    #: Pictures of slices with the outline burnt in that are stored with each result, for viewers
+    #: that cannot show a SEG; 0 stores none.
+    key_slices: Annotated[int, Field(ge=0, le=MAX_KEY_SLICES)] = 0
     #: json for programs, text for a terminal, journal for systemd: text with a priority.
     log_format: LogFormat = "json"
 

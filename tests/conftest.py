@@ -11,6 +11,7 @@ from django.conf import settings
 
 from infra.local import ports
 from infra.local.orthanc import OrthancNode
+from tests import dciodvfy
 from tests.integration.nodes import TestBroker, running_orthanc, running_rabbit
 from web.door import limits
 
@@ -25,6 +26,7 @@ LONG = (
     "integration/test_lab_turns.py",
     "contract/test_legacy_replay.py",
     "browser/test_whole_path.py",
+    "browser/test_ohif.py",
     "integration/test_lab.py",
     "integration/test_lab_stop.py",
     "integration/test_lab_cancel.py",
@@ -57,6 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give each of several workers ports of its own: a free one must stay free until used."""
+    dciodvfy.listen()
     worker = getattr(config, "workerinput", None)
     if worker:
         number = int(worker["workerid"].removeprefix("gw"))
@@ -85,6 +88,15 @@ def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancNode]:
     """An Orthanc with DICOMweb. Do not stop or kill it: `running_orthanc` gives a test its own."""
     with running_orthanc(tmp_path_factory.mktemp("orthanc")) as node:
         yield node
+
+
+@pytest.fixture(autouse=True)
+def every_result_is_valid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """dciodvfy finds no error in any SEG, SR or SC that a test writes, whatever it is about."""
+    dciodvfy.forget()
+    yield
+    if dciodvfy.written():
+        dciodvfy.assert_valid(dciodvfy.written(), tmp_path_factory.mktemp("dciodvfy"))
 
 
 @pytest.fixture(autouse=True)

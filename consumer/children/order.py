@@ -44,6 +44,14 @@ def _acquired(ds: Dataset) -> datetime | None:
         return None
 
 
+def seconds_after_first(began: Sequence[datetime | None]) -> tuple[float | None, ...]:
+    """Seconds from the beginning of the first phase to that of each; None where one is unknown."""
+    first = began[0]
+    return tuple(
+        None if first is None or at is None else (at - first).total_seconds() for at in began
+    )
+
+
 def check_order(phases: Sequence[PhaseFiles], began: Sequence[datetime | None]) -> None:
     """Raise PhasesOutOfOrder where a phase began before the one whose role comes first.
 

@@ -8,34 +8,25 @@ from __future__ import annotations
 
 import logging
 import warnings
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from consumer.errors import (
-    LabError,
-    TooLarge,
-    UnreadableDicom,
-    UploadRejected,
-)
+from consumer.errors import TooLarge
 from consumer.handover import (
     DownloadIndex,
-    Figures,
+    FirstPhase,
     Measured,
     PackagedPrimary,
-    PhaseFiles,
     ResultSpec,
     VolumeHeader,
+    Volumes,
 )
-from consumer.memory import create_array, open_array
+from consumer.memory import MemoryFile, create_array, open_array
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
     from datetime import datetime
-
-    from pydicom import Dataset
 
     from consumer.children.slices import Slices
 
@@ -52,10 +43,8 @@ def start() -> None:
     """
     import pydicom.config
 
-    import consumer.children.voxels
-    import consumer.result.report
-    import consumer.result.segmentation
-    import consumer.result.stored  # noqa: F401 - loaded here so that no job waits for it
+    import consumer.children.measuring
+    import consumer.children.voxels  # noqa: F401 - loaded here so that no job waits for it
 
     warnings.simplefilter("ignore")
     for library in ("pydicom", "highdicom"):
@@ -76,7 +65,7 @@ def read_phases(
     """
     start()
     from consumer.children.grid import check_same_grid
-    from consumer.children.order import began_at, check_order
+    from consumer.children.order import began_at, check_order, seconds_after_first
     from consumer.children.series import by_series
     from consumer.children.slices import read_slices
     from consumer.children.voxels import write_voxels
@@ -118,6 +107,14 @@ def read_phases(
         affine_lps=grid.affine_lps(),
         spacing=grid.spacing,
         instances=tuple(instances),
+        seconds=seconds_after_first(began),
+        first=FirstPhase(
+            grid,
+            tuple(
+                (number, image.frame)
+                for number, image in zip(first.numbers, first.images, strict=True)
+            ),
+        ),
     )
 
 
@@ -127,131 +124,60 @@ def package(
     """Build the primary object: the SEG of a mask, or the report that nothing was found.
 
     The mask is uint8 (slices, rows, columns) on the first phase's grid; 0 is background, value
-    k is the label k of `spec`. Raises as `read_phases` does, and ModelUnavailable when the mask
-    does not fit the volume or its labels.
+    k is the label k of `spec`. Nothing is found when no connected mark is as large as `spec` asks.
+    Raises as `read_phases` does, and ModelUnavailable when the mask does not fit the volume or its
+    labels.
     """
     start()
-    from consumer.children.slices import read_slices
+    from consumer.children.evidence import building, report_source
+    from consumer.children.first_phase import first_phase
     from consumer.result.report import no_lesion_report
-    from consumer.result.segmentation import segmentation
+    from consumer.result.segmentation import check_mask, segmentation
+    from consumer.result.segments import segments_of
 
     mask = open_array(mask_path, shape, np.uint8)
-    slices = read_slices(source.phases[:1], source.study_uid, pixels=False)[0]
-    found = bool(mask.any())
-    evidence = [] if found else _evidence(source, slices)
-    with _building(source):
-        if found:
-            data = segmentation(mask, slices.images, slices.grid.spacing, spec)
+    slices = first_phase(source)
+    grid = slices.grid
+    check_mask(mask, (len(slices.images), grid.rows, grid.columns), spec)
+    segments = segments_of(mask, grid.spacing, spec.min_lesion_mm3)
+    found = bool(segments.kinds)
+    about = None if found else report_source(source, slices)
+    with building(source):
+        if about is None:
+            data = segmentation(segments, slices.images, grid.spacing, spec)
         else:
-            data = no_lesion_report(slices.heads[0], evidence, _inputs(source), spec)
+            data = no_lesion_report(about, segments.left_out, spec)
     return PackagedPrimary(
         "seg" if found else "sr", spec.primary_instance_uid, spec.primary_series_uid, data
     )
 
 
-def measure_stored(primary_bytes: bytes, source: DownloadIndex, spec: ResultSpec) -> Measured:
-    """Figures and model of the primary as the archive holds it, and the report of a SEG.
+def measure_stored(
+    primary_bytes: bytes,
+    source: DownloadIndex,
+    spec: ResultSpec,
+    volumes: Volumes | None = None,
+    limit_bytes: int = DEFAULT_VOLUME_BYTES,
+) -> Measured:
+    """Figures, lesions and model of the primary as the archive holds it, and its report.
 
     Of two labs that raced, both read the same stored object here, and so all that is told of
-    the request agrees. Only the number of slices, patient and evidence come from the source.
-    The report is None when the primary is itself the report that nothing was found.
+    the request agrees. Only the number of slices, patient, evidence and the signal of the phases
+    come from the source. The report is None when the primary is itself the report that nothing
+    was found. `volumes` is what `read_phases` wrote; where no run has read the phases, and their
+    voxels are needed, that is done here.
 
     Raises UploadRejected when the object is not this request's SEG or report, and as
     `read_phases` does.
     """
     start()
-    from consumer.children.slices import read_slices
-    from consumer.result.figures import figures
-    from consumer.result.origin import stored_model
-    from consumer.result.report import measurement_report
-    from consumer.result.segmentation import stored_mask
+    from consumer.children.measuring import measured, needs_voxels
     from consumer.result.stored import stored_primary
 
     primary = stored_primary(primary_bytes, source.study_uid, spec)
-    first = read_slices(source.phases[:1], source.study_uid, pixels=False)[0]
-    count, grid = len(first.images), first.grid
-    try:
-        model = stored_model(primary)
-        if primary.Modality == "SR":
-            return Measured(Figures(False, 0, 0.0, 0.0, count, 0), model, None)
-        stored = stored_mask(primary)
-        fits = primary.FrameOfReferenceUID == grid.frame_of_reference_uid
-    except Exception as exc:  # noqa: BLE001 - a foreign object can break the parser in any way
-        raise UploadRejected(
-            f"the stored object {spec.primary_instance_uid} cannot be read ({type(exc).__name__})"
-        ) from None
-    if not fits or stored.mask.shape[0] > count or not stored.mask.any():
-        raise UploadRejected(
-            f"the stored segmentation {spec.primary_instance_uid} does not fit the first series"
-        )
-    result = figures(stored.mask, stored.spacing, count)
-    evidence = _evidence(source, first)
-    made_by = replace(
-        spec, model_name=model.name, model_version=model.version, model_sha256=model.sha256
-    )
-    with _building(source):
-        report = measurement_report(
-            primary, result, first.heads[0], evidence, _inputs(source), made_by
-        )
-    return Measured(result, model, report)
-
-
-@contextmanager
-def _building(source: DownloadIndex) -> Iterator[None]:
-    """Turn what highdicom raises on odd patient or study values into UnreadableDicom.
-
-    As in `guarded`, its text may quote them and is dropped.
-    """
-    try:
-        yield
-    except (LabError, MemoryError):
-        raise
-    except Exception as exc:  # noqa: BLE001 - highdicom and pydicom raise many unrelated types
-        raise UnreadableDicom(
-            f"no result can be built from the metadata of series {source.phases[0].series_uid} "
-            f"({type(exc).__name__})"
-        ) from None
-
-
-def _evidence(source: DownloadIndex, first: Slices) -> list[Dataset]:
-    from consumer.children.series import by_series
-
-    others = source.phases[1:]
-    named = [
-        heads
-        for group in by_series(others)
-        for heads in _named([others[place] for place in group], source.study_uid)
-    ]
-    return [*first.heads, *(ds for heads in named for ds in heads)]
-
-
-def _named(phases: Sequence[PhaseFiles], study_uid: str) -> list[list[Dataset]]:
-    """Each slice of the phases of a series with nothing but its UIDs.
-
-    Parsed only where no run has read it.
-    """
-    from pydicom import Dataset
-
-    from consumer.children.series import EVIDENCE_TAGS, parse
-
-    if any(phase.instances is None for phase in phases):
-        parsed = parse(phases, study_uid, tags=EVIDENCE_TAGS)
-        return [[image.head for _, image in images] for images in parsed]
-    found = []
-    for phase in phases:
-        heads = []
-        for sop_class_uid, sop_instance_uid in phase.instances or ():
-            ds = Dataset()
-            ds.StudyInstanceUID, ds.SeriesInstanceUID = study_uid, phase.series_uid
-            ds.SOPClassUID, ds.SOPInstanceUID = sop_class_uid, sop_instance_uid
-            heads.append(ds)
-        found.append(heads)
-    return found
-
-
-def _inputs(source: DownloadIndex) -> list[str]:
-    return [
-        f"input {phase.role}={phase.series_uid}"
-        + (f" {phase.selector[0]} {phase.selector[1]}" if phase.selector else "")
-        for phase in source.phases
-    ]
+    if volumes is not None or not needs_voxels(primary, source, spec):
+        return measured(primary, source, spec, volumes)
+    with MemoryFile("volumes") as memory:
+        header = read_phases(source, memory.path, limit_bytes)
+        seen = replace(source, first=header.first)
+        return measured(primary, seen, spec, Volumes(memory.path, header))

@@ -14,7 +14,14 @@ from consumer.children.limits import ReaderLimits, confine
 from consumer.children.segmenter import DeviceFacts, SegmentationJob
 from consumer.errors import InferenceTimeout, LabError, TooLarge, UnreadableDicom
 from consumer.halt import Halt
-from consumer.handover import DownloadIndex, Measured, PackagedPrimary, ResultSpec, VolumeHeader
+from consumer.handover import (
+    DownloadIndex,
+    Measured,
+    PackagedPrimary,
+    ResultSpec,
+    VolumeHeader,
+    Volumes,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -127,11 +134,24 @@ class Workbench:
         )
 
     def measure(
-        self, stored: bytes, source: DownloadIndex, spec: ResultSpec, halt: Halt
+        self,
+        stored: bytes,
+        source: DownloadIndex,
+        spec: ResultSpec,
+        volumes: Volumes | None,
+        halt: Halt,
     ) -> Measured:
         """See `consumer.children.reader.measure_stored`."""
         return self._reader.call(
-            self._limits.reading, halt, _read, reader.measure_stored, stored, source, spec
+            self._limits.reading,
+            halt,
+            _read,
+            reader.measure_stored,
+            stored,
+            source,
+            spec,
+            volumes,
+            self._limits.reader.volume_bytes,
         )
 
     def stop(self) -> None:

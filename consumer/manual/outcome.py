@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich import box
@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from consumer.bundle import Bundle
+from consumer.handover import LesionFacts
 from consumer.manual.choice import Chosen
 from messages.events import InferenceCompleted
 
@@ -34,6 +35,10 @@ class Outcome:
     """A run that ended well."""
 
     completed: InferenceCompleted
+    #: Largest first.
+    lesions: tuple[LesionFacts, ...]
+    #: Marks that were too small for a lesion.
+    left_out: int
     chosen: tuple[Chosen, ...]
     bundle: Bundle
     device: str
@@ -47,6 +52,8 @@ class Outcome:
         """For a script: plain values, ready for JSON."""
         figures = self.completed.model_dump(mode="json", include=set(_TOLD))
         figures |= {
+            "lesions": [asdict(lesion) for lesion in self.lesions],
+            "marks_left_out": self.left_out,
             "device": self.device,
             "threshold": self.threshold,
             "inputs": [
@@ -73,6 +80,7 @@ class Outcome:
         console.print(
             Group(
                 _pairs("Result", self._result()),
+                *([self._lesions()] if self.lesions else []),
                 _pairs("Model", self._model()),
                 self._inputs(),
                 _pairs("Series", self._series()),
@@ -89,8 +97,24 @@ class Outcome:
             ("volume", f"{told.volume_ml:.2f} ml, {told.volume_voxels} voxels"),
             ("longest diameter", f"{told.longest_diameter_mm:.1f} mm"),
             ("slices", f"{told.slices_with_tumor} of {told.slices}"),
+            ("marks left out", str(self.left_out)),
             ("threshold", f"{self.threshold:g}"),
         ]
+
+    def _lesions(self) -> Table:
+        table = _table("Lesions")
+        for name in ("lesion", "ml", "mm", "mm in plane", "wash-in", "wash-out"):
+            table.add_column(name, justify="left" if name == "lesion" else "right")
+        for one in self.lesions:
+            table.add_row(
+                Text(one.label),
+                f"{one.volume_ml:.2f}",
+                f"{one.longest_diameter_mm:.1f}",
+                f"{one.longest_in_plane_mm:.1f}",
+                "-" if one.wash_in_percent is None else f"{one.wash_in_percent:.0f} %",
+                one.wash_out or "-",
+            )
+        return table
 
     def _model(self) -> list[tuple[str, str]]:
         model = self.completed.model

@@ -22,10 +22,15 @@ WORDS = {
     "upload": "uploading",
     "verify": "verifying",
     "report": "uploading the report",
+    "key_slices": "uploading the key slices",
 }
 
 #: The same for a run whose result is not stored in the archive.
-KEPT_WORDS = WORDS | {"upload": "keeping the result", "report": "keeping the report"}
+KEPT_WORDS = WORDS | {
+    "upload": "keeping the result",
+    "report": "keeping the report",
+    "key_slices": "keeping the key slices",
+}
 
 
 class Show(Protocol):

@@ -1,11 +1,13 @@
-"""What SEG and reports say alike: which model in which lab, of whom, and the notice."""
+"""What all objects of a result say alike: which model in which lab, of whom, and the notice."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from highdicom import PatientSexValues
 from highdicom.valuerep import check_person_name
+from pydicom.datadict import dictionary_has_tag, dictionary_VM
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
 from pydicom.valuerep import DA, TM
@@ -13,7 +15,7 @@ from pydicom.valuerep import DA, TM
 from consumer.handover import StoredModel
 
 if TYPE_CHECKING:
-    from pydicom import Dataset
+    from pydicom import DataElement, Dataset
     from pydicom.tag import BaseTag
 
     from consumer.handover import ResultSpec
@@ -23,6 +25,9 @@ PRIMARY_SERIES_NUMBER = 900
 
 #: Series Number of the measurement report.
 REPORT_SERIES_NUMBER = 901
+
+#: Series Number of the key slices.
+KEY_SERIES_NUMBER = 902
 
 #: Longest text of a DICOM LO: 64 characters by PS3.5 table 6.2-1. Counted in bytes of UTF-8 here,
 #: because dciodvfy and databases with columns of 64 bytes count so.
@@ -46,14 +51,29 @@ _TYPE_2 = (
     "StudyTime",
 )
 
-#: What highdicom parses among them, and how: each raises where it would.
+
+def _age(value: object) -> None:
+    """An age as PS3.5 table 6.2-1 has it, or ValueError."""
+    if re.fullmatch("[0-9]{3}[DWMY]", str(value)) is None:
+        raise ValueError
+
+
+#: What highdicom parses among what it copies, and what viewers parse: each raises for a value that
+#: is none.
 _CHECKS = {
+    "PatientAge": _age,
     "PatientBirthDate": DA,
     "PatientName": check_person_name,
     "PatientSex": PatientSexValues,
     "ReferringPhysicianName": check_person_name,
     "StudyDate": DA,
     "StudyTime": TM,
+}
+
+#: Characters that text may not hold, in a line and in paragraphs (PS3.5 section 6.1.3).
+_CONTROLS = {
+    **dict.fromkeys(("LO", "PN", "SH", "UC"), re.compile("[\\x00-\\x1f\\x7f]")),
+    **dict.fromkeys(("LT", "ST", "UT"), re.compile("[\\x00-\\x08\\x0b\\x0e-\\x1f\\x7f]")),
 }
 
 #: Python's name of the character set in which all text is written.
@@ -65,11 +85,14 @@ def complete(origin: Dataset) -> None:
 
     Empty type 2 attributes come where they lack. What cannot be copied becomes empty or goes: a
     date, sex or number that is none, bytes that are no text of the declared character set. It
-    must not stop a result. Text is read by that set and written as UTF-8.
+    must not stop a result. Text is read by that set and written as UTF-8, without the characters
+    that no text may hold.
     """
     for tag in list(origin.keys()):
         if not _can_be_copied(origin, tag):
             del origin[tag]
+            continue
+        _clean(origin[tag])
     for keyword in _TYPE_2:
         if keyword not in origin:
             setattr(origin, keyword, None)
@@ -81,12 +104,39 @@ def _can_be_copied(ds: Dataset, tag: BaseTag) -> bool:
         buffer = DicomBytesIO()
         buffer.is_little_endian, buffer.is_implicit_VR = True, False
         write_data_element(buffer, element, _UTF_8)
+        if element.is_empty:
+            return True
+        several = element.VM > 1
+        if several and element.VR not in _CONTROLS and not _may_be_several(tag):
+            return False
+        if element.VR in {"DS", "IS"}:
+            for value in element.value if several else [element.value]:
+                float(value)
         check = _CHECKS.get(element.keyword)
-        if check and not element.is_empty:
+        if check:
             check(element.value)
     except Exception:  # noqa: BLE001 - pydicom raises a dozen unrelated types on bad values
         return False
     return True
+
+
+def _clean(element: DataElement) -> None:
+    pattern = _CONTROLS.get(element.VR)
+    # The number of the patient stays as it is: an archive files by it, and the result would lie
+    # in a study of its own.
+    if pattern is None or element.keyword == "PatientID" or element.is_empty:
+        return
+    several = element.VM > 1
+    texts = [str(value) for value in (element.value if several else [element.value])]
+    one = several and not _may_be_several(element.tag)
+    if one or any(map(pattern.search, texts)):
+        cleaned = [pattern.sub("", text) for text in texts]
+        # A backslash in what is one text made several of it.
+        element.value = cleaned if several and not one else "/".join(cleaned)
+
+
+def _may_be_several(tag: BaseTag) -> bool:
+    return not dictionary_has_tag(tag) or dictionary_VM(tag) != "1"
 
 
 def description(spec: ResultSpec) -> str:
@@ -98,24 +148,14 @@ def description(spec: ResultSpec) -> str:
 
 
 def lo(text: str, limit: int = LO_BYTES) -> str:
-    """Text cut to what an LO holds, without the backslash that would make it two values."""
-    text = text.replace("\\", "/").strip()
+    """Text cut to what an LO holds: one value of one line, without control characters."""
+    text = " ".join(_CONTROLS["LO"].sub(" ", text.replace("\\", "/")).split())
     data = text.encode()
     if len(data) <= limit:
         return text
     dots = "..." if limit >= 8 else ""
     # A character that the cut splits is dropped as a whole.
     return data[: limit - len(dots)].decode(errors="ignore").rstrip() + dots
-
-
-def facts(spec: ResultSpec) -> dict[str, str]:
-    """What else identifies the run: bundle hash, request, lab, and the notice in full."""
-    return {
-        "bundle_sha256": spec.model_sha256,
-        "request": spec.request_id,
-        "lab": spec.lab,
-        "notice": spec.notice,
-    }
 
 
 def stored_model(ds: Dataset) -> StoredModel:

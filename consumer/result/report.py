@@ -1,12 +1,19 @@
-"""Structured reports (TID 1500): the measurements of a SEG, or that nothing was found."""
+"""Structured reports (TID 1500): the measurements of a SEG, or that nothing was found.
+
+A report has one group without a segment, the summary: whether anything was found, the figures of
+all lesions together, and where the result comes from. Beside it a SEG's report has one group for
+each lesion (`consumer.result.lesion_group`).
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from highdicom.sr import (
     AlgorithmIdentification,
+    CodedConcept,
     ComprehensiveSR,
     DeviceObserverIdentifyingAttributes,
     FindingSite,
@@ -16,15 +23,14 @@ from highdicom.sr import (
     ObservationContext,
     ObserverContext,
     QualitativeEvaluation,
-    ReferencedSegment,
-    SourceSeriesForSegmentation,
     TrackingIdentifier,
-    VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
+from pydicom import Dataset
 from pydicom.sr.codedict import codes as dicom_codes
 from pydicom.uid import generate_uid
 
 from consumer.result import codes
+from consumer.result.lesion_group import DIAMETER_DECIMALS, VOLUME_DECIMALS, Found, group_of
 from consumer.result.origin import (
     MANUFACTURER,
     PRIMARY_SERIES_NUMBER,
@@ -32,110 +38,203 @@ from consumer.result.origin import (
     complete,
     description,
     equipment,
-    facts,
     lo,
 )
+from consumer.result.provenance import (
+    for_report,
+    made_by,
+    now_at,
+    read_back,
+    stamp,
+    stamp_alike,
+    stated,
+)
+from consumer.result.stored import older_report
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from pydicom import Dataset
+    from consumer.handover import Figures, ResultSpec, StoredModel
 
-    from consumer.handover import Figures, ResultSpec
-
-#: Decimals of the figures in the report: 0.1 mm^3 and 0.01 mm are finer than any voxel.
-VOLUME_DECIMALS, DIAMETER_DECIMALS = 4, 2
+#: Container of the groups in a TID 1500 report.
+_MEASUREMENTS = dicom_codes.DCM.ImagingMeasurements
 
 
-def no_lesion_report(
-    origin: Dataset, evidence: Sequence[Dataset], inputs: Sequence[str], spec: ResultSpec
-) -> bytes:
+@dataclass(frozen=True)
+class Source:
+    """The images of which a report speaks."""
+
+    #: A slice of the first phase, from which patient and study are copied.
+    origin: Dataset
+    #: The four UIDs of every slice of every phase.
+    evidence: Sequence[Dataset]
+    #: Which series was which phase: ``input pre=<series uid> <keyword> <value>``.
+    inputs: Sequence[str]
+
+
+def no_lesion_report(source: Source, left_out: int, spec: ResultSpec) -> bytes:
     """Report that the model found nothing: the primary object of an empty mask, as a file.
 
-    `origin` is a slice of the first phase, from which patient and study are copied; `evidence`
-    holds the four UIDs of every slice of every phase; `inputs` says which series was which
-    phase. One qualitative group, because TID 1500 without any group is refused by highdicom.
+    `left_out` marks were below the smallest size of a lesion.
     """
-    finding = codes.concept(spec.codes.type)
-    group = MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(
-            generate_uid(prefix=None), lo(f"No {spec.labels[0]}")
-        ),
-        finding_type=finding,
-        algorithm_id=_algorithm(inputs, spec),
-        finding_sites=[FindingSite(codes.concept(spec.codes.site))],
-        qualitative_evaluations=[QualitativeEvaluation(finding, codes.ABSENT)],
+    created = now_at(source.origin)
+    summary = _summary(
+        f"No {spec.labels[0]}",
+        codes.ABSENT,
+        _counts(0, left_out),
+        stated(spec, created),
+        source,
+        spec,
     )
-    return _report(
-        [group],
-        [origin, *evidence],
+    report = _report(
+        [summary],
+        [source.origin],
         spec,
         series_instance_uid=spec.primary_series_uid,
         sop_instance_uid=spec.primary_instance_uid,
         series_number=PRIMARY_SERIES_NUMBER,
     )
+    report.CurrentRequestedProcedureEvidenceSequence = evidence_of(source.evidence)
+    stamp(report, created, source.origin)
+    return _file(report)
 
 
-def measurement_report(  # noqa: PLR0917 - the first three in the order of the sentence
+def measurement_report(  # noqa: PLR0917 - in the order of the sentence
     seg: Dataset,
     figures: Figures,
-    origin: Dataset,
-    evidence: Sequence[Dataset],
-    inputs: Sequence[str],
+    lesions: Sequence[Found],
+    left_out: int,
+    model: StoredModel,
+    source: Source,
     spec: ResultSpec,
 ) -> bytes:
-    """Report of volume and longest diameter of a stored SEG, as a Part 10 file, UNVERIFIED.
+    """Report of the lesions of a stored SEG and of its origin, as a Part 10 file, UNVERIFIED.
 
-    The other arguments are as in `no_lesion_report`. All segments are measured together, and
-    the group refers to the first.
+    `figures` are of all lesions together and `model` is the one that made the SEG. All else that
+    is told of the run that made it is told as the SEG states it, date and time included.
     """
-    segment = seg.SegmentSequence[0]
-    finding = codes.concept(spec.codes.type)
-    group = VolumetricROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(segment.TrackingUID, segment.TrackingID),
-        referenced_segment=ReferencedSegment(
-            sop_class_uid=seg.SOPClassUID,
-            sop_instance_uid=seg.SOPInstanceUID,
-            segment_number=1,
-            source_series=SourceSeriesForSegmentation(origin.SeriesInstanceUID),
+    facts = read_back(seg)
+    spec = made_by(spec, model, seg)
+    measured = [
+        Measurement(
+            codes.VOLUME,
+            round(figures.volume_ml, VOLUME_DECIMALS),
+            codes.MILLILITRE,
+            derivation=codes.TOTAL,
         ),
-        finding_type=finding,
-        finding_category=codes.concept(spec.codes.category),
-        algorithm_id=_algorithm(inputs, spec),
-        finding_sites=[FindingSite(codes.concept(spec.codes.site))],
-        measurements=[
-            Measurement(codes.VOLUME, round(figures.volume_ml, VOLUME_DECIMALS), codes.MILLILITRE),
-            Measurement(
-                codes.LONGEST_DIAMETER,
-                round(figures.longest_diameter_mm, DIAMETER_DECIMALS),
-                codes.MILLIMETRE,
-            ),
-        ],
+        Measurement(
+            codes.LONGEST_DIAMETER,
+            round(figures.longest_diameter_mm, DIAMETER_DECIMALS),
+            codes.MILLIMETRE,
+            derivation=codes.MAXIMUM,
+        ),
+        *_counts(len(lesions), left_out),
+    ]
+    summary = _summary(
+        f"All {spec.labels[0]}", codes.PRESENT, measured, for_report(facts), source, spec
     )
-    return _report(
-        [group],
-        [origin, seg, *evidence],
+    groups = [
+        group_of(found, seg, source.origin, _algorithm({}, [], spec), spec) for found in lesions
+    ]
+    report = _report(
+        [summary, *groups],
+        [source.origin, seg, *(found.widest.source for found in lesions)],
         spec,
         series_instance_uid=spec.report_series_uid,
         sop_instance_uid=spec.report_instance_uid,
         series_number=REPORT_SERIES_NUMBER,
     )
+    report.CurrentRequestedProcedureEvidenceSequence = evidence_of([seg, *source.evidence])
+    stamp_alike(report, seg)
+    return _file(report)
 
 
-def _algorithm(inputs: Sequence[str], spec: ResultSpec) -> AlgorithmIdentification:
+def stated_count(report: Dataset, name: CodedConcept) -> int:
+    """A number that the summary of a stored report states; 0 in one written before."""
+    measurements = next(
+        item
+        for item in report.ContentSequence
+        if item.ConceptNameCodeSequence[0].CodeValue == _MEASUREMENTS.value
+    )
+    for group in measurements.ContentSequence:
+        for item in group.ContentSequence:
+            code = item.ConceptNameCodeSequence[0]
+            if (code.CodeValue, code.CodingSchemeDesignator) == (
+                name.value,
+                name.scheme_designator,
+            ):
+                return int(item.MeasuredValueSequence[0].NumericValue)
+    return 0
+
+
+def evidence_of(instances: Sequence[Dataset]) -> list[Dataset]:
+    """The instances of one study as Current Requested Procedure Evidence (PS3.3 table C.17-3)."""
+    series: dict[str, dict[str, Dataset]] = {}
+    for ds in instances:
+        item = Dataset()
+        item.ReferencedSOPClassUID = ds.SOPClassUID
+        item.ReferencedSOPInstanceUID = uid = ds.SOPInstanceUID
+        # A multi-frame instance is one, however many slices it holds.
+        series.setdefault(ds.SeriesInstanceUID, {}).setdefault(uid, item)
+    study = Dataset()
+    study.StudyInstanceUID = instances[0].StudyInstanceUID
+    study.ReferencedSeriesSequence = []
+    for uid, items in series.items():
+        one = Dataset()
+        one.SeriesInstanceUID, one.ReferencedSOPSequence = uid, list(items.values())
+        study.ReferencedSeriesSequence.append(one)
+    return [study]
+
+
+def _counts(lesions: int, left_out: int) -> list[Measurement]:
+    return [
+        Measurement(codes.NUMBER_OF_MARKS, lesions, codes.NO_UNITS),
+        Measurement(codes.LEFT_OUT, left_out, codes.NO_UNITS),
+    ]
+
+
+def _summary(  # noqa: PLR0917 - as above
+    name: str,
+    found: CodedConcept,
+    measurements: Sequence[Measurement],
+    facts: Mapping[str, str],
+    source: Source,
+    spec: ResultSpec,
+) -> MeasurementsAndQualitativeEvaluations:
+    finding = codes.concept(spec.codes.type)
+    return MeasurementsAndQualitativeEvaluations(
+        # Of the request, so that the report of a stored SEG is the same whoever writes it.
+        tracking_identifier=TrackingIdentifier(
+            generate_uid(entropy_srcs=[spec.request_id, "summary"]), lo(name)
+        ),
+        finding_type=finding,
+        algorithm_id=_algorithm(facts, source.inputs, spec),
+        finding_sites=[FindingSite(codes.concept(spec.codes.site))],
+        measurements=measurements,
+        qualitative_evaluations=[QualitativeEvaluation(finding, found)],
+    )
+
+
+def _algorithm(
+    facts: Mapping[str, str], inputs: Sequence[str], spec: ResultSpec
+) -> AlgorithmIdentification:
     return AlgorithmIdentification(
         name=spec.model_name,
         version=spec.model_version,
-        parameters=[*(f"{key}={value}" for key, value in facts(spec).items()), *inputs],
+        parameters=[*(f"{key}={value}" for key, value in facts.items() if value), *inputs],
         family=codes.ARTIFICIAL_INTELLIGENCE,
         manufacturer=MANUFACTURER,
     )
 
 
 def _report(
-    groups: Sequence[Any], evidence: Sequence[Dataset], spec: ResultSpec, **identity: Any
-) -> bytes:
-    complete(evidence[0])
+    groups: Sequence[Any], named: Sequence[Dataset], spec: ResultSpec, **identity: Any
+) -> ComprehensiveSR:
+    """A report whose content refers to `named`; the first is a slice with patient and study.
+
+    Its evidence is left to the caller: highdicom takes a tenth of a second for 500 slices.
+    """
+    complete(named[0])
     observer = ObserverContext(
         observer_type=dicom_codes.DCM.Device,
         observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
@@ -152,17 +251,21 @@ def _report(
         imaging_measurements=groups,
         title=dicom_codes.DCM.ImagingMeasurementReport,
     )
-    made_by = equipment(spec)
-    report = ComprehensiveSR(
-        evidence=evidence,
+    return ComprehensiveSR(
+        evidence=named,
         content=content,
         instance_number=1,
         is_complete=True,
         is_verified=False,
+        # PS3.3 section C.17.2: the report that this one replaces.
+        previous_versions=older_report(spec, named[0].StudyInstanceUID),
         series_description=description(spec),
-        **made_by,
+        **equipment(spec),
         **identity,
     )
+
+
+def _file(report: ComprehensiveSR) -> bytes:
     buffer = BytesIO()
     report.save_as(buffer)
     return buffer.getvalue()

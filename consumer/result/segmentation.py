@@ -22,14 +22,15 @@ from consumer.children.grid import PLACE_SHARE
 from consumer.errors import ModelUnavailable
 from consumer.result import codes
 from consumer.result.origin import (
+    LO_BYTES,
     MANUFACTURER,
     PRIMARY_SERIES_NUMBER,
     complete,
     description,
     equipment,
-    facts,
     lo,
 )
+from consumer.result.provenance import LEFT_OUT, as_parameters, now_at, stamp, stated
 from consumer.result.sources import Sources
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from consumer.children.enhanced import Image
     from consumer.handover import ResultSpec
+    from consumer.result.segments import Segments
 
 #: Share of the slice distance by which a stored frame may miss its place, counted from another
 #: frame: both may miss theirs by `PLACE_SHARE`. Below one half, so that there is one nearest place,
@@ -51,44 +53,58 @@ PLACE_TOLERANCE = 2 * PLACE_SHARE + 0.05
 class StoredMask:
     """What a SEG marks, over the slices from its first to its last frame."""
 
-    #: bool (slices, rows, columns); all segments together.
-    mask: NDArray[np.bool_]
+    #: uint8 (slices, rows, columns): 0 is none, k is segment k.
+    segments: NDArray[np.uint8]
     #: mm between slices, rows, columns.
     spacing: tuple[float, float, float]
+    #: mm, LPS: centre of the first voxel of the first frame.
+    corner: NDArray[np.float64]
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """All segments together."""
+        return self.segments > 0
 
 
-def segmentation(
-    mask: NDArray[np.uint8],
-    images: Sequence[Image],
-    spacing: tuple[float, float, float],
-    spec: ResultSpec,
-) -> bytes:
-    """DICOM SEG (BINARY, no empty frames) of a mask that is not empty, as a Part 10 file.
-
-    `mask` is (slices, rows, columns) pixel for pixel on `images`, which come in slice order and
-    need no pixel data; they are the only series that the SEG refers to, because OHIF draws no
-    overlay for one that names several. `spacing` is in mm between slices, rows, columns: slice
-    thickness is no substitute for the first where slices overlap or leave gaps.
-
-    Raises ModelUnavailable when the mask has another shape or a value without a label.
-    """
-    first = images[0].head
-    expected = (len(images), int(first.Rows), int(first.Columns))
-    if mask.shape != expected:
-        raise ModelUnavailable(f"the mask has shape {mask.shape}, the volume {expected}")
+def check_mask(mask: NDArray[np.uint8], shape: tuple[int, int, int], spec: ResultSpec) -> None:
+    """Raise ModelUnavailable when the mask has another shape or a value without a label."""
+    if mask.shape != shape:
+        raise ModelUnavailable(f"the mask has shape {mask.shape}, the volume {shape}")
     if int(mask.max()) > len(spec.labels):
         raise ModelUnavailable(
             f"the mask has the value {int(mask.max())}, the model names {len(spec.labels)} labels"
         )
+
+
+def segmentation(
+    segments: Segments,
+    images: Sequence[Image],
+    spacing: tuple[float, float, float],
+    spec: ResultSpec,
+) -> bytes:
+    """DICOM SEG (BINARY, no empty frames) of at least one lesion, as a Part 10 file.
+
+    A segment for each lesion, whose kind is the place of its label in `spec`, from 1. Its `labels`
+    are pixel for pixel on `images`, which come in slice order and need no pixel data; they are the
+    only series that the SEG refers to, because OHIF draws no overlay for one that names several.
+    `spacing` is in mm between slices, rows, columns: slice thickness is no substitute for the
+    first where slices overlap or leave gaps.
+    """
     sources = Sources(images)
-    complete(sources.slices[0])
+    origin = sources.slices[0]
+    created = now_at(origin)
+    complete(origin)
     _settle_geometry(sources.slices, spacing)
+    facts = {**stated(spec, created), LEFT_OUT: str(segments.left_out)}
+    parameters = as_parameters(facts)
     seg = Segmentation(
         source_images=sources.slices,
-        pixel_array=np.ascontiguousarray(mask),
+        # At most MAX_LESIONS of them.
+        pixel_array=segments.labels.astype(np.uint8),
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=[
-            _segment(number, label, spec) for number, label in enumerate(spec.labels, 1)
+            _segment(number, spec.labels[kind - 1], spec, parameters)
+            for number, kind in enumerate(segments.kinds, 1)
         ],
         series_instance_uid=spec.primary_series_uid,
         series_number=PRIMARY_SERIES_NUMBER,
@@ -100,6 +116,7 @@ def segmentation(
         series_description=description(spec),
         **equipment(spec),
     )
+    stamp(seg, created, origin)
     sources.name_in(seg)
     buffer = BytesIO()
     seg.save_as(buffer)
@@ -125,10 +142,14 @@ def _settle_geometry(slices: Sequence[Dataset], spacing: tuple[float, float, flo
         ds.ImageOrientationPatient = first.ImageOrientationPatient
 
 
-def _segment(number: int, label: str, spec: ResultSpec) -> SegmentDescription:
+def _segment(
+    number: int, label: str, spec: ResultSpec, parameters: dict[str, str]
+) -> SegmentDescription:
+    # The number is what tells them apart: the label gives way to it.
+    name = f"{lo(label, LO_BYTES - 3)} {number}"
     return SegmentDescription(
         segment_number=number,
-        segment_label=lo(label),
+        segment_label=name,
         segmented_property_category=codes.concept(spec.codes.category),
         segmented_property_type=codes.concept(spec.codes.type),
         algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
@@ -137,11 +158,10 @@ def _segment(number: int, label: str, spec: ResultSpec) -> SegmentDescription:
             family=codes.ARTIFICIAL_INTELLIGENCE,
             version=lo(spec.model_version),
             source=MANUFACTURER,
-            # highdicom joins with "," and "=", and so the text may hold neither.
-            parameters={k: v.replace(",", ";").replace("=", ":") for k, v in facts(spec).items()},
+            parameters=parameters,
         ),
         tracking_uid=generate_uid(prefix=None),
-        tracking_id=lo(f"{label} {number}"),
+        tracking_id=name,
         anatomic_regions=[codes.concept(spec.codes.site)],
     )
 
@@ -175,7 +195,13 @@ def stored_mask(seg: Dataset) -> StoredMask:
     if int(seg.NumberOfFrames) != len(positions):
         raise ValueError("the stored SEG has another number of frames than it describes")
     frames = seg.pixel_array.reshape(len(positions), seg.Rows, seg.Columns)
-    mask = np.zeros((int(nearest.max()) + 1, seg.Rows, seg.Columns), dtype=np.bool_)
-    for place, frame in zip(nearest, frames, strict=True):
-        mask[place] |= frame != 0
-    return StoredMask(mask, spacing)
+    segments = np.zeros((int(nearest.max()) + 1, seg.Rows, seg.Columns), dtype=np.uint8)
+    groups = seg.PerFrameFunctionalGroupsSequence
+    for place, frame, group in zip(nearest, frames, groups, strict=True):
+        # Said once for all frames where all are of one segment.
+        named = group.get("SegmentIdentificationSequence") or shared.SegmentIdentificationSequence
+        number = int(named[0].ReferencedSegmentNumber)
+        if not 1 <= number <= len(seg.SegmentSequence):
+            raise ValueError("a frame of the stored SEG is of a segment that it does not describe")
+        segments[place][frame != 0] = number
+    return StoredMask(segments, spacing, positions[int(heights.argmin())])

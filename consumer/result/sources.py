@@ -52,7 +52,10 @@ class Sources:
         for group in seg.PerFrameFunctionalGroupsSequence:
             for derivation in group.get("DerivationImageSequence", ()):
                 for item in derivation.SourceImageSequence:
-                    image = self._frames[item.ReferencedSOPInstanceUID]
+                    image = self._frames.get(item.ReferencedSOPInstanceUID)
+                    if image is None:
+                        # Named already: frames of several segments in one slice share the item.
+                        continue
                     item.ReferencedSOPClassUID = image.head.SOPClassUID
                     item.ReferencedSOPInstanceUID = image.head.SOPInstanceUID
                     item.ReferencedFrameNumber = image.frame

@@ -1,4 +1,4 @@
-"""The primary object as the archive holds it: whether it is what this request stored there."""
+"""Objects as the archive holds them: whether they are what they are taken for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pydicom.uid import ComprehensiveSRStorage, SegmentationStorage
 
 from consumer.children.files import read_file
+from consumer.children.series import EVIDENCE_TAGS
 from consumer.errors import UploadRejected
 
 if TYPE_CHECKING:
@@ -32,3 +33,19 @@ def stored_primary(data: bytes, study_uid: str, spec: ResultSpec) -> Dataset:
     if (sop_class, modality) not in {(SegmentationStorage, "SEG"), (ComprehensiveSRStorage, "SR")}:
         raise UploadRejected(f"{spec.primary_instance_uid} is neither segmentation nor report")
     return stored
+
+
+def older_report(spec: ResultSpec, study_uid: str) -> list[Dataset] | None:
+    """The report that this result replaces, as its UIDs; None where there is none.
+
+    What lies under an older request's UIDs and is no report of this study is named nowhere.
+    """
+    if spec.predecessor is None:
+        return None
+    try:
+        older = read_file(spec.predecessor, tags=EVIDENCE_TAGS)
+        kind, study = older.SOPClassUID, older.StudyInstanceUID
+        whole = bool(older.SOPInstanceUID and older.SeriesInstanceUID)
+    except Exception:  # noqa: BLE001 - anybody's object; the result does not depend on it
+        return None
+    return [older] if whole and (kind, study) == (ComprehensiveSRStorage, study_uid) else None

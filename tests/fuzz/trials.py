@@ -24,6 +24,7 @@ from consumer.children.limits import ReaderLimits
 from consumer.children.workbench import UNFORESEEN, Limits, Workbench
 from consumer.errors import LabError, OutOfMemory, WorkerCrashed
 from consumer.halt import Halt
+from consumer.handover import Volumes
 from consumer.memory import MemoryFile
 from tests.bad_inputs.study import PLANTED, Phase, Study, real, series, study_of
 from tests.dicom_factory import part10, spec
@@ -174,6 +175,7 @@ def tried(bench: Workbench, study: Study) -> Outcome:
                     primary_series_uid=stored.series_uid,
                     primary_instance_uid=stored.sop_instance_uid,
                 ),
+                Volumes(volumes.path, header),
                 Halt(),
             )
     except LabError as error:

@@ -17,6 +17,7 @@ from infra.local.passwords import stored_passwords
 from infra.local.ports import free_ports
 from infra.local.rabbitmq import RabbitNode
 from messages import topology
+from tests.dciodvfy import assert_valid, results_below
 
 #: Name and pool of the labs that every test broker knows.
 LABS = {"lab1": "lab", "lab2": "lab", "server1": "server"}
@@ -71,7 +72,10 @@ def _with_tiers(definitions: dict[str, Any], seconds: int | None) -> dict[str, A
 
 @contextmanager
 def running_orthanc(root: Path) -> Iterator[OrthancNode]:
-    """Start an empty archive; ended with all its processes."""
+    """Start an empty archive; ended with all its processes.
+
+    dciodvfy then looks at every SEG, SR and SC that a lab has stored in it.
+    """
     password = stored_passwords(root / "secrets.json", ["orthanc"])["orthanc"]
     (port,) = free_ports(1)
     node = OrthancNode(root, http_port=port, user="labrelay", password=password)
@@ -81,3 +85,4 @@ def running_orthanc(root: Path) -> Iterator[OrthancNode]:
         yield node
     finally:
         node.stop()
+    assert_valid(results_below(root / "storage"), root)

@@ -137,7 +137,7 @@ def test_a_model_of_one_phase_marks_the_brain_on_the_series_of_a_real_scanner(
 
 def assert_says_brain_and_lies_on_the_series(seg: Dataset, brain: Brain) -> None:
     (segment,) = seg.SegmentSequence
-    assert segment.SegmentLabel == "brain"
+    assert segment.SegmentLabel == "brain 1"
     assert code(segment.SegmentedPropertyCategoryCodeSequence)[1] == "Anatomical Structure"
     assert code(segment.SegmentedPropertyTypeCodeSequence) == ("12738006", "Brain")
     assert seg.ContentLabel == "BRAIN"

@@ -20,6 +20,7 @@ from consumer.handover import (
     ResultSpec,
     StoredModel,
     VolumeHeader,
+    Volumes,
 )
 from consumer.memory import MemoryFile
 from messages import codec
@@ -159,10 +160,15 @@ class RunWorkbench(ScriptedWorkbench):
         return PackagedPrimary("seg" if self.voxels else "sr", uid, spec.primary_series_uid, file)
 
     def measure(
-        self, stored: bytes, source: DownloadIndex, spec: ResultSpec, halt: Halt
+        self,
+        stored: bytes,
+        source: DownloadIndex,
+        spec: ResultSpec,
+        volumes: Volumes | None,
+        halt: Halt,
     ) -> Measured:
         self.halt = halt
-        super().measure(stored, source, spec, halt)
+        super().measure(stored, source, spec, volumes, halt)
         file = File.read(stored)
         figures = Figures(file.voxels > 0, file.voxels, file.voxels / 1000, 1.0, 2, 1)
         report = File(spec.report_instance_uid, file.author, file.voxels)

@@ -9,18 +9,23 @@ from pathlib import Path
 from threading import Event
 from uuid import uuid4
 
+import numpy as np
+
 from consumer.announce import Announcer
 from consumer.bundle import Bundle, read_bundle
+from consumer.children.grid import Grid
 from consumer.children.segmenter import SegmentationJob
 from consumer.halt import Halt
 from consumer.handover import (
     DownloadIndex,
     Figures,
+    FirstPhase,
     Measured,
     PackagedPrimary,
     ResultSpec,
     StoredModel,
     VolumeHeader,
+    Volumes,
 )
 from consumer.job import Job
 from consumer.lab import ArchiveWatchPort, Lab
@@ -32,6 +37,11 @@ from messages.request import InferenceRequested, InputSeries
 HELD = Path(__file__).parents[1] / "bundles" / "held"
 ROLES = ("pre", "post1", "post2", "last")
 ORTHANC_ID = "01234567-89abcdef-01234567-89abcdef-0123456{}"
+
+#: Two slices in two files.
+FIRST = FirstPhase(
+    Grid(np.zeros((2, 3)), np.zeros(6), (1.0, 1.0, 1.0), 3, 3, "1.2.9"), ((1, None), (2, None))
+)
 
 #: The steps of a run before its first upload, and those from there on.
 BEFORE_UPLOAD = ("download", "find", "read", "segment", "package")
@@ -104,11 +114,15 @@ class MemoryArchive:
 class ScriptedWorkbench:
     step: Callable[[str], None]
     calls: list[str] = field(default_factory=list)
+    #: Spec and voxels of which report and pictures would be made.
+    measured_from: tuple[ResultSpec, Volumes | None] | None = None
 
     def read(self, source: DownloadIndex, volumes_path: str, halt: Halt) -> VolumeHeader:
         self.calls.append("read")
         self.step("read")
-        return VolumeHeader(ROLES, (4, 2, 3, 3), ((1.0,) * 4,) * 4, (1, 1, 1), ((),) * len(ROLES))
+        return VolumeHeader(
+            ROLES, (4, 2, 3, 3), ((1.0,) * 4,) * 4, (1, 1, 1), ((),) * 4, (None,) * 4, FIRST
+        )
 
     def segment(self, job: SegmentationJob, halt: Halt) -> None:
         self.calls.append(f"segment at {job.threshold}")
@@ -127,12 +141,19 @@ class ScriptedWorkbench:
         return PackagedPrimary("seg", spec.primary_instance_uid, spec.primary_series_uid, b"SEG")
 
     def measure(
-        self, stored: bytes, source: DownloadIndex, spec: ResultSpec, halt: Halt
+        self,
+        stored: bytes,
+        source: DownloadIndex,
+        spec: ResultSpec,
+        volumes: Volumes | None,
+        halt: Halt,
     ) -> Measured:
         self.calls.append(f"measure {stored!r}")
+        self.measured_from = (spec, volumes)
         self.step("measure")
         made_by = StoredModel("held", "0.0.2 of another lab", "c" * 64)
-        return Measured(Figures(True, 5, 0.1, 4.0, 2, 1), made_by, b"SR")
+        pictures = tuple(f"SC {uid}".encode() for uid in spec.key_instance_uids)
+        return Measured(Figures(True, 5, 0.1, 4.0, 2, 1), made_by, b"SR", pictures)
 
 
 @dataclass
@@ -175,6 +196,7 @@ class Bench:
     stopping: Event = field(default_factory=Event)
     max_series_instances: int = 20_000
     max_request_bytes: int = 8 * 1024**3
+    key_slices: int = 0
 
     def __post_init__(self) -> None:
         self.archive = MemoryArchive(self._step)
@@ -199,6 +221,7 @@ class Bench:
             stopping=self.stopping,
             max_series_instances=self.max_series_instances,
             max_request_bytes=self.max_request_bytes,
+            key_slices=self.key_slices,
         )
         return Job(lab)
 

@@ -80,6 +80,13 @@ class Case:
             header = reader.read_phases(self.source, target.path)
             return header, target.open_array(header.shape, np.float32).copy()
 
+    def know(self) -> None:
+        """As after a run that has read the phases."""
+        header, _ = self.read()
+        read = zip(self.source.phases, header.instances, strict=True)
+        phases = tuple(replace(phase, instances=known) for phase, known in read)
+        self.source = replace(self.source, phases=phases, first=header.first)
+
     def package(self, mask: np.ndarray) -> PackagedPrimary:
         with MemoryFile() as memory:
             memory.write(np.ascontiguousarray(mask, dtype=np.uint8).tobytes())
@@ -206,7 +213,8 @@ def marked(seg: Dataset, ds: Dataset) -> set[tuple[int, int, int, int]]:
     return found
 
 
-def test_the_segmentation_refers_to_the_frames_of_the_first_phase(memory):
+@pytest.mark.parametrize("seen", [False, True], ids=["anew", "known"])
+def test_the_segmentation_refers_to_the_frames_of_the_first_phase(memory, seen):
     phases = two_phases(orientation=oblique())
     ds = enhanced(phases, order=mixed(phases))
     case = Case(memory, [ds])
@@ -214,6 +222,8 @@ def test_the_segmentation_refers_to_the_frames_of_the_first_phase(memory):
     mask[1:4, 2:5, 3] = 1
     mask[5, 7, 9] = 1
 
+    if seen:
+        case.know()
     made = case.package(mask)
     seg = dcmread(BytesIO(made.dicom_bytes))
 
@@ -230,11 +240,14 @@ def test_the_segmentation_refers_to_the_frames_of_the_first_phase(memory):
     assert (measured.figures.slices, measured.figures.slices_with_tumor) == (6, 4)
 
 
-def test_a_segmentation_of_a_split_volume_names_each_instance_once(memory):
+@pytest.mark.parametrize("seen", [False, True], ids=["anew", "known"])
+def test_a_segmentation_of_a_split_volume_names_each_instance_once(memory, seen):
     phases = two_phases()
     order = [(0, 3), (1, 0), (0, 1), (0, 0), (1, 1), (0, 2), (1, 2), (1, 3), (0, 4), (0, 5)]
     instances = [enhanced(phases, order=part) for part in (order[:4], order[4:])]
     case = Case(memory, instances, (("pre", "1"),))
+    if seen:
+        case.know()
     seg = dcmread(BytesIO(case.package(np.ones((6, 8, 10), np.uint8)).dicom_bytes))
 
     [series] = seg.ReferencedSeriesSequence
@@ -255,11 +268,7 @@ def test_the_evidence_of_a_report_names_each_instance_once(memory, seen):
     ds = enhanced(phases)
     case = Case(memory, [ds])
     if seen:
-        header, _ = case.read()
-        read = zip(case.source.phases, header.instances, strict=True)
-        case.source = replace(
-            case.source, phases=tuple(replace(p, instances=known) for p, known in read)
-        )
+        case.know()
     seg = case.package(np.ones((6, 8, 10), np.uint8)).dicom_bytes
     nothing = case.package(np.zeros((6, 8, 10), np.uint8)).dicom_bytes
     measured = reader.measure_stored(seg, case.source, case.spec)

@@ -16,6 +16,7 @@ from rich.console import Console
 from consumer.announce import Announcer
 from consumer.bundle import Bundle
 from consumer.halt import Halt
+from consumer.handover import LesionFacts
 from consumer.manual.choice import Chosen
 from consumer.manual.facts import Looked
 from consumer.manual.outcome import Outcome
@@ -185,7 +186,21 @@ def outcome(*, uploaded: bool, files: dict[str, str] | None, found: bool = True)
         Chosen(role, 1, looked, "TemporalPositionIdentifier", str(n), f"phase {n} of 5")
         for n, role in enumerate(DCE_ROLES, 1)
     )
-    return Outcome(completed, chosen, Bundle(Path(), descriptor), "cpu", 0.4, uploaded, files)
+    lesions = (
+        LesionFacts("tumour 1", 0.03, 7.25, 6.5, 182.4, "washout"),
+        LesionFacts("tumour 2", 0.0084, 2.5, 2.5, None, None),
+    )
+    return Outcome(
+        completed=completed,
+        lesions=lesions if found else (),
+        left_out=3,
+        chosen=chosen,
+        bundle=Bundle(Path(), descriptor),
+        device="cpu",
+        threshold=0.4,
+        uploaded=uploaded,
+        files=files,
+    )
 
 
 def test_the_table_tells_figures_model_phases_seconds_and_place() -> None:
@@ -197,6 +212,9 @@ def test_the_table_tells_figures_model_phases_seconds_and_place() -> None:
         "0.04 ml, 32 voxels",
         "7.2 mm",
         "2 of 6",
+        "marks left out 3",
+        "tumour 1 0.03 7.2 6.5 182 % washout",
+        "tumour 2 0.01 2.5 2.5 - -",
         "held version 1.2.0",
         "ab" * 32,
         "Not for clinical use.",

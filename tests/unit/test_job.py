@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
 
@@ -28,6 +29,7 @@ from consumer.errors import (
     WrongPhaseCount,
 )
 from consumer.halt import Halt
+from messages import identity
 from messages.envelope import Message
 from messages.events import (
     InferenceCancelled,
@@ -261,3 +263,92 @@ def test_one_phase_is_not_taken_for_two(bench: Bench, values: tuple[str | None, 
     assert isinstance(bench.last, InferenceFailed)
     assert bench.last.code is FailureCode.WRONG_PHASE_COUNT
     assert "download" not in bench.steps
+
+
+def test_key_slices_are_stored_and_read_back_after_the_report_and_before_completed(
+    bench: Bench,
+) -> None:
+    bench.key_slices = 2
+    asked = request()
+    told_at: list[int] = []
+
+    def listen(message: Message) -> None:
+        if isinstance(message, InferenceCompleted):
+            told_at.append(len(bench.steps))
+
+    bench.sender.on_sent = listen
+    assert bench.job().handle(asked, Once()) is LegalAck.STORED
+    pictures = [
+        f"SC {identity.key_instance_uid(asked.request_id, number)}".encode() for number in (1, 2)
+    ]
+    assert list(bench.archive.objects.values()) == [b"SEG", b"SR", *pictures]
+    upload = ["store", "fetch", "measure", *["store", "fetch"] * 3]
+    assert bench.steps[-len(upload) :] == upload
+    assert told_at == [len(bench.steps)]
+
+
+def test_a_key_slice_that_is_not_stored_is_no_success(bench: Bench) -> None:
+    bench.key_slices = 1
+
+    def full(step: str) -> None:
+        if step == "store" and len(bench.archive.objects) == 2:
+            raise UploadRejected("full")
+
+    bench.hook = full
+    assert bench.job().handle(request(), Once()) is LegalAck.RETRY
+    assert InferenceCompleted not in bench.told
+
+
+def test_the_voxels_that_were_read_serve_the_curves_and_a_redelivery_has_none(
+    bench: Bench,
+) -> None:
+    bench.job().handle(request(), Once())
+    assert bench.workbench.measured_from is not None
+    _, volumes = bench.workbench.measured_from
+    assert volumes is not None
+    assert volumes.header.roles == ("pre", "post1", "post2", "last")
+
+    bench.archive.holds(b"theirs")
+    bench.job().handle(request(), Once())
+    assert bench.workbench.measured_from[1] is None
+
+
+@pytest.mark.parametrize("kind", ["report", "primary"])
+def test_the_report_of_the_superseded_request_goes_to_whoever_writes_the_new_one(
+    bench: Bench, kind: str
+) -> None:
+    older = uuid4()
+    derived = getattr(identity, f"{kind}_instance_uid")
+    bench.archive.uid_of = lambda dicom: derived(older) if dicom == b"older" else dicom
+    bench.archive.store(b"older", look=lambda: None)
+    bench.job().handle(request(supersedes=older), Once())
+    assert bench.workbench.measured_from is not None
+    assert bench.workbench.measured_from[0].predecessor == b"older"
+
+
+def test_a_superseded_result_that_is_gone_or_copied_holds_nothing_up(bench: Bench) -> None:
+    assert bench.job().handle(request(supersedes=uuid4()), Once()) is LegalAck.STORED
+    assert bench.workbench.measured_from is not None
+    assert bench.workbench.measured_from[0].predecessor is None
+
+    find = bench.archive.find_instance
+    older = uuid4()
+    names = {identity.report_instance_uid(older), identity.primary_instance_uid(older)}
+
+    def copied(uid: str, *, look: Callable[[], None]) -> str | None:
+        if uid in names:
+            raise UploadRejected("the archive holds 2 objects")
+        return find(uid, look=look)
+
+    bench.archive.find_instance = copied  # type: ignore[method-assign]
+    assert bench.job().handle(request(supersedes=older), Once()) is LegalAck.STORED
+
+
+def test_a_result_states_the_settings_that_made_it(bench: Bench) -> None:
+    asked = request(threshold=0.8)
+    bench.job().handle(asked, Once())
+    assert bench.workbench.measured_from is not None
+    made_by = bench.workbench.measured_from[0]
+    assert (made_by.threshold, made_by.min_lesion_mm3, made_by.device) == (0.8, 10.0, "cpu")
+    assert made_by.key_series_uid == identity.key_series_uid(asked.request_id)
+    assert made_by.key_instance_uids == ()

@@ -17,6 +17,7 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless, generate_uid
 from consumer.children import reader
 from consumer.handover import DownloadIndex, VolumeHeader
 from consumer.memory import MemoryFile
+from consumer.result.lesions import split
 from infra.brain.fetch import Brain
 from tests.dicom_factory import part10, place, spec
 
@@ -66,6 +67,11 @@ def by_itk() -> list[SimpleITK.Image]:
     return sorted(slices, key=height)
 
 
+def bright(volume: np.ndarray) -> np.ndarray:
+    """Its bright marks, as many as a result may have."""
+    return split(volume > np.percentile(volume, 99), (1.0, 1.0, 1.0), 0.0).labels > 0
+
+
 def converted(brain: list[bytes], syntax: str) -> Dataset:
     return LegacyConvertedEnhancedMRImage(
         [dcmread(BytesIO(data)) for data in brain],
@@ -81,7 +87,7 @@ def test_a_real_series_is_read_and_marked_where_another_library_sees_it(memory, 
     slices = by_itk()
     analysis = Analysis(memory, brain)
     header, volume = analysis.read()
-    mask = volume > np.percentile(volume, 99)
+    mask = bright(volume)
     assert mask.any(axis=(1, 2)).all()
     seg = analysis.seg(mask)
 
@@ -97,13 +103,13 @@ def test_a_real_series_is_read_and_marked_where_another_library_sees_it(memory, 
             np.testing.assert_allclose(placed, seen, atol=0.13)
     # The segmentation keeps each slice's own place.
     origins = np.array([image.GetOrigin() for image in slices])
-    found = []
+    found = np.zeros_like(mask)
     for group, frame in zip(seg.PerFrameFunctionalGroupsSequence, seg.pixel_array, strict=True):
         position = np.array(group.PlanePositionSequence[0].ImagePositionPatient, float)
         [number] = np.flatnonzero(np.linalg.norm(origins - position, axis=1) < 1e-4)
-        np.testing.assert_array_equal(frame.astype(bool), mask[number])
-        found.append(number)
-    assert sorted(found) == list(range(20))
+        found[number] |= frame.astype(bool)
+    np.testing.assert_array_equal(found, mask)
+    assert len(seg.SegmentSequence) > 1
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
@@ -112,7 +118,7 @@ def test_a_converted_real_series_is_the_same_volume_and_its_frames_are_named(mem
     ds = converted(brain[::-1], syntax)
     analysis = Analysis(memory, [part10(ds)])
     header, again = analysis.read()
-    seg = analysis.seg(volume > np.percentile(volume, 99))
+    seg = analysis.seg(bright(volume))
 
     np.testing.assert_array_equal(again, volume)
     assert header.shape == (1, 20, 256, 256)

@@ -1,0 +1,75 @@
+"""What a report says of its source: the images of every phase, and which phase each series was."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pydicom import Dataset
+
+from consumer.children.series import EVIDENCE_TAGS, by_series, parse
+from consumer.errors import LabError, UnreadableDicom
+from consumer.result.report import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from consumer.children.slices import Slices
+    from consumer.handover import DownloadIndex, PhaseFiles
+
+
+@contextmanager
+def building(source: DownloadIndex) -> Iterator[None]:
+    """Turn what highdicom raises on odd patient or study values into UnreadableDicom.
+
+    As in `guarded`, its text may quote them and is dropped.
+    """
+    try:
+        yield
+    except (LabError, MemoryError):
+        raise
+    except Exception as exc:  # noqa: BLE001 - highdicom and pydicom raise many unrelated types
+        raise UnreadableDicom(
+            f"no result can be built from the metadata of series {source.phases[0].series_uid} "
+            f"({type(exc).__name__})"
+        ) from None
+
+
+def report_source(source: DownloadIndex, first: Slices) -> Source:
+    """The images of which a report speaks; `first` is the first phase. Raises as `parse` does."""
+    others = source.phases[1:]
+    named = [
+        heads
+        for group in by_series(others)
+        for heads in _named([others[place] for place in group], source.study_uid)
+    ]
+    evidence = [*first.heads, *(ds for heads in named for ds in heads)]
+    return Source(first.heads[0], evidence, _inputs(source))
+
+
+def _named(phases: Sequence[PhaseFiles], study_uid: str) -> list[list[Dataset]]:
+    """Each slice of the phases of a series with nothing but its UIDs.
+
+    Parsed only where no run has read it.
+    """
+    if any(phase.instances is None for phase in phases):
+        parsed = parse(phases, study_uid, tags=EVIDENCE_TAGS)
+        return [[image.head for _, image in images] for images in parsed]
+    found = []
+    for phase in phases:
+        heads = []
+        for sop_class_uid, sop_instance_uid in phase.instances or ():
+            ds = Dataset()
+            ds.StudyInstanceUID, ds.SeriesInstanceUID = study_uid, phase.series_uid
+            ds.SOPClassUID, ds.SOPInstanceUID = sop_class_uid, sop_instance_uid
+            heads.append(ds)
+        found.append(heads)
+    return found
+
+
+def _inputs(source: DownloadIndex) -> list[str]:
+    return [
+        f"input {phase.role}={phase.series_uid}"
+        + (f" {phase.selector[0]} {phase.selector[1]}" if phase.selector else "")
+        for phase in source.phases
+    ]
