@@ -56,6 +56,8 @@ class SiteSettings(BaseSettings):
     orthanc_password: SecretStr = SecretStr("")
     #: Where the default database lies.
     var_dir: Path = Path("var")
+    #: Where the OHIF viewer lies (infra/viewer); none: ``viewer`` in `var_dir`.
+    ohif_dir: Path | None = None
     #: Empty: SQLite in `var_dir`.
     database_url: SecretStr = SecretStr("")
     #: Offered as long as no lab has told which models it serves, and chosen when none is named.
@@ -98,6 +100,11 @@ class SiteSettings(BaseSettings):
         """`legacy_trusted_networks`, parsed."""
         parts = (part.strip() for part in self.legacy_trusted_networks.split(","))
         return tuple(ip_network(part) for part in parts if part)
+
+    @property
+    def viewer_dir(self) -> Path:
+        """Where the viewer lies, if there is one."""
+        return self.ohif_dir or self.var_dir / "viewer"
 
     @property
     def pool(self) -> Literal["lab", "server"]:

@@ -1,4 +1,4 @@
-"""Errors under ``/api/`` are JSON, whoever raises them; elsewhere they are pages."""
+"""Errors for programs are JSON, whoever raises them; elsewhere they are pages."""
 
 from __future__ import annotations
 
@@ -18,8 +18,12 @@ from django.utils.translation import gettext as _
 #: Where the answers are for programs.
 API_PREFIX = "/api/"
 
-#: Of our API's addresses.
+#: The same, where we answer before anybody knows whose the address is: DICOMweb for the viewer.
+PROGRAM_PREFIXES = (API_PREFIX, "/dicom-web/")
+
+#: Of our API's addresses, and of the viewer's.
 API_NAMESPACE = "labrelay_api"
+VIEWER_NAMESPACE = "labrelay_viewer"
 
 #: Where a request keeps that its answer failed for want of the database.
 _DATABASE_AWAY = "labrelay.database_away"
@@ -94,10 +98,16 @@ def _is_anothers(request: HttpRequest) -> bool:
     return not match.func.__module__.startswith("web.")
 
 
+def _is_for_program(request: HttpRequest) -> bool:
+    match = request.resolver_match
+    dicomweb = match is not None and match.view_name == f"{VIEWER_NAMESPACE}:dicomweb"
+    return dicomweb or request.path.startswith(API_PREFIX)
+
+
 def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     status = response.status_code
     kept = response.headers.get("Content-Type", "").startswith("application/json")
-    if status < FIRST_ERROR or kept or not request.path.startswith(API_PREFIX):
+    if status < FIRST_ERROR or kept or not _is_for_program(request):
         return response
     # Nothing of ours fails in a stream.
     if _is_anothers(request) or not isinstance(response, HttpResponse):

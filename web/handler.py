@@ -11,9 +11,17 @@ from django.db import close_old_connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-#: Requests worked on at once, and thereby database connections. A view may wait for the archive,
+#: Pages worked on at once, and thereby database connections. A view may wait for the archive,
 #: so there are more than processors; what waits for minutes is no view.
 THREADS = 24
+
+#: The same for DICOMweb, where a call waits until the archive begins to answer: more than one
+#: visitor may have open or waiting (`web.dicomweb.slots`). An archive that is slow, or a reader
+#: who asks for too much, keeps no page waiting.
+VIEWER_THREADS = 32
+
+#: Where DICOMweb is on this site.
+_VIEWER_PATH = "/dicom-web/"
 
 
 class OneThreadHandler(ASGIHandler):
@@ -27,6 +35,7 @@ class OneThreadHandler(ASGIHandler):
     def __init__(self) -> None:
         super().__init__()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="page")
+        self._of_viewer = ThreadPoolExecutor(VIEWER_THREADS, thread_name_prefix="dicomweb")
 
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: ARG002 - Django's name
         """Build the synchronous chain."""
@@ -34,7 +43,8 @@ class OneThreadHandler(ASGIHandler):
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """Answer in one of the threads."""
-        answer: Any = sync_to_async(self._answer, thread_sensitive=False, executor=self._threads)
+        threads = self._of_viewer if request.path.startswith(_VIEWER_PATH) else self._threads
+        answer: Any = sync_to_async(self._answer, thread_sensitive=False, executor=threads)
         response: HttpResponseBase = await answer(request)
         return response
 

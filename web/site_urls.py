@@ -1,7 +1,7 @@
 """All of Labrelay's addresses, for a project to include at its root.
 
-One that has a page of its own at ``/`` includes `web.api_urls` there, and `web.archive.urls` below
-a prefix.
+One that has a page of its own at ``/`` includes `web.api_urls` there, and `web.archive.urls` and
+`web.viewer.urls` below a prefix.
 """
 
 from __future__ import annotations
@@ -11,4 +11,5 @@ from django.urls import include, path
 urlpatterns = [
     path("", include("web.api_urls")),
     path("", include("web.archive.urls")),
+    path("", include("web.viewer.urls")),
 ]

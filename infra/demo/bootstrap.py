@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from infra.brain.fetch import Brain, FetchError
+from infra.brain.fetch import Brain, FetchError, Run
 from infra.demo.packages import APT_SCRIPT, apt_command, missing_packages
 from infra.local.private_files import private_directory
 from infra.local.settings import REPOSITORY, VAR, LocalSettings, SettingsError, load
+from infra.viewer.fetch import Viewer
 
 VENV = REPOSITORY / ".venv"
 PYTHON = VENV / "bin" / "python"
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str]) -> int:
         install_packages(missing_packages(extra, with_venv=_venv_module_missing()))
         set_up_environment(extra, settings)
         fetch_brain(Brain(), needed=extra == "test")
+        fetch_viewer(Viewer(), needed=extra == "test")
     except (SetupError, SettingsError) as error:
         print(f"set-up: {error}", file=sys.stderr)
         return 1
@@ -140,24 +142,28 @@ def fetch_brain(brain: Brain, *, needed: bool) -> None:
 
     Raises `SetupError` when they are `needed`: tests of them must not be left out in silence.
     """
+    _fetch("the brain model", partial(brain.ensure_bundles, str(PYTHON)), needed=needed)
+    _fetch("the brain study", brain.ensure_series, needed=needed)
 
+
+def fetch_viewer(viewer: Viewer, *, needed: bool) -> None:
+    """The same for the OHIF viewer, without which the pages show the images themselves."""
+    _fetch("the viewer", viewer.ensure, needed=needed)
+
+
+def _fetch(missing: str, ensure: Callable[[Run], None], *, needed: bool) -> None:
     def run(title: str, command: Sequence[str]) -> None:
         try:
             run_step(title, command, remedy="run the set-up again", tail=TAIL_LINES * needed)
         except SetupError as error:
             raise FetchError(str(error)) from error
 
-    steps: dict[str, Callable[[], None]] = {
-        "the brain model": partial(brain.ensure_bundles, str(PYTHON), run),
-        "the brain study": partial(brain.ensure_series, run),
-    }
-    for missing, ensure in steps.items():
-        try:
-            ensure()
-        except (FetchError, OSError) as error:
-            if needed:
-                raise SetupError(f"{missing} could not be fetched: {error}") from error
-            print(f"set-up: going on without {missing}: {error}", flush=True)
+    try:
+        ensure(run)
+    except (FetchError, OSError) as error:
+        if needed:
+            raise SetupError(f"{missing} could not be fetched: {error}") from error
+        print(f"set-up: going on without {missing}: {error}", flush=True)
 
 
 def pip_steps(extra: str, settings: LocalSettings) -> list[tuple[str, tuple[str, ...]]]:

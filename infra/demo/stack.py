@@ -15,7 +15,7 @@ from infra.local.ports import free_ports, require_free
 from infra.local.private_files import private_directory, write_private
 from infra.local.process import Service, ServiceFailed
 from infra.local.rabbitmq import RabbitNode
-from infra.local.settings import REPOSITORY, LocalSettings, child_environment
+from infra.local.settings import REPOSITORY, VAR, LocalSettings, child_environment
 from messages import topology
 
 #: The lab of the stack and its pool.
@@ -32,6 +32,9 @@ WEB_SECONDS = 60.0
 
 #: Bundles that ship with the project.
 BUNDLES = REPOSITORY / "consumer" / "bundles"
+
+#: Where the set-up puts the viewer; the page says so where it could not.
+VIEWER = VAR / "viewer"
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ class Stack:
                 "RABBITMQ_URL": self.rabbitmq.url("web", self.passwords["web"]),
                 "WEB_PORT": str(ports.web),
                 "VAR_DIR": str(self.root / "web"),
+                "OHIF_DIR": str(VIEWER),
                 "SECRET_KEY": self.passwords["secret_key"],
                 **(web_settings or {}),
             }

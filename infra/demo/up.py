@@ -45,7 +45,7 @@ def main(root: Path = VAR) -> int:
             Ports.of(local),
             model_path=brain.bundles if brain.has_bundles() else BUNDLES,
             web_settings={"LEGACY_TRUSTED_NETWORKS": LOOPBACK},
-            lab_settings={"DEVICE": local.device},
+            lab_settings={"DEVICE": local.device, **local.lab},
         )
         _start(stack, brain)
         _keep(stack)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 #: The checkout: two levels above this package.
@@ -23,6 +23,10 @@ PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME")
 
 class SettingsError(Exception):
     """A variable holds a value that cannot be used; the text is one sentence for the user."""
+
+
+#: What one may want to try in the demo's lab.
+OF_LAB = ("KEY_SLICES", "MIN_LESION_MM3", "THRESHOLD")
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class LocalSettings:
     orthanc_port: int = 8043
     #: Where the demo's lab computes: cpu, cuda or cuda:<n>.
     device: str = "cpu"
+    #: Settings of the demo's lab that are passed on as they are: it checks them.
+    lab: Mapping[str, str] = field(default_factory=dict)
     #: What pip is asked for to get torch.
     torch_requirement: str = "torch==2.13.0"
     #: A further package index for torch alone, e.g. one with CPU builds; empty: none.
@@ -58,6 +64,7 @@ def load(environment: Mapping[str, str] | None = None) -> LocalSettings:
         epmd_port=_port(source, "EPMD_PORT", default.epmd_port),
         orthanc_port=_port(source, "ORTHANC_PORT", default.orthanc_port),
         device=source.get("DEVICE") or default.device,
+        lab={name: source[name] for name in OF_LAB if source.get(name)},
         torch_requirement=source.get("TORCH_REQUIREMENT") or default.torch_requirement,
         torch_index=source.get("TORCH_INDEX", default.torch_index),
     )

@@ -478,6 +478,15 @@ def test_a_script_that_posts_without_end_is_told_when_to_come_again(reader: Clie
     assert reader.get("/").status_code == 200
 
 
+def test_a_viewer_that_asks_without_end_is_told_so_in_json(reader: Client) -> None:
+    user = User.objects.get(username="reader")
+    while allowed(Kind.READ, f"user {user.pk}") is None:
+        pass
+    answer = reader.get("/dicom-web/studies/1.2.3/series")
+    assert answer.status_code == 429
+    assert answer.json()["error"]["code"] == "too_many_requests"
+
+
 def test_all_slices_of_a_study_at_once_are_no_reason_to_refuse() -> None:
     for _ in range(5 * 4 * 134):
         assert allowed(Kind.READ, "user 1") is None

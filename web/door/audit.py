@@ -31,6 +31,12 @@ class Action(StrEnum):
     REQUESTED = "requested"
     #: An analysis was stopped.
     CANCELLED = "cancelled"
+    #: A result was accepted, rejected or commented on. What the reader wrote is not in the entry.
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    COMMENTED = "commented"
+    #: Staff took readers' verdicts away as a table.
+    VERDICTS_EXPORTED = "verdicts_exported"
     #: Staff sent a dead letter again, or put one aside.
     REPLAYED = "replayed"
     DISCARDED = "discarded"

@@ -27,7 +27,7 @@ from limits.strategies import MovingWindowRateLimiter
 
 from web.door.origin import SAFE_METHODS
 from web.door.tokens import names_token
-from web.errors import API_PREFIX, code_for, error_response
+from web.errors import PROGRAM_PREFIXES, code_for, error_response
 
 log = structlog.get_logger(__name__)
 
@@ -149,13 +149,13 @@ def count_token(request: HttpRequest, user_id: Any) -> float | None:
 
 
 def too_many(request: HttpRequest, wait: float) -> HttpResponse:
-    """The answer to a call that came too soon: a page, or JSON under ``/api/``."""
+    """The answer to a call that came too soon: a page, or JSON for programs."""
     seconds = max(1, math.ceil(wait))
     sentence = _("Too many requests. Please try again in %(seconds)d seconds.") % {
         "seconds": seconds
     }
     response: HttpResponse
-    if request.path.startswith(API_PREFIX):
+    if request.path.startswith(PROGRAM_PREFIXES):
         response = error_response(429, code_for(429), sentence)
     else:
         response = render(request, "labrelay/429.html", {"sentence": sentence}, status=429)

@@ -20,7 +20,7 @@ from django.shortcuts import render
 from django.utils.http import is_same_domain
 from django.utils.translation import gettext as _
 
-from web.errors import API_PREFIX, code_for, error_response
+from web.errors import PROGRAM_PREFIXES, code_for, error_response
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +78,7 @@ def same_origin(
             return get_response(request)
         log.warning("foreign_call_refused", method=request.method)
         sentence = _("Another site sent this. Nothing was changed.")
-        if request.path.startswith(API_PREFIX):
+        if request.path.startswith(PROGRAM_PREFIXES):
             return error_response(403, code_for(403), sentence)
         return render(request, "labrelay/403.html", {"sentence": sentence}, status=403)
 

@@ -14,4 +14,5 @@ urlpatterns = [
 urlpatterns += [
     path("", include("web.api_urls")),
     path("mri/", include("web.archive.urls")),
+    path("mri/", include("web.viewer.urls")),
 ]
