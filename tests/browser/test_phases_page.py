@@ -146,6 +146,7 @@ def overlay_of(phased: Phased, mask: np.ndarray) -> dict[str, Any]:
         "spacing": [0.8, 0.6],
         "outlines": {"1": outline_path(mask[1])},
         "areas": {"1": int(mask[1].sum())},
+        "lesions": {"1": 1},
         "slices_with_tumor": [1],
         "orders": {},
         "counts": {},

@@ -95,6 +95,11 @@ def test_a_click_ends_in_an_outline_on_the_tumour_without_a_reload(
     go_to(page, empty)
     assert filled_outline(page).sum() == 0, "there is an outline on a slice without tumour"
 
+    page.locator("#lesion-rows button").first.click()
+    image = page.locator("#slice-image")
+    expect(image).not_to_have_attribute("data-index", str(empty))
+    assert abs(int(image.get_attribute("data-index") or -1) - index) <= 3, "not the lesion's slice"
+
 
 def go_to(page: Page, index: int) -> None:
     """Move the slider and wait until picture and outline are of that slice."""

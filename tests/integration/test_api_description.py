@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 import schemathesis
 from django.core.wsgi import get_wsgi_application
@@ -23,6 +24,7 @@ from infra.local.orthanc import OrthancNode
 from messages.events import InferenceFailed
 from messages.failures import FailureCode
 from messages.phases import DCE_ROLES
+from tests import report_tree as tree
 from tests.integration.test_web_api import body, store
 from tests.integration.web_requests import a_run, place
 from tests.site import reader_of, use_archive
@@ -37,6 +39,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 #: Generated calls for each operation and kind.
 EXAMPLES = 20
+
+#: Of a lesion, as the report of the known result states it.
+CURVE = (
+    tree.point("pre", 200, 0),
+    tree.point("post1", 400, 90),
+    tree.figure(tree.WASH_IN, 100),
+    tree.code(tree.PATTERN, ("130598", "DCM")),
+)
 
 SCHEMA = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", get_wsgi_application())
 OPERATIONS = {
@@ -109,6 +119,14 @@ def known(orthanc: OrthancNode, stored: tuple[str, list[str]], settings: Any) ->
         for event in (*a_run(rows[0].pk), fault):
             record_event(event)
     assert InferenceRequest.objects.get(pk=rows[0].pk).result
+    report = tree.report(
+        tree.group(tree.code(tree.NEOPLASM, tree.PRESENT)), tree.lesion("lesion 1", *CURVE)
+    )
+    httpx.post(
+        f"{orthanc.url}/instances",
+        content=tree.file_of(report, rows[0].pk, rows[0].study_uid),
+        auth=(orthanc.user, orthanc.password),
+    ).raise_for_status()
     headers = {"Authorization": f"Bearer {issue(reader, 'generated calls')}"}
     return Known(study_id, series, [row.pk for row in rows], headers)
 

@@ -267,6 +267,9 @@ def test_a_request_that_the_archive_fails_each_time_keeps_no_other_waiting(
                 return super().instances_with(sop_instance_uid)
             return archive().instances_with(sop_instance_uid)
 
+        def instances_of_series(self, series_instance_uid: str) -> list[str]:
+            return archive().instances_of_series(series_instance_uid)
+
         def study_of(self, instance_id: str) -> str:
             return archive().study_of(instance_id)
 
@@ -299,6 +302,9 @@ def test_removing_twice_at_once_is_no_error(orthanc: OrthancNode, study: StoredS
 
         def instances_with(self, sop_instance_uid: str) -> list[str]:
             return archive().instances_with(sop_instance_uid)
+
+        def instances_of_series(self, series_instance_uid: str) -> list[str]:
+            return archive().instances_of_series(series_instance_uid)
 
         def delete_instance(self, instance_id: str) -> None:
             archive().delete_instance(instance_id)

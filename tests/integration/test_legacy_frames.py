@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import time
 from base64 import b64decode
+from copy import deepcopy
 from typing import Any
 
 import highdicom as hd
@@ -213,8 +214,10 @@ def test_of_several_series_the_one_that_the_frames_name_is_shown(
     truth = {ds.SOPInstanceUID: anatomy(ds) for ds in second.datasets}
     seg = segmentation(second.datasets, np.stack(list(truth.values())))
     listed = seg.ReferencedSeriesSequence
-    both = type(listed[0])()
+    both = deepcopy(listed[0])
     both.SeriesInstanceUID = first.series_uid
+    for item, dataset in zip(both.ReferencedInstanceSequence, first.datasets, strict=True):
+        item.ReferencedSOPInstanceUID = dataset.SOPInstanceUID
     seg.ReferencedSeriesSequence = [both, listed[0]]
     seg_id = store(archive, [*first.files(), *second.files(), part10(seg)])
 

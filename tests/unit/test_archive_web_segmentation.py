@@ -13,7 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless, SegmentationStorage
 
 from web.archive.errors import SliceNotFound, UnreadableResult
 from web.archive.images import Image
-from web.archive.segmentation import masks
+from web.archive.segmentation import marked_in
 from web.archive.stack import Stack, corresponding
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -37,6 +37,7 @@ def segmentation(
     heights: list[float],
     uids: list[str] | None = None,
     orientation: tuple[float, ...] = AXIAL,
+    segments: tuple[int, ...] = (),
 ) -> bytes:
     """A BINARY SEG with these frames, at these heights, naming these images."""
     seg = Dataset()
@@ -54,6 +55,8 @@ def segmentation(
     plane.ImageOrientationPatient = list(orientation)
     shared = Dataset()
     shared.PlaneOrientationSequence = [plane]
+    if len(set(segments)) == 1:
+        shared.SegmentIdentificationSequence = [numbered(segments[0])]
     seg.SharedFunctionalGroupsSequence = [shared]
     groups = []
     for index, height in enumerate(heights):
@@ -65,11 +68,25 @@ def segmentation(
             source.ReferencedSOPInstanceUID = uids[index]
             derivation.SourceImageSequence = [source]
             group.DerivationImageSequence = [derivation]
+        if len(set(segments)) > 1:
+            group.SegmentIdentificationSequence = [numbered(segments[index])]
         groups.append(group)
     seg.PerFrameFunctionalGroupsSequence = groups
     buffer = io.BytesIO()
     seg.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
+
+
+def numbered(segment: int) -> Dataset:
+    """An item that says which segment; highdicom shares it between the frames of an only one."""
+    item = Dataset()
+    item.ReferencedSegmentNumber = segment
+    return item
+
+
+def united(seg_file: bytes, images: Stack) -> np.ndarray:
+    """What all segments of a SEG mark in these slices."""
+    return marked_in(seg_file, images).volume
 
 
 def marks(*pixels: tuple[int, int]) -> np.ndarray:
@@ -83,7 +100,7 @@ def marks(*pixels: tuple[int, int]) -> np.ndarray:
 def test_frames_in_reverse_order_go_to_the_images_that_they_name():
     seg = segmentation(marks((0, 1), (2, 3)), [6.0, 2.0], uids=["1.2.3", "1.2.1"])
 
-    volume = masks(seg, stack([0.0, 2.0, 4.0, 6.0]))
+    volume = united(seg, stack([0.0, 2.0, 4.0, 6.0]))
 
     assert np.argwhere(volume).tolist() == [[1, 2, 3], [3, 0, 1]]
 
@@ -91,7 +108,7 @@ def test_frames_in_reverse_order_go_to_the_images_that_they_name():
 def test_omitted_empty_frames_leave_empty_slices():
     seg = segmentation(marks((1, 1), (1, 2)), [2.0, 8.0], uids=["1.2.1", "1.2.4"])
 
-    volume = masks(seg, stack([0.0, 2.0, 4.0, 6.0, 8.0]))
+    volume = united(seg, stack([0.0, 2.0, 4.0, 6.0, 8.0]))
 
     assert volume.any(axis=(1, 2)).tolist() == [False, True, False, False, True]
 
@@ -99,7 +116,7 @@ def test_omitted_empty_frames_leave_empty_slices():
 def test_frames_that_name_no_image_go_to_the_slice_at_their_position():
     seg = segmentation(marks((1, 1), (1, 2)), [2.1, 5.9])
 
-    volume = masks(seg, stack([6.0, 4.0, 2.0, 0.0]))
+    volume = united(seg, stack([6.0, 4.0, 2.0, 0.0]))
 
     assert np.argwhere(volume).tolist() == [[0, 1, 2], [2, 1, 1]]
 
@@ -108,25 +125,25 @@ def test_a_frame_between_the_slices_is_refused():
     seg = segmentation(marks((1, 1)), [20.0])
 
     with pytest.raises(UnreadableResult):
-        masks(seg, stack([0.0, 2.0, 4.0]))
+        united(seg, stack([0.0, 2.0, 4.0]))
 
 
 def test_a_mirrored_segmentation_is_turned_to_the_images():
     seg = segmentation(marks((0, 1)), [2.0], ["1.2.1"], (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
 
-    assert np.argwhere(masks(seg, stack([0.0, 2.0]))).tolist() == [[1, 0, COLUMNS - 2]]
+    assert np.argwhere(united(seg, stack([0.0, 2.0]))).tolist() == [[1, 0, COLUMNS - 2]]
 
 
 def test_a_segmentation_with_rows_and_columns_exchanged_is_turned_to_the_images():
     seg = segmentation(marks((0, 1)), [2.0], ["1.2.1"], (0.0, 1.0, 0.0, 1.0, 0.0, 0.0))
 
-    assert np.argwhere(masks(seg, stack([0.0, 2.0]))).tolist() == [[1, 1, 0]]
+    assert np.argwhere(united(seg, stack([0.0, 2.0]))).tolist() == [[1, 1, 0]]
 
 
 @pytest.mark.parametrize("content", [b"", b"no DICOM", b"\0" * 128 + b"DICM"])
 def test_what_is_no_segmentation_is_said_to_be_unreadable(content):
     with pytest.raises(UnreadableResult):
-        masks(content, stack([0.0]))
+        united(content, stack([0.0]))
 
 
 def compressed(seg: Dataset) -> None:
@@ -160,7 +177,7 @@ def test_a_segmentation_that_is_not_whole_is_said_to_be_unreadable(fault):
     seg.save_as(buffer)
 
     with pytest.raises(UnreadableResult):
-        masks(buffer.getvalue(), stack([0.0]))
+        united(buffer.getvalue(), stack([0.0]))
 
 
 def test_frames_that_each_name_every_image_go_by_their_position():
@@ -175,7 +192,7 @@ def test_frames_that_each_name_every_image_go_by_their_position():
     buffer = io.BytesIO()
     seg.save_as(buffer)
 
-    volume = masks(buffer.getvalue(), stack([0.0, 2.0, 4.0, 6.0]))
+    volume = united(buffer.getvalue(), stack([0.0, 2.0, 4.0, 6.0]))
 
     assert np.argwhere(volume).tolist() == [[1, 1, 1], [3, 1, 2]]
 
@@ -193,3 +210,16 @@ def test_a_phase_without_a_slice_at_the_same_place_is_refused():
 def test_a_slice_outside_the_series_is_not_found(index):
     with pytest.raises(SliceNotFound):
         stack([0.0, 2.0, 4.0]).at(index)
+
+
+def test_each_segment_is_largest_in_the_slice_with_most_of_its_pixels():
+    frames = np.zeros((4, ROWS, COLUMNS), dtype=bool)
+    frames[0, 0, :2] = frames[1, 0, :3] = frames[2, 2, :3] = frames[3, 3, :1] = True
+    heights = [0.0, 2.0, 4.0, 6.0]
+    images = stack([6.0, 4.0, 2.0, 0.0])
+
+    seg = segmentation(frames, heights, segments=(1, 1, 1, 2))
+
+    assert marked_in(seg, images).largest == {1: 1, 2: 0}
+    assert marked_in(segmentation(frames, heights, segments=(1,) * 4), images).largest == {1: 1}
+    assert marked_in(segmentation(frames, heights), images).largest == {}

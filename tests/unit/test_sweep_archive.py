@@ -7,7 +7,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from messages.identity import primary_instance_uid
+from messages.identity import key_series_uid, primary_instance_uid
 from web.archive.errors import ArchiveUnavailable, InstanceNotFound, NotAnOrthancId
 from web.archive.objects import remove_objects
 from web.archive.orthanc import Orthanc
@@ -75,3 +75,44 @@ def test_an_object_of_another_study_is_never_deleted():
         return httpx.Response(200, json={"MainDicomTags": {"StudyInstanceUID": STUDY_UID}})
 
     assert remove_objects(uuid4(), "2.25.8", orthanc(answer)) == 0
+
+
+def test_every_key_slice_is_removed_however_many_there_are():
+    request_id, deleted = uuid4(), []
+    ids = ["-".join([f"0123abc{n}"] * 5) for n in range(3)]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        if path == "/tools/lookup":
+            asked = request.content.decode()
+            found = [{"ID": STUDY, "Type": "Series"}] if asked == key_series_uid(request_id) else []
+            return httpx.Response(200, json=found)
+        if path == f"/series/{STUDY}":
+            return httpx.Response(200, json={"Instances": ids})
+        if request.method == "DELETE":
+            deleted.append(path.removeprefix("/instances/"))
+            return httpx.Response(200)
+        return httpx.Response(200, json={"MainDicomTags": {"StudyInstanceUID": STUDY_UID}})
+
+    assert remove_objects(request_id, STUDY_UID, orthanc(answer)) == 3
+    assert deleted == ids
+
+
+@pytest.mark.parametrize("described", [{}, [], {"Instances": ["../system"]}, {"Instances": None}])
+def test_a_series_without_its_instances_is_an_archive_that_cannot_be_asked(described):
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/tools/lookup":
+            return httpx.Response(200, json=[{"ID": STUDY, "Type": "Series"}])
+        return httpx.Response(200, json=described)
+
+    with pytest.raises(ArchiveUnavailable):
+        orthanc(answer).instances_of_series("2.25.1")
+
+
+def test_a_series_that_went_away_has_no_instances():
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/tools/lookup":
+            return httpx.Response(200, json=[{"ID": STUDY, "Type": "Series"}])
+        return httpx.Response(404)
+
+    assert orthanc(answer).instances_of_series("2.25.1") == []

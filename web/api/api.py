@@ -8,7 +8,18 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 
-from web.api import cancels, labs, models, phases, requests, results, retries, studies
+from web.api import (
+    cancels,
+    labs,
+    models,
+    phases,
+    reports,
+    requests,
+    results,
+    retries,
+    studies,
+    verdicts,
+)
 from web.api.auth import Bearer, Session
 from web.api.docs import DocsPage
 from web.api.errors import add_handlers
@@ -76,6 +87,8 @@ api.add_router("/requests", requests.router, tags=["requests"])
 api.add_router("/requests", cancels.router, tags=["requests"])
 api.add_router("/requests", retries.router, tags=["requests"])
 api.add_router("/requests", results.router, tags=["results"])
+api.add_router("/requests", reports.router, tags=["results"])
+api.add_router("/requests", verdicts.router, tags=["verdicts"])
 
 
 def rendered() -> str:

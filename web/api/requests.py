@@ -21,6 +21,7 @@ from web.inference.chosen import Selection
 from web.inference.idempotency import KEY_PATTERN, digest_of, named_click
 from web.inference.models import InferenceRequest
 from web.inference.presentation import Failure, Moment, RequestView, failure_of
+from web.inference.standing import with_standing
 from web.inference.states import State
 from web.inference.submit import submit
 
@@ -176,7 +177,7 @@ def newest(
 ) -> RequestList:
     """The requests of the studies that the caller sees, newest first."""
     caller = visitor_of(request)
-    rows = wanted.of(caller.sight.only(InferenceRequest.objects.all()), caller)
+    rows = with_standing(wanted.of(caller.sight.only(InferenceRequest.objects.all()), caller))
     if cursor is not None:
         at, last = place_of(cursor, _PLACE)
         rows = rows.filter(Q(created_at__lt=at) | Q(created_at=at, pk__lt=last))

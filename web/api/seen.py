@@ -15,12 +15,13 @@ from web.archive.orthanc import checked_id
 from web.door.audit import Action
 from web.door.visitor import Visitor, visitor_of
 from web.inference.models import InferenceRequest
+from web.inference.standing import with_standing
 
 
 def seen_request(request: HttpRequest, request_id: UUID) -> tuple[InferenceRequest, Visitor]:
     """The request and the caller, who sees its study; raises `UnknownRequest` otherwise."""
     caller = visitor_of(request)
-    row = InferenceRequest.objects.filter(pk=request_id).first()
+    row = with_standing(InferenceRequest.objects.filter(pk=request_id)).first()
     if row is None:
         raise UnknownRequest(request_id)
     if not caller.sight.sees(row.study_id):

@@ -9,7 +9,8 @@ import structlog
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils.translation import gettext as _
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from web.archive.errors import (
     ArchiveError,
@@ -21,10 +22,27 @@ from web.archive.errors import (
     SeriesNotFound,
     SliceNotFound,
     StudyNotFound,
+    UnreadableReport,
 )
 from web.errors import code_for, error_response
 
 log = structlog.get_logger(__name__)
+
+#: Status and sentence by error; none of these is another's base.
+_ANSWERS: dict[type[ArchiveError], tuple[int, Promise]] = {
+    ArchiveUnavailable: (503, _("The image archive does not answer. Please try again shortly.")),
+    SeriesChanged: (
+        409,
+        _("The series has changed since the page was loaded. Please load it again."),
+    ),
+    StudyNotFound: (404, _("This study is not in the archive.")),
+    SeriesNotFound: (404, _("This series is not in the archive, or not in this study.")),
+    PhaseNotFound: (404, _("This series does not hold the chosen phase.")),
+    SliceNotFound: (404, _("The series has no slice of this number.")),
+    NotAnOrthancId: (404, _("The address does not name a study or series.")),
+    InstanceNotFound: (404, _("The stored result is no longer in the archive.")),
+    UnreadableReport: (502, _("The stored report cannot be read.")),
+}
 
 View = Callable[..., HttpResponse]
 
@@ -67,28 +85,10 @@ def data(view: View) -> View:
 
 def told(error: ArchiveError) -> tuple[int, str]:
     """Status and sentence for a reader; what an operator needs goes to the log."""
-    match error:
-        case ArchiveUnavailable():
-            status = 503
-            sentence = _("The image archive does not answer. Please try again shortly.")
-        case SeriesChanged():
-            status = 409
-            sentence = _("The series has changed since the page was loaded. Please load it again.")
-        case StudyNotFound():
-            status, sentence = 404, _("This study is not in the archive.")
-        case SeriesNotFound():
-            status, sentence = 404, _("This series is not in the archive, or not in this study.")
-        case PhaseNotFound():
-            status, sentence = 404, _("This series does not hold the chosen phase.")
-        case SliceNotFound():
-            status, sentence = 404, _("The series has no slice of this number.")
-        case NotAnOrthancId():
-            status, sentence = 404, _("The address does not name a study or series.")
-        case InstanceNotFound():
-            status, sentence = 404, _("The stored result is no longer in the archive.")
-        case _:
-            status = 502
-            sentence = _("The stored result cannot be drawn on these images.")
+    status, sentence = next(
+        (answer for kind, answer in _ANSWERS.items() if isinstance(error, kind)),
+        (502, _("The stored result cannot be drawn on these images.")),
+    )
     if status >= 500:
         log.warning("archive_error", error=type(error).__name__, detail=str(error))
-    return status, sentence
+    return status, str(sentence)

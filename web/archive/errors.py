@@ -3,6 +3,7 @@
 ArchiveError
 ├── ArchiveUnavailable          nothing is known; try again later (503)
 ├── UnreadableResult            a stored result cannot be drawn (502)
+│   └── UnreadableReport        a stored report cannot be told (502)
 ├── UnusableAnswer              an object says more than a page can use (502)
 ├── SeriesChanged               the page counts the slices of an earlier moment (409)
 └── NotInArchive                asking again will not help (404)
@@ -25,6 +26,10 @@ class ArchiveUnavailable(ArchiveError):
 
 class UnreadableResult(ArchiveError):
     """A segmentation is there, but its frames cannot be laid on the slices."""
+
+
+class UnreadableReport(UnreadableResult):
+    """A report is there, and does not state what ours state where they state it."""
 
 
 class UnusableAnswer(ArchiveError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import re
 from collections.abc import Collection
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -155,6 +155,20 @@ class Orthanc:
         except (KeyError, TypeError, NotAnOrthancId):
             raise ArchiveUnavailable("Orthanc answered a lookup with something else") from None
 
+    def instances_of_series(self, series_instance_uid: str) -> list[str]:
+        """Orthanc's ids of the instances of every series with this UID, copies included."""
+        asked = self._client.build_request("POST", "/tools/lookup", content=series_instance_uid)
+        found = _decoded(self._send(asked))
+        ids: list[str] = []
+        try:
+            for series_id in (checked_id(item["ID"]) for item in found if item["Type"] == "Series"):
+                # Gone in between: then it has none.
+                with suppress(SeriesNotFound):
+                    ids += map(checked_id, self.json("series", series_id)["Instances"])
+        except (KeyError, TypeError, NotAnOrthancId):
+            raise ArchiveUnavailable("Orthanc answered a lookup with something else") from None
+        return ids
+
     def study_of(self, instance_id: str) -> str:
         """UID of the study that holds this instance; raises `InstanceNotFound`.
 
@@ -237,13 +251,14 @@ def _decoded(answer: httpx.Response) -> Any:
 
 
 @cache
-def _shared(url: str, user: str, password: str) -> Orthanc:
+def _shared(_pool: str, url: str, user: str, password: str) -> Orthanc:
     orthanc = Orthanc(url, user, password)
     atexit.register(orthanc.close)
     return orthanc
 
 
-def archive() -> Orthanc:
-    """The archive that the settings name; one pool of connections for the process."""
+def archive(pool: str = "pages") -> Orthanc:
+    """The archive that the settings name; each `pool` has connections of its own in a process."""
     site = settings.SITE
-    return _shared(site.orthanc_url, site.orthanc_user, site.orthanc_password.get_secret_value())
+    password = site.orthanc_password.get_secret_value()
+    return _shared(pool, site.orthanc_url, site.orthanc_user, password)

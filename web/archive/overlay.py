@@ -14,7 +14,7 @@ from web.archive.errors import UnreadableResult
 from web.archive.orthanc import Orthanc, archive
 from web.archive.outline import outline_path
 from web.archive.phase_names import PhaseName
-from web.archive.segmentation import masks
+from web.archive.segmentation import marked_in
 from web.archive.stack import Stack, corresponding, stack_of
 
 #: Results whose outlines a process keeps; one is some tens of kilobytes of text.
@@ -37,6 +37,8 @@ class Overlay:
     outlines: dict[int, str]
     #: Marked pixels by slice index, only for slices with a tumour.
     areas: dict[int, int]
+    #: By number of a lesion, the slice in which most of its pixels are.
+    lesions: dict[int, int]
     #: By phase: the slice index in it for each slice index of the first one.
     orders: dict[str, tuple[int, ...]]
     #: By phase: its number of slices, which the page names when it asks for one of them.
@@ -53,10 +55,20 @@ class Overlay:
             "spacing": list(self.spacing),
             "outlines": {str(index): path for index, path in self.outlines.items()},
             "areas": {str(index): area for index, area in self.areas.items()},
+            "lesions": {str(number): index for number, index in self.lesions.items()},
             "slices_with_tumor": sorted(self.outlines),
             "orders": {phase: list(order) for phase, order in self.orders.items()},
             "counts": self.counts,
         }
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What an overlay has of the segmentation; named as there."""
+
+    outlines: dict[int, str]
+    areas: dict[int, int]
+    lesions: dict[int, int]
 
 
 def overlay_of(
@@ -79,10 +91,9 @@ def overlay_of(
     }
     first = stacks[str(inputs[0])]
     rows, columns, spacing = _grid(source, first)
-    outlines: dict[int, str] = {}
-    areas: dict[int, int] = {}
+    drawn = _Drawn({}, {}, {})
     if seg_instance_id is not None:
-        outlines, areas = _outlines(source, seg_instance_id, first, rows, columns)
+        drawn = _outlines(source, seg_instance_id, first, rows, columns)
     return Overlay(
         series_id=first.series_id,
         phase=str(inputs[0]),
@@ -90,8 +101,9 @@ def overlay_of(
         rows=rows,
         columns=columns,
         spacing=spacing,
-        outlines=outlines,
-        areas=areas,
+        outlines=drawn.outlines,
+        areas=drawn.areas,
+        lesions=drawn.lesions,
         orders={name: corresponding(first, stack) for name, stack in stacks.items()},
         counts={name: len(stack.slices) for name, stack in stacks.items()},
     )
@@ -100,14 +112,16 @@ def overlay_of(
 @lru_cache(maxsize=_KEPT_RESULTS)
 def _outlines(
     orthanc: Orthanc, seg_instance_id: str, stack: Stack, rows: int, columns: int
-) -> tuple[dict[int, str], dict[int, int]]:
-    volume = masks(orthanc.content("instances", seg_instance_id, "/file"), stack)
+) -> _Drawn:
+    found = marked_in(orthanc.content("instances", seg_instance_id, "/file"), stack)
+    volume = found.volume
     if volume.shape[1:] != (rows, columns):
         raise UnreadableResult("the segmentation has another size than the images")
     marked = [int(index) for index in np.flatnonzero(volume.any(axis=(1, 2)))]
-    return (
+    return _Drawn(
         {index: outline_path(volume[index]) for index in marked},
         {index: int(volume[index].sum()) for index in marked},
+        found.largest,
     )
 
 

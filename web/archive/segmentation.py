@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -30,22 +31,65 @@ Source = tuple[str, int | None]
 _SAME_DIRECTION = 0.999
 
 
-def masks(seg_file: bytes, stack: Stack) -> NDArray[np.bool_]:
-    """Return the mask as (slices, rows, columns), slices in the order of `stack`.
+@dataclass(frozen=True)
+class Marks:
+    """What a SEG marks in a series."""
+
+    #: (slices, rows, columns), slices in the order of the stack; all segments united.
+    volume: NDArray[np.bool_]
+    #: By segment number, the slice in which most of its pixels are marked.
+    largest: dict[int, int]
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """Of a SEG, by frame."""
+
+    #: (frames, rows, columns)
+    frames: NDArray[Any]
+    #: Functional groups.
+    groups: list[Any]
+    #: Segment numbers.
+    segments: list[int | None]
+    #: Of all frames.
+    orientation: tuple[float, ...] | None
+
+
+def marked_in(seg_file: bytes, stack: Stack) -> Marks:
+    """Return what the segments of a SEG mark in the slices of `stack`.
 
     Empty frames are usually left out of a SEG, and its frames may run the other way: each frame
-    goes to the slice that it names, or else to the slice at its position. Several segments are
-    united. Raises `UnreadableResult`.
+    goes to the slice that it names, or else to the slice at its position. Raises
+    `UnreadableResult`.
     """
-    frames, groups, orientation = _guarded(lambda: _contents(pydicom.dcmread(io.BytesIO(seg_file))))
-    if len(groups) != len(frames):
+    seg = _guarded(lambda: _contents(pydicom.dcmread(io.BytesIO(seg_file))))
+    if len(seg.groups) != len(seg.frames):
         raise UnreadableResult("the segmentation has another number of frames than it says")
-    marked = _along_image_axes(frames > 0, orientation, stack.at(0).orientation)
+    marked = _along_image_axes(seg.frames > 0, seg.orientation, stack.at(0).orientation)
     volume = np.zeros((len(stack.slices), *marked.shape[1:]), dtype=np.bool_)
-    indices = _guarded(partial(_slice_indices, groups, stack))
+    indices = _guarded(partial(_slice_indices, seg.groups, stack))
     for frame, index in zip(marked, indices, strict=True):
         volume[index] |= frame
-    return volume
+    areas = [int(frame.sum()) for frame in marked]
+    return Marks(volume, _largest(seg.segments, indices, areas))
+
+
+def _largest(segments: list[int | None], indices: list[int], areas: list[int]) -> dict[int, int]:
+    """By segment, the slice of its largest frame; the first of several."""
+    found: dict[int, tuple[int, int]] = {}
+    for segment, index, area in zip(segments, indices, areas, strict=True):
+        if segment is not None and area:
+            found[segment] = max((area, -index), found.get(segment, (0, 0)))
+    return {segment: -index for segment, (_, index) in sorted(found.items())}
+
+
+def _segment(*groups: Any) -> int | None:
+    """Which segment a frame is of; of one segment the groups that all frames share say it."""
+    for group in groups:
+        said = None if group is None else _first(group.get("SegmentIdentificationSequence"))
+        if said is not None:
+            return int(said.ReferencedSegmentNumber)
+    return None
 
 
 def _guarded(read: Callable[[], T]) -> T:
@@ -59,15 +103,19 @@ def _guarded(read: Callable[[], T]) -> T:
         raise UnreadableResult(f"the segmentation cannot be read: {type(exc).__name__}") from None
 
 
-def _contents(seg: Any) -> tuple[NDArray[Any], list[Any], tuple[float, ...] | None]:
-    """Frames (frames, rows, columns), their functional groups, and their orientation."""
+def _contents(seg: Any) -> _Contents:
     if seg.file_meta.TransferSyntaxUID not in _PLAIN:
         raise UnreadableResult("the segmentation is compressed")
     pixels = seg.pixel_array
     groups = list(seg.PerFrameFunctionalGroupsSequence)
     shared = _first(seg.get("SharedFunctionalGroupsSequence"))
     frames = pixels[np.newaxis] if pixels.ndim == 2 else pixels
-    return frames, groups, _orientation(shared, groups[0])
+    return _Contents(
+        frames,
+        groups,
+        [_segment(group, shared) for group in groups],
+        _orientation(shared, groups[0]),
+    )
 
 
 def _slice_indices(groups: list[Any], stack: Stack) -> list[int]:

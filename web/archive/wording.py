@@ -11,7 +11,9 @@ from django.utils.translation import gettext_lazy as _
 
 from messages.failures import FAILURE_TEXTS, FailureCode
 from messages.lab import ARCHIVE_AWAY, DRAINING, SERVING
+from web.archive.result_wording import ORIGIN_TEXTS, RESULT_TEXTS, WASH_OUT_TEXTS
 from web.inference.states import State
+from web.inference.verdict import DECISION_LABELS
 
 #: One or two words for each state, for the list of studies.
 STATE_LABELS = {
@@ -204,6 +206,10 @@ def page_texts() -> dict[str, object]:
     language = get_language() or "en"
     return {
         **_spoken(_OTHERS),
+        **_spoken(RESULT_TEXTS),
+        "origin": _spoken(ORIGIN_TEXTS),
+        "wash_out": _spoken(WASH_OUT_TEXTS),
+        "decisions": _spoken(DECISION_LABELS),
         "status": _spoken(_STATUS),
         "ends": _spoken(_ENDS),
         "not_taken": _spoken(_NOT_TAKEN),

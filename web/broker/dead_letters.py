@@ -26,6 +26,7 @@ from web.database import DatabaseThread, patiently
 from web.inference.letters import message_of
 from web.inference.models import MAX_LETTER_BYTES, DeadLetter, InferenceRequest
 from web.inference.record import record_dead, record_event
+from web.inference.superseded import with_superseded
 from web.live import notify
 
 log = structlog.get_logger(__name__)
@@ -124,7 +125,7 @@ def store(letter: Letter) -> list[UUID]:
             changed = known and record_dead(message.request_id, message.attempt, timezone.now())
         else:
             changed = False
-    return [about] if changed and about else []
+    return with_superseded([about]) if changed and about else []
 
 
 def _message(row: DeadLetter) -> Message | None:

@@ -19,12 +19,13 @@ from django.db import transaction
 
 from messages.codec import decode
 from messages.errors import UndecodableMessage, UnknownVersion
-from messages.events import RunEvent
+from messages.events import InferenceCompleted, RunEvent
 from messages.topology import REPLIES_QUEUE
 from web.broker.connection import Session
 from web.broker.hold import Holding
 from web.database import DatabaseThread, patiently
 from web.inference.record import record_event
+from web.inference.superseded import with_superseded
 from web.live import notify
 
 log = structlog.get_logger(__name__)
@@ -111,9 +112,15 @@ def decoded(message: AbstractIncomingMessage) -> RunEvent:
 
 
 def write(events: Sequence[RunEvent]) -> list[UUID]:
-    """Apply events in one transaction; return the requests that changed, each once."""
+    """Apply events in one transaction; return the requests that changed, each once.
+
+    With those whose results are superseded now.
+    """
     # Whoever locks rows of several requests locks them in this order, or two would wait for each
     # other; the events of one request stay in theirs.
     ordered = sorted(events, key=lambda event: event.request_id)
     with transaction.atomic():
-        return list(dict.fromkeys(e.request_id for e in ordered if record_event(e)))
+        changed = [event for event in ordered if record_event(event)]
+        results = [e.request_id for e in changed if isinstance(e, InferenceCompleted)]
+        older = with_superseded(results) if results else []
+        return list(dict.fromkeys([*(event.request_id for event in changed), *older]))

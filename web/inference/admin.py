@@ -9,8 +9,9 @@ from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
 
-from web.inference import letter_admin
+from web.inference import letter_admin, verdict_admin  # noqa: F401 - importing registers
 from web.inference.models import DeadLetter, InferenceRequest, RequestEvent
+from web.inference.standing import standing_of, with_standing
 from web.readonly import ReadOnlyAdmin, column, titled
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class InferenceRequestAdmin(ReadOnlyAdmin):
         column("finished_at", _("ended")),
         column("lab", _("lab")),
         column("failure_code", _("reason")),
+        "replaced_by",
     )
     list_filter = (
         ("state", titled(_("state"))),
@@ -73,8 +75,17 @@ class InferenceRequestAdmin(ReadOnlyAdmin):
     )
     ordering = ("-created_at",)
     search_fields = ("=id", "=study_id")
-    readonly_fields = ("dead_letters",)
+    readonly_fields = ("dead_letters", "replaced_by")
     inlines = (HistoryInline,)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """With what has become of each result, in the query of the list."""
+        return with_standing(super().get_queryset(request))
+
+    @admin.display(description=_("replaced by"))
+    def replaced_by(self, row: InferenceRequest) -> str:
+        """The request whose result holds in the place of this one."""
+        return str(standing_of(row).superseded_by or "-")
 
     @admin.display(description=_("dead letters"))
     def dead_letters(self, row: InferenceRequest) -> str:

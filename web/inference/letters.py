@@ -22,6 +22,7 @@ from web.inference.again import send_again
 from web.inference.models import DeadLetter, InferenceRequest
 from web.inference.record import record_event
 from web.inference.states import State
+from web.inference.superseded import with_superseded
 from web.live.notify import tell_on_commit
 
 log = structlog.get_logger(__name__)
@@ -125,7 +126,8 @@ def _applied(event: RunEvent) -> str:
     _state(event.request_id)
     if not record_event(event):
         return _("The event changed nothing: it was known, or has come too late.")
-    tell_on_commit(event.request_id)
+    for request_id in with_superseded([event.request_id]):
+        tell_on_commit(request_id)
     state = _state(event.request_id)
     return _("The event was applied: request %(id)s is now %(state)s.") % {
         "id": event.request_id,

@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from web.inference.states import ACTIVE, State
+from web.inference.verdict import Verdict  # noqa: F401 - a model of this app
 
 #: Bytes of a dead letter that are kept: the largest message of ours, whole.
 MAX_LETTER_BYTES = 64 * 1024

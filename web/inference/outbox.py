@@ -14,6 +14,7 @@ from messages.envelope import Message
 from messages.request import InferenceRequested
 from messages.topology import CONTROL, REQUESTS
 from web.inference.models import InferenceRequest, Outbox
+from web.inference.superseded import superseded_by
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +58,7 @@ def enqueue_request(request: InferenceRequest) -> Outbox:
         threshold=request.threshold,
         deadline_s=request.deadline_s,
         retries=0,
+        supersedes=superseded_by(request),
     )
     return enqueue_on_commit(request, message, exchange=REQUESTS, routing_key=message.routing_key)
 

@@ -13,7 +13,9 @@ from pydantic import BaseModel, PlainSerializer, WithJsonSchema
 from messages.failures import FAILURE_TEXTS, FailureCode
 from messages.request import PhaseSelector
 from web.inference.models import InferenceRequest
+from web.inference.standing import standing_of
 from web.inference.states import State
+from web.inference.verdict import Decision
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -76,6 +78,7 @@ class RequestView(BaseModel):
     """Everything that a page shows of a request; no patient data."""
 
     request_id: UUID
+    #: Rises with every change, of what came after the result too (`web.inference.standing`).
     version: int
     state: State
     study_id: str
@@ -96,13 +99,18 @@ class RequestView(BaseModel):
     failure: Failure | None
     inputs: list[Input]
     result: Result | None
+    #: The latest request of the same study and model that has a result, where it came after this.
+    superseded_by: UUID | None = None
+    #: `accepted` or `rejected`, as the latest reader to say so sees the result.
+    verdict: Decision | None = None
 
     @classmethod
     def of(cls, row: InferenceRequest, language: str | None = None) -> Self:
         """Show a row; without `language` in the one that is active."""
+        standing = standing_of(row)
         return cls(
             request_id=row.pk,
-            version=row.version,
+            version=row.version + standing.raised,
             state=State(row.state),
             study_id=row.study_id,
             pool=row.pool,
@@ -120,6 +128,8 @@ class RequestView(BaseModel):
             failure=failure_of(row.failure_code, language),
             inputs=[_input(item) for item in row.inputs],
             result=_as_model(Result, row.result),
+            superseded_by=standing.superseded_by,
+            verdict=standing.verdict,
         )
 
 

@@ -17,7 +17,7 @@ from pydicom.errors import InvalidDicomError
 
 from web.archive.errors import InstanceNotFound, UnreadableResult
 from web.archive.orthanc import Orthanc
-from web.archive.segmentation import Source, masks, sources
+from web.archive.segmentation import Source, marked_in, sources
 from web.archive.stack import Stack, read_stack
 
 #: Results whose pictures a process keeps: some tens of kilobytes each.
@@ -55,7 +55,7 @@ def frames_of(orthanc: Orthanc, stored: StoredSegmentation) -> list[str]:
 
 @lru_cache(maxsize=_KEPT_RESULTS)
 def _pictures(orthanc: Orthanc, instance_id: str, stack: Stack) -> Sequence[str]:
-    volume = masks(_file(orthanc, instance_id), stack)
+    volume = marked_in(_file(orthanc, instance_id), stack).volume
     if volume.shape[1:] != _size(orthanc, stack):
         raise UnreadableResult("the segmentation has another size than the images")
     black = _picture(np.zeros(volume.shape[1:], dtype=np.bool_))

@@ -14,6 +14,7 @@ from django.contrib.auth.models import AnonymousUser
 from web.door.grants import EVERYTHING, Anyone, Sight, sight_of
 from web.inference.models import InferenceRequest
 from web.inference.presentation import RequestView
+from web.inference.standing import told_versions, with_standing
 from web.labs.heartbeats import lab_views
 from web.live.messages import LabView
 
@@ -32,26 +33,24 @@ def requests_by_id(
 ) -> list[RequestView]:
     """These requests as a page shows them; unknown ones are left out."""
     rows = seen.only(InferenceRequest.objects.filter(pk__in=request_ids))
-    return [RequestView.of(row, language) for row in rows]
+    return [RequestView.of(row, language) for row in with_standing(rows)]
 
 
 def worklist(language: str, seen: Sight = EVERYTHING) -> list[RequestView]:
     """The newest requests as a page shows them."""
-    rows = seen.only(InferenceRequest.objects.order_by("-created_at"))[:WORKLIST_LENGTH]
-    return [RequestView.of(row, language) for row in rows]
+    rows = with_standing(seen.only(InferenceRequest.objects.order_by("-created_at")))
+    return [RequestView.of(row, language) for row in rows[:WORKLIST_LENGTH]]
 
 
 def versions(request_ids: Collection[UUID], seen: Sight = EVERYTHING) -> dict[str, int]:
-    """The version of each of these requests."""
-    rows = seen.only(InferenceRequest.objects.filter(pk__in=request_ids))
-    return {str(key): version for key, version in rows.values_list("pk", "version")}
+    """The version that is told of each of these requests."""
+    return told_versions(seen.only(InferenceRequest.objects.filter(pk__in=request_ids)))
 
 
 def worklist_versions(seen: Sight = EVERYTHING) -> dict[str, int]:
-    """The versions of the newest requests."""
+    """The versions that are told of the newest requests."""
     rows = seen.only(InferenceRequest.objects.order_by("-created_at"))
-    found = rows.values_list("pk", "version")[:WORKLIST_LENGTH]
-    return {str(key): version for key, version in found}
+    return told_versions(rows, WORKLIST_LENGTH)
 
 
 def labs() -> list[LabView]:

@@ -1,6 +1,9 @@
 // The figures of a completed request.
 import { clock, duration, fill, number, page, say } from "./page.js";
+import { hideDetails, showDetails } from "./details.js";
+import { showNoResult, showSuperseded } from "./earlier.js";
 import { marksOf } from "./marks.js";
+import { hideVerdicts, showVerdicts } from "./verdict.js";
 
 const panel = document.getElementById("result");
 const at = (id) => document.getElementById(id);
@@ -8,6 +11,18 @@ const at = (id) => document.getElementById(id);
 /** Hide the figures: there is no result, or it is another request's. */
 export function hideResult() {
   panel.hidden = true;
+  openViewerOn("");
+  hideDetails();
+  hideVerdicts();
+  showNoResult();
+}
+
+/** The same result as before: newer ones may have come, or verdicts. */
+export function refreshResult(request) {
+  if (!panel.hidden) {
+    showSuperseded(request);
+    showVerdicts(request);
+  }
 }
 
 /** Show the figures of `request`, which is completed. */
@@ -21,20 +36,28 @@ export function showResult(request) {
   const notFound = label ? texts.not_found_other : texts.not_found;
   say(at("verdict"), result.tumor_detected ? found : notFound);
   at("slices-label").textContent = label ? texts.slices_with_marks : texts.slices_with_tumour;
+  at("lesions-label").textContent = label ? texts.marks : texts.lesions;
   at("figures").hidden = !result.tumor_detected;
   at("volume-ml").textContent = number(result.volume_ml, 2);
   at("diameter-mm").textContent = number(result.longest_diameter_mm, 1);
   at("tumour-slices").textContent = number(result.slices_with_tumor);
   at("all-slices").textContent = fill(texts.of_slices, { total: number(result.slices) });
-  at("result-notice").textContent = noticeOf(result.model.name);
-  at("model-name").textContent = `${result.model.name} ${result.model.version}`;
-  at("model-hash").textContent = result.model.sha256;
-  at("result-lab").textContent = request.lab;
   at("finished-at").textContent = clock(request.finished_at, {
     dateStyle: "medium",
     timeStyle: "medium",
   });
   at("stage-times").replaceChildren(...stageTimes(result.stage_seconds));
+  openViewerOn(request.request_id);
+  showDetails(request, noticeOf(result.model.name));
+  refreshResult(request);
+}
+
+/** The viewer shows the result that the page shows; without one the study's newest, if any. */
+function openViewerOn(id) {
+  const link = document.querySelector("[data-testid=open-viewer]");
+  if (link) {
+    link.search = id ? `?request=${id}` : "";
+  }
 }
 
 function noticeOf(name) {

@@ -3,6 +3,8 @@ import { onActions, showActions } from "./actions.js";
 import { NotTaken } from "./call.js";
 import { checkChoice } from "./concerns.js";
 import { showConnection } from "./connection.js";
+import { onLesion, placeLesions } from "./details.js";
+import { allowEarlier, onEarlier } from "./earlier.js";
 import { onLabsChanged, updateLabs } from "./labs.js";
 import { Live } from "./live.js";
 import { overlayOf } from "./outline.js";
@@ -10,12 +12,12 @@ import { page } from "./page.js";
 import { marksOf } from "./marks.js";
 import { onReturn } from "./newest.js";
 import { hideRepeated, showRepeated } from "./repeated.js";
-import { hideResult, showResult } from "./result.js";
+import { hideResult, refreshResult, showResult } from "./result.js";
 import { asPhases, chosenModel, chosenInputs, chosenPhases, onChoice, problem } from "./roles.js";
 import { isActive } from "./sentence.js";
 import { hideStages, refreshStages, showRequest, showSentence } from "./stages.js";
 import { repeatRequest, sendRequest } from "./submit.js";
-import { setOverlay, showPhases } from "./viewer.js";
+import { lookAt, setOverlay, showPhases } from "./viewer.js";
 
 const button = document.getElementById("analyse");
 const problemText = document.getElementById("problem");
@@ -36,8 +38,12 @@ function changed(request) {
   if (request.request_id !== current?.request_id) {
     return;
   }
+  const same = Boolean(current.result && request.result);
   current = request;
-  if (!sending) {
+  if (same) {
+    // Only what became of it is new: whoever looks at a slice is not taken away from it.
+    refreshResult(request);
+  } else if (!sending) {
     apply(request);
   }
 }
@@ -70,9 +76,12 @@ function apply(request) {
 /** The outline follows the result; without it the figures still stand. */
 async function loadOutline(request) {
   const { overlay, sentence } = await overlayOf(request.request_id);
-  if (current === request && overlay) {
+  // What became of it may have been told meanwhile: the result is the same.
+  const shown = current?.request_id === request.request_id;
+  if (shown && overlay) {
     setOverlay(overlay, marksOf(request.result.model.name));
-  } else if (current === request) {
+    placeLesions(overlay.lesions);
+  } else if (shown) {
     tell(sentence);
   }
 }
@@ -100,6 +109,7 @@ function renderButton() {
   const running = current !== null && isActive(current);
   const closed = sending || running || Boolean(problem()) || Boolean(refusal);
   button.setAttribute("aria-disabled", String(closed));
+  allowEarlier(!sending && !running);
 }
 
 function follow(request) {
@@ -166,6 +176,15 @@ function found(request) {
   }
 }
 
+/** Another result of the study, which the reader has chosen. */
+function showEarlier(request) {
+  if (!sending) {
+    tell("");
+    follow(request);
+    document.getElementById("result").scrollIntoView({ block: "start" });
+  }
+}
+
 document.getElementById("analysis").addEventListener("submit", (event) => {
   event.preventDefault();
   if (button.getAttribute("aria-disabled") !== "true") {
@@ -183,6 +202,8 @@ onChoice(() => {
 });
 onLabsChanged(refreshStages);
 onReturn(found);
+onEarlier(showEarlier);
+onLesion(lookAt);
 onActions({
   changed: (request) => live.isNews(request) && changed(request),
   // It has moved on, and the page has not heard of it yet.

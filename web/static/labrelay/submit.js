@@ -1,4 +1,4 @@
-// Sends a request, repeats one that failed, or stops one; each click is one click to the server.
+// Sends a request, repeats or stops one, gives a verdict; each click is one click to the server.
 import { NotTaken, send } from "./call.js";
 import { page } from "./page.js";
 
@@ -8,8 +8,8 @@ const PATIENCE = 30000;
 /** The same for a cancel, for which it asks nobody. */
 const CANCEL_PATIENCE = 10000;
 
-/** The last click when nobody could tell what became of it: `{ wish, key }`. */
-let unclear = null;
+/** The last click by address when nobody could tell what became of it: `{ wish, key }`. */
+const unclear = new Map();
 
 /** POST a new request; returns it as it was stored. Throws as `send` does. */
 export function sendRequest(body, onSilence) {
@@ -26,22 +26,29 @@ export function cancelRequest(requestId, onSilence) {
   return send(`${page.requests}/${requestId}/cancel`, {}, CANCEL_PATIENCE, onSilence);
 }
 
+/** POST a reader's verdict on a result; returns all of them. */
+export function sendVerdict(requestId, verdict, onSilence) {
+  const address = `${page.requests}/${requestId}/verdicts`;
+  return sendOnce(address, JSON.stringify(verdict), onSilence);
+}
+
 /**
  * A click has a key of its own, and the server knows it again: however often it comes, it is one
  * request. The same wish clicked again after an unknown outcome keeps its key.
  */
 async function sendOnce(address, body, onSilence) {
   const wish = `${address} ${body}`;
-  const key = unclear?.wish === wish ? unclear.key : newKey();
-  unclear = { wish, key };
+  const before = unclear.get(address);
+  const key = before?.wish === wish ? before.key : newKey();
+  unclear.set(address, { wish, key });
   const headers = { "Idempotency-Key": key, ...(body && { "Content-Type": "application/json" }) };
   try {
-    const request = await send(address, { body, headers }, PATIENCE, onSilence);
-    unclear = null;
-    return request;
+    const answer = await send(address, { body, headers }, PATIENCE, onSilence);
+    unclear.delete(address);
+    return answer;
   } catch (error) {
     if (error instanceof NotTaken) {
-      unclear = null;
+      unclear.delete(address);
     }
     throw error;
   }

@@ -66,6 +66,13 @@ function goToLargest() {
   }
 }
 
+/** Show the slice `wanted` of the result, and bring the images where they are seen. */
+export function lookAt(wanted) {
+  go(wanted);
+  screen.scrollIntoView({ block: "nearest" });
+  slider.focus({ preventScroll: true });
+}
+
 /** None without a phase, even where there is an outline: its images are no longer offered. */
 function slices() {
   return phases[phase] ? (overlay?.slices ?? phases[phase].slices) : 0;

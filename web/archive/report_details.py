@@ -1,0 +1,270 @@
+"""What a stored report (TID 1500) states of each lesion and of where the result comes from.
+
+Reports that were written before the lesions were measured one by one state the figures of all of
+them together, and less of their origin; what a report does not state is None or empty here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from web.archive.content_tree import Code, children, code_of, coded, number, number_in, texts
+from web.archive.errors import UnreadableReport
+from web.archive.report import LONGEST_DIAMETER, VOLUME
+
+#: Containers: the measurements, and one group of them.
+_MEASUREMENTS, _GROUP = ("126010", "DCM"), ("125007", "DCM")
+
+#: Only the group of a lesion refers to a segment (TID 1411).
+_SEGMENT = ("121191", "DCM")
+
+_TRACKING = ("112039", "DCM")
+
+#: SCT Absent, in the place of a figure.
+_ABSENT = ("272519000", "SCT")
+
+_LEFT_OUT = ("LEFTOUT", "99LABRELAY")
+
+#: SCT Long Axis: the longest diameter within one slice, in mm.
+_IN_PLANE = ("103339001", "SCT")
+
+#: T1 Weighted Dynamic Contrast Enhanced MR Signal Intensity (CID 4033), and which phase it is of.
+_SIGNAL, _PHASE = ("110816", "DCM"), ("109058", "DCM")
+
+_SECONDS = ("AFTERFIRST", "99LABRELAY")
+
+_WASH_IN, _PATTERN = ("RID49530", "RADLEX"), ("RID6058", "RADLEX")
+
+#: "key=value", many of them (PS3.16 TID 4019).
+_PARAMETER = ("111002", "DCM")
+
+
+class WashOut(StrEnum):
+    """How the signal goes on after its early rise."""
+
+    PERSISTENT = "persistent"
+    PLATEAU = "plateau"
+    WASHOUT = "washout"
+
+
+_WASH_OUTS: dict[Code, WashOut] = {
+    ("130597", "DCM"): WashOut.PERSISTENT,
+    ("130598", "DCM"): WashOut.PLATEAU,
+    ("130599", "DCM"): WashOut.WASHOUT,
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """The signal of a lesion in one phase."""
+
+    role: str
+    #: Mean of its voxels, in the unit of the images.
+    mean: float
+    #: After the first phase; None where the images do not tell.
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Kinetics:
+    """The time-intensity curve of a lesion, in channel order."""
+
+    points: tuple[Point, ...]
+    wash_in_percent: float | None
+    wash_out: WashOut | None
+
+
+@dataclass(frozen=True)
+class LesionTold:
+    """A lesion as the report states it."""
+
+    #: From 1, the largest first.
+    number: int
+    #: Tracking identifier.
+    label: str
+    volume_ml: float | None
+    longest_diameter_mm: float | None
+    longest_in_plane_mm: float | None
+    #: None of models that have no contrast phases.
+    kinetics: Kinetics | None
+
+
+@dataclass(frozen=True)
+class PhaseTold:
+    """Which series, or which part of one, was read as which phase."""
+
+    role: str
+    series_uid: str
+    #: DICOM keyword and value of the phase within its series; empty for the whole series.
+    selector: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What made the result, of what, where and when."""
+
+    model: str
+    version: str
+    bundle_sha256: str
+    #: File and SHA-256 of each file of weights that the bundle names.
+    weights_sha256: tuple[tuple[str, str], ...]
+    phases: tuple[PhaseTold, ...]
+    lab: str
+    device: str
+    #: Version of this software.
+    labrelay: str
+    threshold: str
+    smallest_mm3: str
+    #: ISO 8601; without an offset where the report states none.
+    created: str
+    #: In the words of the bundle.
+    notice: str
+
+
+@dataclass(frozen=True)
+class ReportTold:
+    """A stored report."""
+
+    tumor_detected: bool
+    #: Of all lesions together; None where nothing was found.
+    volume_ml: float | None
+    longest_diameter_mm: float | None
+    #: None in a report that measures all of them as one.
+    lesions: tuple[LesionTold, ...] | None
+    #: Marks that were too small for a lesion; None where the report does not say.
+    left_out: int | None
+    origin: Origin
+    #: ``VERIFIED`` or ``UNVERIFIED`` (PS3.3 section C.17.2).
+    verification: str
+    #: SOP Instance UID of the report that this one replaces, or empty.
+    predecessor_uid: str
+
+
+def report_told(report: Any) -> ReportTold:
+    """Read a report; raises `UnreadableReport` for one that is not of ours."""
+    try:
+        return _read(report)
+    except UnreadableReport:
+        raise
+    except Exception as exc:  # noqa: BLE001 - anybody's object may break the parser in any way
+        # Its text may quote what it read.
+        raise UnreadableReport(f"the report cannot be read: {type(exc).__name__}") from None
+
+
+def _read(report: Any) -> ReportTold:
+    groups = [g for items in children(report, _MEASUREMENTS) for g in children(items, _GROUP)]
+    if not groups:
+        raise UnreadableReport("the report has no group of measurements")
+    together = [group for group in groups if not _has(group, _SEGMENT)]
+    if len(together) > 1 or (not together and len(groups) > 1):
+        raise UnreadableReport("the report does not say which group speaks of all lesions")
+    summary = together[0] if together else groups[0]
+    found = not any(
+        item.ValueType == "CODE" and code_of(item.ConceptCodeSequence[0]) == _ABSENT
+        for item in children(summary)
+    )
+    left_out = number(summary, _LEFT_OUT)
+    lesions = [group for group in groups if group is not summary]
+    # One group that is not of a segment, and something found: no report of ours.
+    stated = bool(together) and (bool(lesions) == found)
+    return ReportTold(
+        tumor_detected=found,
+        volume_ml=number(summary, VOLUME),
+        longest_diameter_mm=number(summary, LONGEST_DIAMETER),
+        lesions=tuple(_lesion(n, group) for n, group in enumerate(lesions, 1)) if stated else None,
+        left_out=None if left_out is None else int(left_out),
+        origin=_origin(report, summary),
+        verification=str(report.get("VerificationFlag", "")),
+        predecessor_uid=_predecessor(report),
+    )
+
+
+def _has(item: Any, concept: Code) -> bool:
+    return any(True for _ in children(item, concept))
+
+
+def _lesion(place: int, group: Any) -> LesionTold:
+    return LesionTold(
+        number=place,
+        label=next(iter(texts(group, _TRACKING)), ""),
+        volume_ml=number(group, VOLUME),
+        longest_diameter_mm=number(group, LONGEST_DIAMETER),
+        longest_in_plane_mm=number(group, _IN_PLANE),
+        kinetics=_kinetics(group),
+    )
+
+
+def _kinetics(group: Any) -> Kinetics | None:
+    points = tuple(
+        Point(
+            role=next(iter(texts(item, _PHASE)), ""),
+            mean=number_in(item),
+            seconds=number(item, _SECONDS),
+        )
+        for item in children(group, _SIGNAL)
+    )
+    if not points:
+        return None
+    pattern = coded(group, _PATTERN)
+    return Kinetics(
+        points=points,
+        wash_in_percent=number(group, _WASH_IN),
+        wash_out=None if pattern is None else _WASH_OUTS.get(pattern),
+    )
+
+
+def _origin(report: Any, summary: Any) -> Origin:
+    pairs = list(_pairs(texts(summary, _PARAMETER)))
+    facts = dict(pairs)
+    version, sha256 = report.SoftwareVersions
+    return Origin(
+        model=str(report.ManufacturerModelName),
+        version=str(version),
+        bundle_sha256=str(sha256),
+        weights_sha256=tuple(
+            (key.partition(" ")[2], value)
+            for key, value in pairs
+            if key.startswith("weights_sha256 ")
+        ),
+        phases=tuple(_phase(key, value) for key, value in pairs if key.startswith("input ")),
+        lab=facts.get("lab", str(report.get("DeviceSerialNumber", ""))),
+        device=facts.get("device", ""),
+        labrelay=facts.get("labrelay", ""),
+        threshold=facts.get("threshold", ""),
+        smallest_mm3=facts.get("smallest_mm3", ""),
+        created=facts.get("created", "") or _content_time(report),
+        notice=facts.get("notice", ""),
+    )
+
+
+def _pairs(parameters: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for parameter in parameters:
+        key, joined, value = parameter.partition("=")
+        if joined:
+            yield key.strip(), value.strip()
+
+
+def _phase(key: str, value: str) -> PhaseTold:
+    series_uid, _blank, selector = value.partition(" ")
+    return PhaseTold(role=key.partition(" ")[2], series_uid=series_uid, selector=selector)
+
+
+def _content_time(report: Any) -> str:
+    """ContentDate and ContentTime to the second, in nobody's time zone; empty where unreadable."""
+    text = f"{report.get('ContentDate', '')}{str(report.get('ContentTime', ''))[:6]}"
+    try:
+        return datetime.strptime(text, "%Y%m%d%H%M%S").isoformat()  # noqa: DTZ007 - none is known
+    except ValueError:
+        return ""
+
+
+def _predecessor(report: Any) -> str:
+    for document in report.get("PredecessorDocumentsSequence", ()):
+        for series in document.ReferencedSeriesSequence:
+            for instance in series.ReferencedSOPSequence:
+                return str(instance.ReferencedSOPInstanceUID)
+    return ""

@@ -1,0 +1,71 @@
+"""What the scripts say about a result: its lesions, its origin, and what readers think of it."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext_lazy as _
+
+from web.archive.report_details import WashOut
+
+#: Under their names in `page.texts`.
+RESULT_TEXTS = {
+    "report_loading": _("The report is being loaded."),
+    "report_failed": _("The report could not be loaded."),
+    "measured_as_one": _(
+        "This report is of an earlier version. It measures all lesions together, not each."
+    ),
+    "left_out": _("Marks that are not listed, because they are too small or too many: {count}"),
+    "lesions": _("Lesions"),
+    "marks": _("Marks"),
+    "show_lesion": _("Show no. {number}, slice {slice}"),
+    "curve": _("Mean signal by phase. {lesions}"),
+    "curve_of": _("Lesion {number}: {values}."),
+    "curve_point": _("Lesion {number}, {phase}: {value}"),
+    "curve_point_at": _("Lesion {number}, {phase} ({seconds} s): {value}"),
+    "curve_in_seconds": _("Mean signal; time in seconds after the first phase"),
+    "curve_by_phase": _("Mean signal by phase; the images do not tell the times"),
+    "curves_of_largest": _("Drawn are the {count} largest lesions."),
+    "not_stated": _("Not stated"),
+    "not_verified": _("Not verified by a person"),
+    "verified": _("Verified in the archive"),
+    "superseded_short": _("Replaced by a later one"),
+    "shown_now": _("Shown now"),
+    "earlier_failed": _("The earlier results could not be loaded."),
+    "no_earlier": _("There is no other result of this study."),
+    "no_verdict": _("No reader has accepted or rejected this result yet."),
+    "verdict_by": _("{decision} by {reader}, {time}"),
+    "verdict_unknown_reader": _("{decision}, {time}"),
+    "verdicts_failed": _("What readers said of this result could not be loaded."),
+    "reason_missing": _("Please say why the result is rejected."),
+    "comment_missing": _("Please write the comment."),
+    "verdict_sending": _("The verdict is being stored."),
+    "verdict_stored": _("The verdict is stored."),
+    "verdict_unclear": _(
+        "The answer did not arrive, so it is not known whether the verdict was stored. Please "
+        "press the same button again."
+    ),
+}
+
+#: What the report states of where the result comes from.
+ORIGIN_TEXTS = {
+    "model": _("Model"),
+    "bundle": _("Bundle (SHA-256)"),
+    "weights": _("Weights {file} (SHA-256)"),
+    "phase": _("Series: {phase}"),
+    "threshold": _("Threshold"),
+    "smallest": _("Smallest mark kept"),
+    "mm3": _("{value} mm³"),
+    "lab": _("Lab"),
+    "device": _("Device"),
+    "labrelay": _("Labrelay version"),
+    "created": _("Computed at"),
+    "status": _("Status"),
+    "report": _("Report"),
+    "replaces": _("Replaces the report"),
+}
+
+#: By type of curve.
+WASH_OUT_TEXTS = {
+    WashOut.PERSISTENT: _("Persistent"),
+    WashOut.PLATEAU: _("Plateau"),
+    WashOut.WASHOUT: _("Wash-out"),
+}

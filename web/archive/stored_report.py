@@ -1,0 +1,78 @@
+"""Fetching the report of a request from the archive."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from uuid import UUID
+
+import pydicom
+from pydicom.uid import UID, ComprehensiveSRStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from messages import identity
+from web.archive.errors import InstanceNotFound, UnreadableReport
+from web.archive.orthanc import Orthanc
+from web.archive.patience import within
+from web.archive.report_details import ReportTold, report_told
+
+#: As in `web.archive.segmentation`: no decoder meets the bytes of a stranger.
+_PLAIN = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
+
+
+@dataclass(frozen=True)
+class StoredReport:
+    """A report and where it lies."""
+
+    #: Orthanc's id.
+    instance_id: str
+    series_uid: str
+    sop_instance_uid: str
+    told: ReportTold
+
+
+def report_uids(request_id: UUID, *, tumor_detected: bool) -> tuple[str, str]:
+    """Series and SOP Instance UID of the report of a result.
+
+    Where nothing was found the report is the primary object itself.
+    """
+    if tumor_detected:
+        return identity.report_series_uid(request_id), identity.report_instance_uid(request_id)
+    return identity.primary_series_uid(request_id), identity.primary_instance_uid(request_id)
+
+
+def stored_report(
+    request_id: UUID, study_uid: str, orthanc: Orthanc, *, tumor_detected: bool
+) -> StoredReport:
+    """Look the report up by its derived UID, in the study of the request alone, and read it.
+
+    Raises `ArchiveUnavailable`, `InstanceNotFound` where the archive no longer holds it, and
+    `UnreadableReport` for something else under its UID.
+    """
+    series_uid, uid = report_uids(request_id, tumor_detected=tumor_detected)
+    with within():
+        # Copies of it in other studies are somebody else's.
+        found = [one for one in orthanc.instances_with(uid) if orthanc.study_of(one) == study_uid]
+        if not found:
+            raise InstanceNotFound("the archive holds no such report")
+        if len(found) > 1:
+            raise UnreadableReport("the study holds several reports under one UID")
+        file = orthanc.content("instances", found[0], "/file")
+    told = _read(file, (uid, series_uid, study_uid))
+    if told.tumor_detected != tumor_detected:
+        raise UnreadableReport("the report states another outcome than the request")
+    return StoredReport(found[0], series_uid, uid, told)
+
+
+def _read(file: bytes, names: tuple[str, str, str]) -> ReportTold:
+    try:
+        stored = pydicom.dcmread(io.BytesIO(file))
+        found = (stored.SOPInstanceUID, stored.SeriesInstanceUID, stored.StudyInstanceUID)
+        kind, syntax = stored.SOPClassUID, stored.file_meta.TransferSyntaxUID
+    except Exception as exc:  # noqa: BLE001 - anybody's object may break the parser in any way
+        # Its text may quote what it read.
+        raise UnreadableReport(f"the report cannot be read: {type(exc).__name__}") from None
+    if found != names:
+        raise UnreadableReport("the report names another study or series")
+    if kind != ComprehensiveSRStorage or UID(syntax) not in _PLAIN:
+        raise UnreadableReport("the object is no plain report")
+    return report_told(stored)

@@ -1,0 +1,81 @@
+"""What has become of a result since it was stored: newer ones, and what readers think of it.
+
+None of it is in the request's row, and yet a page that is open must learn of it. A page drops what
+is not newer than what it shows, so each of these things raises the version that is *told* of the
+request by one. They only ever grow, as the row's own version does: the sum rises with every change
+and never falls. Row and standing are read in one statement; read apart, two states could be told
+under one version.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db.models import Case, Count, F, IntegerField, OuterRef, QuerySet, Subquery, Value, When
+from django.db.models.functions import Coalesce
+
+from web.inference.models import InferenceRequest
+from web.inference.states import State
+from web.inference.superseded import later_results
+from web.inference.verdict import DECIDING, Decision, Verdict
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Of a request that has no result: nothing."""
+
+    #: The latest result of the same study and model, if it is not this one.
+    superseded_by: UUID | None = None
+    #: The latest that was accepted or rejected.
+    verdict: Decision | None = None
+    #: How much higher the version is that is told than the row's own.
+    raised: int = 0
+
+
+def with_standing(rows: QuerySet[InferenceRequest]) -> QuerySet[InferenceRequest]:
+    """The same rows, each with what `standing_of` tells, in the same query."""
+    newest = later_results().order_by("-created_at", "-pk").values("pk")[:1]
+    decided = Verdict.objects.filter(request=OuterRef("pk"), decision__in=sorted(DECIDING))
+    return rows.annotate(
+        standing_raised=_raised(),
+        standing_newest=Subquery(newest),
+        standing_decision=Subquery(decided.order_by("-at", "-pk").values("decision")[:1]),
+    )
+
+
+def standing_of(row: InferenceRequest) -> Standing:
+    """Of a row of `with_standing`; one that was read without is looked up where it has a result."""
+    if row.state != State.COMPLETED:
+        return Standing()
+    if not hasattr(row, "standing_raised"):
+        row = with_standing(InferenceRequest.objects.filter(pk=row.pk)).get()
+    told = vars(row)
+    decision = told["standing_decision"]
+    return Standing(
+        superseded_by=told["standing_newest"],
+        verdict=Decision(decision) if decision else None,
+        raised=told["standing_raised"],
+    )
+
+
+def told_versions(rows: QuerySet[InferenceRequest], newest: int | None = None) -> dict[str, int]:
+    """The version that is told of each of these requests, or of the first so many, by its id."""
+    told = rows.annotate(told=F("version") + _raised()).values_list("pk", "told")
+    return {str(key): version for key, version in told[:newest]}
+
+
+def _raised() -> Case:
+    raised = _count(later_results(), "study_id") + _count(
+        Verdict.objects.filter(request=OuterRef("pk")), "request_id"
+    )
+    # The others are spared the look.
+    return Case(
+        When(state=State.COMPLETED, then=raised), default=Value(0), output_field=IntegerField()
+    )
+
+
+def _count(rows: QuerySet[InferenceRequest] | QuerySet[Verdict], by: str) -> Coalesce:
+    # As SQL has it: one group, for all of these rows share the column.
+    counted = rows.order_by().values(by).annotate(number=Count("pk")).values("number")
+    return Coalesce(Subquery(counted), 0)
