@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pydicom import Dataset
-
 from consumer.children.series import EVIDENCE_TAGS, by_series, parse
 from consumer.errors import LabError, UnreadableDicom
-from consumer.result.report import Source
+from consumer.result.report import Reference, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from pydicom import Dataset
 
     from consumer.children.slices import Slices
     from consumer.handover import DownloadIndex, PhaseFiles
@@ -47,7 +47,7 @@ def report_source(source: DownloadIndex, first: Slices) -> Source:
     return Source(first.heads[0], evidence, _inputs(source))
 
 
-def _named(phases: Sequence[PhaseFiles], study_uid: str) -> list[list[Dataset]]:
+def _named(phases: Sequence[PhaseFiles], study_uid: str) -> Sequence[Sequence[Dataset | Reference]]:
     """Each slice of the phases of a series with nothing but its UIDs.
 
     Parsed only where no run has read it.
@@ -55,16 +55,10 @@ def _named(phases: Sequence[PhaseFiles], study_uid: str) -> list[list[Dataset]]:
     if any(phase.instances is None for phase in phases):
         parsed = parse(phases, study_uid, tags=EVIDENCE_TAGS)
         return [[image.head for _, image in images] for images in parsed]
-    found = []
-    for phase in phases:
-        heads = []
-        for sop_class_uid, sop_instance_uid in phase.instances or ():
-            ds = Dataset()
-            ds.StudyInstanceUID, ds.SeriesInstanceUID = study_uid, phase.series_uid
-            ds.SOPClassUID, ds.SOPInstanceUID = sop_class_uid, sop_instance_uid
-            heads.append(ds)
-        found.append(heads)
-    return found
+    return [
+        [Reference(study_uid, phase.series_uid, *instance) for instance in phase.instances or ()]
+        for phase in phases
+    ]
 
 
 def _inputs(source: DownloadIndex) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from highdicom.sr import (
     AlgorithmIdentification,
@@ -27,6 +27,7 @@ from highdicom.sr import (
 )
 from pydicom import Dataset
 from pydicom.sr.codedict import codes as dicom_codes
+from pydicom.tag import Tag
 from pydicom.uid import generate_uid
 
 from consumer.result import codes
@@ -56,8 +57,20 @@ if TYPE_CHECKING:
 
     from consumer.handover import Figures, ResultSpec, StoredModel
 
+#: Referenced SOP Class UID and Referenced SOP Instance UID.
+_CLASS, _INSTANCE = Tag(0x00081150), Tag(0x00081155)
+
 #: Container of the groups in a TID 1500 report.
 _MEASUREMENTS = dicom_codes.DCM.ImagingMeasurements
+
+
+class Reference(NamedTuple):
+    """An instance by its UIDs, under the names that a data set has for them: there are hundreds."""
+
+    StudyInstanceUID: str
+    SeriesInstanceUID: str
+    SOPClassUID: str
+    SOPInstanceUID: str
 
 
 @dataclass(frozen=True)
@@ -67,7 +80,7 @@ class Source:
     #: A slice of the first phase, from which patient and study are copied.
     origin: Dataset
     #: The four UIDs of every slice of every phase.
-    evidence: Sequence[Dataset]
+    evidence: Sequence[Dataset | Reference]
     #: Which series was which phase: ``input pre=<series uid> <keyword> <value>``.
     inputs: Sequence[str]
 
@@ -167,15 +180,17 @@ def stated_count(report: Dataset, name: CodedConcept) -> int:
     return 0
 
 
-def evidence_of(instances: Sequence[Dataset]) -> list[Dataset]:
+def evidence_of(instances: Sequence[Dataset | Reference]) -> list[Dataset]:
     """The instances of one study as Current Requested Procedure Evidence (PS3.3 table C.17-3)."""
     series: dict[str, dict[str, Dataset]] = {}
     for ds in instances:
-        item = Dataset()
-        item.ReferencedSOPClassUID = ds.SOPClassUID
-        item.ReferencedSOPInstanceUID = uid = ds.SOPInstanceUID
+        items, uid = series.setdefault(ds.SeriesInstanceUID, {}), ds.SOPInstanceUID
         # A multi-frame instance is one, however many slices it holds.
-        series.setdefault(ds.SeriesInstanceUID, {}).setdefault(uid, item)
+        if uid not in items:
+            items[uid] = item = Dataset()
+            # By tag, which is twice as fast as by name.
+            item.add_new(_CLASS, "UI", ds.SOPClassUID)
+            item.add_new(_INSTANCE, "UI", uid)
     study = Dataset()
     study.StudyInstanceUID = instances[0].StudyInstanceUID
     study.ReferencedSeriesSequence = []
