@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from consumer.attentive import Look, looking, unwatched
@@ -26,15 +25,6 @@ DEFAULT_SERIES_INSTANCES = 20_000
 
 #: Bytes of the largest single object: a SEG of 1000 slices of 512 x 512 takes 33 MB.
 OBJECT_BYTES = 512 * 1024**2
-
-
-@dataclass(frozen=True)
-class SeriesFacts:
-    """What the index says of a series."""
-
-    study_uid: str
-    series_uid: str
-    instance_count: int
 
 
 class Archive:
@@ -72,29 +62,6 @@ class Archive:
         """The HTTP status of a GET, for the checklist; raises ArchiveUnavailable for none."""
         with self._http.send("GET", path, timeout=PROBE_TIMEOUT) as response:
             return response.status_code
-
-    def describe_series(self, series_id: str) -> SeriesFacts:
-        """Return what the archive knows of one of its series.
-
-        Raises SeriesNotFound or ArchiveUnavailable.
-        """
-        _check(ORTHANC_ID_PATTERN, series_id)
-        answers = []
-        for path in (f"/series/{series_id}", f"/series/{series_id}/study"):
-            with self._http.send("GET", path) as response:
-                if response.status_code == 404:
-                    raise SeriesNotFound(f"the archive has no series {series_id}")
-                self._http.expect_ok(response)
-                answers.append(self._http.json(response))
-        try:
-            series, study = answers
-            return SeriesFacts(
-                study_uid=study["MainDicomTags"]["StudyInstanceUID"],
-                series_uid=series["MainDicomTags"]["SeriesInstanceUID"],
-                instance_count=len(series["Instances"]),
-            )
-        except (KeyError, TypeError):
-            raise ArchiveUnavailable("the archive described a series without its UIDs") from None
 
     def download_series(
         self,
