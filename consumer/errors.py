@@ -15,8 +15,12 @@ LabError
     ├── GeometryMismatch
     ├── UnreadableDicom
     ├── UnsupportedImage
+    ├── MissingAttribute
+    ├── MixedPhase
     ├── TooLarge
     ├── ModelUnavailable
+    ├── ModelFailed
+    ├── ResultMisfiled
     └── DeadlineExceeded
 
 Two stand beside the tree, because nothing went wrong:
@@ -28,7 +32,7 @@ An `ArchiveUnavailable` spends an attempt only if the archive answers its probe:
 job waits for it (`consumer.archive_watch`).
 
 Every error holds one sentence and nothing else, so that it survives the way from a child process.
-``expired`` has no class: the web alone decides it.
+``expired`` and ``series_incomplete`` have no class: the web alone decides them.
 """
 
 from __future__ import annotations
@@ -135,6 +139,18 @@ class UnsupportedImage(Reject):
     code = FailureCode.UNSUPPORTED_IMAGE
 
 
+class MissingAttribute(Reject):
+    """An attribute that a volume needs is absent. Name it, and the slice that lacks it."""
+
+    code = FailureCode.MISSING_ATTRIBUTE
+
+
+class MixedPhase(Reject):
+    """The slices of a phase are of several acquisitions or kinds. Name the attribute and slice."""
+
+    code = FailureCode.MIXED_PHASE
+
+
 class TooLarge(Reject):
     """A limit of the lab on bytes or voxels was passed. An operator may raise the limit."""
 
@@ -142,9 +158,21 @@ class TooLarge(Reject):
 
 
 class ModelUnavailable(Reject):
-    """The lab does not serve the model, or its bundle does not do what its metadata say."""
+    """The lab does not serve the model, or cannot load its bundle."""
 
     code = FailureCode.MODEL_UNAVAILABLE
+
+
+class ModelFailed(Reject):
+    """The bundle raised on this input, or does not answer as its metadata say."""
+
+    code = FailureCode.MODEL_FAILED
+
+
+class ResultMisfiled(Reject):
+    """The archive filed an object in another study. Labs delete nothing: the site removes it."""
+
+    code = FailureCode.RESULT_MISFILED
 
 
 class UploadRejected(Retry):

@@ -23,10 +23,16 @@ class FailureCode(StrEnum):
     UNREADABLE_DICOM = "unreadable_dicom"
     #: Readable, but not an MR image of a kind that is supported.
     UNSUPPORTED_IMAGE = "unsupported_image"
+    #: The images lack an attribute that an analysis needs: place, orientation, spacing, pixels.
+    MISSING_ATTRIBUTE = "missing_attribute"
+    #: The slices of one phase are not of one acquisition, or not of one kind of image.
+    MIXED_PHASE = "mixed_phase"
     #: More instances, bytes or voxels than the lab's limits allow.
     TOO_LARGE = "too_large"
     #: The lab does not serve the model.
     MODEL_UNAVAILABLE = "model_unavailable"
+    #: The model was loaded and raised on these images, or answered with something else than a mask.
+    MODEL_FAILED = "model_failed"
     #: The inference needed more memory than there is.
     OUT_OF_MEMORY = "out_of_memory"
     #: The inference took longer than its limit.
@@ -35,12 +41,36 @@ class FailureCode(StrEnum):
     ARCHIVE_UNAVAILABLE = "archive_unavailable"
     #: The archive answered and did not take the result.
     UPLOAD_REJECTED = "upload_rejected"
+    #: The archive filed the result in another study than that of the images.
+    RESULT_MISFILED = "result_misfiled"
     #: The worker ended in the middle, again and again.
     WORKER_CRASHED = "worker_crashed"
     #: The request took longer than it may.
     DEADLINE_EXCEEDED = "deadline_exceeded"
     #: No lab ever took the request.
     EXPIRED = "expired"
+    #: Images of a chosen series were still arriving when the request's validity was over.
+    SERIES_INCOMPLETE = "series_incomplete"
+
+
+#: Codes after which the same request would end the same way, as long as its images, the model and
+#: the archive stay as they are. Nobody is offered to ask for just that again. A series that has
+#: changed is looked up anew, so that one is not among them.
+FINAL = frozenset(
+    {
+        FailureCode.SERIES_NOT_FOUND,
+        FailureCode.WRONG_PHASE_COUNT,
+        FailureCode.PHASES_OUT_OF_ORDER,
+        FailureCode.GEOMETRY_MISMATCH,
+        FailureCode.UNREADABLE_DICOM,
+        FailureCode.UNSUPPORTED_IMAGE,
+        FailureCode.MISSING_ATTRIBUTE,
+        FailureCode.MIXED_PHASE,
+        FailureCode.TOO_LARGE,
+        FailureCode.MODEL_FAILED,
+        FailureCode.RESULT_MISFILED,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -105,6 +135,22 @@ FAILURE_TEXTS: dict[FailureCode, FailureText] = {
         "The SOP class, the pixel format or a lossy compression is not supported by the reader.",
         "판독기가 지원하지 않는 SOP Class, 픽셀 형식 또는 손실 압축입니다.",
     ),
+    FailureCode.MISSING_ATTRIBUTE: FailureText(
+        "The images lack information that the analysis needs, such as their place or spacing.",
+        "분석에 필요한 정보(위치, 간격 등)가 영상에 없습니다.",
+        "An instance lacks a DICOM attribute that a volume needs; the detail names it.",
+        "볼륨에 필요한 DICOM 속성이 인스턴스에 없습니다. 속성 이름은 상세 내용에 있습니다.",
+    ),
+    FailureCode.MIXED_PHASE: FailureText(
+        "The slices of one phase do not belong together: some are of another acquisition or "
+        "another kind of image.",
+        "한 조영 시기의 단면들이 서로 맞지 않습니다. "
+        "다른 촬영이나 다른 종류의 영상이 섞여 있습니다.",
+        "Within one phase an attribute that tells acquisitions apart differs; the detail names it "
+        "and the first slice that differs.",
+        "한 조영 시기 안에서 촬영을 구분하는 속성이 서로 다릅니다. "
+        "속성과 처음 다른 단면은 상세 내용에 있습니다.",
+    ),
     FailureCode.TOO_LARGE: FailureText(
         "The series is larger than the lab accepts.",
         "시리즈가 분석 서버의 허용 크기보다 큽니다.",
@@ -116,6 +162,14 @@ FAILURE_TEXTS: dict[FailureCode, FailureText] = {
         "선택한 모델을 분석 서버에서 사용할 수 없습니다.",
         "No bundle of that name under MODEL_PATH of the lab that took the request.",
         "요청을 받은 분석 서버의 MODEL_PATH에 그 이름의 번들이 없습니다.",
+    ),
+    FailureCode.MODEL_FAILED: FailureText(
+        "The model could not analyse these images.",
+        "모델이 이 영상을 분석하지 못했습니다.",
+        "The bundle was loaded and raised an error on this input, or answered with something else "
+        "than a mask of its volume.",
+        "번들은 로드되었지만 이 입력에서 오류를 냈거나 "
+        "볼륨에 맞는 마스크가 아닌 값을 반환했습니다.",
     ),
     FailureCode.OUT_OF_MEMORY: FailureText(
         "The analysis needed more memory than the lab's machine has.",
@@ -141,6 +195,15 @@ FAILURE_TEXTS: dict[FailureCode, FailureText] = {
         "Orthanc answered the upload with something other than Success or AlreadyStored.",
         "업로드에 대한 Orthanc의 응답이 Success나 AlreadyStored가 아닙니다.",
     ),
+    FailureCode.RESULT_MISFILED: FailureText(
+        "The archive filed the result under another study, so it was removed. Please tell the "
+        "administrator.",
+        "저장소가 결과를 다른 검사에 저장하여 결과를 삭제했습니다. 관리자에게 알려 주세요.",
+        "The archive's answer to the upload names another study than that of the images, mostly "
+        "because of the patient ID's character set; the site removes the object.",
+        "업로드에 대한 저장소의 응답이 영상과 다른 검사를 가리킵니다. "
+        "대개 환자 ID의 문자 집합 때문이며, 사이트가 그 객체를 삭제합니다.",
+    ),
     FailureCode.WORKER_CRASHED: FailureText(
         "The analysis program stopped unexpectedly.",
         "분석 프로그램이 예기치 않게 종료되었습니다.",
@@ -159,4 +222,26 @@ FAILURE_TEXTS: dict[FailureCode, FailureText] = {
         "REQUEST_EXPIRES_SECONDS passed and no lab had accepted the request.",
         "REQUEST_EXPIRES_SECONDS가 지나도록 요청을 접수한 분석 서버가 없습니다.",
     ),
+    FailureCode.SERIES_INCOMPLETE: FailureText(
+        "Images of a chosen series were still arriving, and the request was not sent in time.",
+        "선택한 시리즈의 영상이 계속 도착하고 있어 요청을 제때 보내지 못했습니다.",
+        "REQUEST_EXPIRES_SECONDS passed while the archive called a chosen series not stable.",
+        "선택한 시리즈가 저장소에서 안정 상태가 되지 않은 채 REQUEST_EXPIRES_SECONDS가 지났습니다.",
+    ),
 }
+
+#: For a code that this version does not know: a newer lab or site may have stored it.
+UNKNOWN_FAILURE = FailureText(
+    "The analysis failed.",
+    "분석에 실패했습니다.",
+    "This version does not know the code; a newer lab or site wrote it.",
+    "이 버전이 모르는 코드입니다. 더 새로운 분석 서버나 사이트가 기록했습니다.",
+)
+
+
+def text_of(code: str) -> FailureText:
+    """The sentences for a code as it is stored; a general one for a code of a newer version."""
+    try:
+        return FAILURE_TEXTS[FailureCode(code)]
+    except ValueError:
+        return UNKNOWN_FAILURE

@@ -125,7 +125,7 @@ def package(
 
     The mask is uint8 (slices, rows, columns) on the first phase's grid; 0 is background, value
     k is the label k of `spec`. Nothing is found when no connected mark is as large as `spec` asks.
-    Raises as `read_phases` does, and ModelUnavailable when the mask does not fit the volume or its
+    Raises as `read_phases` does, and ModelFailed when the mask does not fit the volume or its
     labels.
     """
     start()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from consumer.bundle import Bundle, sha256_of
-from consumer.errors import ModelUnavailable, OutOfMemory
+from consumer.errors import ModelFailed, ModelUnavailable, OutOfMemory
 from consumer.memory import create_array, open_array
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def load(bundle: Bundle, device: str) -> ConfigWorkflow:
 def segment(job: SegmentationJob) -> None:
     """Write 1 into the mask where the bundle's probability reaches the threshold, 0 elsewhere.
 
-    Raises `OutOfMemory` and `ModelUnavailable`.
+    Raises `OutOfMemory`, `ModelUnavailable` and, for what the bundle does, `ModelFailed`.
     """
     import torch
     from monai.data import MetaTensor
@@ -155,14 +155,14 @@ def segment(job: SegmentationJob) -> None:
     except Exception as exc:
         if _found_no_memory(exc):
             raise OutOfMemory(f"bundle {name} on {job.device}") from exc
-        raise ModelUnavailable(f"bundle {name} ended in {type(exc).__name__}") from exc
+        raise ModelFailed(f"bundle {name} ended in {type(exc).__name__}") from exc
     finally:
         # No patient data stays in this process between two jobs.
         dataflow.clear()
     if not finite:
-        raise ModelUnavailable(f"bundle {name} answered with values that are no numbers")
+        raise ModelFailed(f"bundle {name} answered with values that are no numbers")
     if found.shape != job.shape[1:]:
-        raise ModelUnavailable(
+        raise ModelFailed(
             f"bundle {name} answered with shape {found.shape} for a volume of {job.shape[1:]}"
         )
     create_array(job.mask_path, job.shape[1:], np.uint8)[:] = found

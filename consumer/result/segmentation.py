@@ -19,7 +19,7 @@ from pydicom.uid import generate_uid
 from pydicom.valuerep import format_number_as_ds
 
 from consumer.children.grid import PLACE_SHARE
-from consumer.errors import ModelUnavailable
+from consumer.errors import ModelFailed
 from consumer.result import codes
 from consumer.result.origin import (
     LO_BYTES,
@@ -67,11 +67,11 @@ class StoredMask:
 
 
 def check_mask(mask: NDArray[np.uint8], shape: tuple[int, int, int], spec: ResultSpec) -> None:
-    """Raise ModelUnavailable when the mask has another shape or a value without a label."""
+    """Raise ModelFailed when the mask has another shape or a value without a label."""
     if mask.shape != shape:
-        raise ModelUnavailable(f"the mask has shape {mask.shape}, the volume {shape}")
+        raise ModelFailed(f"the mask has shape {mask.shape}, the volume {shape}")
     if int(mask.max()) > len(spec.labels):
-        raise ModelUnavailable(
+        raise ModelFailed(
             f"the mask has the value {int(mask.max())}, the model names {len(spec.labels)} labels"
         )
 

@@ -25,6 +25,9 @@ _DAY_S = 86_400.0
 
 _TIME = re.compile(r"(\d{2}):?(?:(\d{2}):?(?:(\d{2}(?:\.\d{1,6})?))?)?")
 
+#: DA (PS3.5 6.2), and ACR-NEMA's ``2026.01.02``.
+_DATE = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})", re.ASCII)
+
 #: DateTime (PS3.5 6.2): date, time, and an offset from UTC that is left out.
 _DATE_TIME = re.compile(r"(\d{8})(\d{2,6}(?:\.\d{1,6})?)?(?:[+-]\d{4})?")
 
@@ -141,8 +144,10 @@ def _only(images: Sequence[ImageFacts], part: Part, keyword: str) -> str:
 
 
 def _date(text: str) -> date | None:
-    digits = text.strip().replace(".", "")
+    match = _DATE.fullmatch(text.strip())
+    if match is None:
+        return None
     try:
-        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:8]))
+        return date(*map(int, match.groups()))
     except ValueError:
         return None

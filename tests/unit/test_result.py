@@ -12,7 +12,7 @@ from pydicom.uid import generate_uid
 
 from consumer.children import reader
 from consumer.children.evidence import building
-from consumer.errors import ModelUnavailable, UnreadableDicom, UploadRejected
+from consumer.errors import ModelFailed, UnreadableDicom, UploadRejected
 from consumer.handover import (
     DownloadIndex,
     Figures,
@@ -345,9 +345,9 @@ def test_lesions_of_two_labels_are_segments_of_their_own_and_measured_together(m
 
 def test_a_mask_that_does_not_fit_is_the_models_fault(memory):
     case = Case(memory, pre=Series())
-    with pytest.raises(ModelUnavailable, match="shape"):
+    with pytest.raises(ModelFailed, match="shape"):
         case.package(blob((6, 10, 10)))
-    with pytest.raises(ModelUnavailable, match="value 2"):
+    with pytest.raises(ModelFailed, match="value 2"):
         case.package(blob() * 2)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.errors import ModelUnavailable
+from consumer.errors import ModelFailed
 from tests.unit.test_segmenter_memory import run
 
 ANSWER = "$@dataflow.update(pred=torch.full((1, 2, 4, 4), {}))"
@@ -16,7 +16,7 @@ ANSWER = "$@dataflow.update(pred=torch.full((1, 2, 4, 4), {}))"
 def test_an_answer_that_is_no_number_is_not_told_as_nothing_found(
     tmp_path: Path, value: str
 ) -> None:
-    with pytest.raises(ModelUnavailable, match="no numbers"):
+    with pytest.raises(ModelFailed, match="no numbers"):
         run(tmp_path, f"answers-{value[-4:-2]}{len(value)}", ANSWER.format(value))
 
 

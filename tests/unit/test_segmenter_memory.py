@@ -12,7 +12,7 @@ import pytest
 from consumer.bundle import read_bundle
 from consumer.children import segmenter
 from consumer.children.segmenter import SegmentationJob
-from consumer.errors import ModelUnavailable, OutOfMemory
+from consumer.errors import ModelFailed, OutOfMemory
 from consumer.memory import MemoryFile, create_array
 from infra.local.settings import REPOSITORY
 
@@ -58,5 +58,5 @@ def test_a_bundle_that_finds_no_memory_may_find_some_later(
 
 
 def test_a_bundle_that_fails_otherwise_fails_for_good(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailable):
+    with pytest.raises(ModelFailed):
         run(tmp_path, "divides-by-zero", "$1 / 0")

@@ -13,9 +13,9 @@ from messages.phases import Unclear
 from messages.request import PhaseSelector
 from web.api.cursors import DEFAULT_LIMIT, Cursor, Limit, cursor_of, place_of
 from web.api.errors import failing
-from web.api.study_pages import Place, as_date, page_of_studies
+from web.api.study_pages import Place, page_of_studies
 from web.archive.phase_names import selector_of
-from web.archive.studies import SeriesDetail, readable_name, study_detail
+from web.archive.studies import SeriesDetail, as_date, readable_name, study_detail
 from web.archive.views import seen
 from web.door.audit import Action
 from web.door.visitor import visitor_of

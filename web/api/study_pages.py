@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from messages.envelope import OrthancId
 from web.archive.orthanc import Orthanc, archive
+from web.archive.studies import as_date
 from web.door.grants import Sight
 
 #: Days before the newest study that can be on a page; further back only when too few are found.
@@ -100,16 +101,6 @@ def _matching(source: Orthanc, dates: str) -> Iterator[dict[str, Any]]:
         if len(batch) < _BATCH:
             return
         since += _BATCH
-
-
-def as_date(text: str) -> date | None:
-    """A DICOM date (``YYYYMMDD``), or None for what is none."""
-    if len(text) != 8 or not text.isdecimal():
-        return None
-    try:
-        return date(int(text[:4]), int(text[4:6]), int(text[6:]))
-    except ValueError:
-        return None
 
 
 def _as_text(day: date) -> str:

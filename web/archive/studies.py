@@ -24,6 +24,8 @@ _SEARCH_DAYS: tuple[int | None, ...] = (31, 366, None)
 #: Studies that one look may return. Beyond it the list may miss some; a reader would search.
 _SCAN_LIMIT = 2000
 
+_DA = re.compile("[0-9]{8}")
+
 _HANGUL = re.compile("[\uac00-\ud7a3]")
 
 
@@ -125,7 +127,7 @@ def study_detail(study_id: str, *, orthanc: Orthanc | None = None) -> StudyDetai
         study_uid=tags["StudyInstanceUID"],
         patient_name=readable_name(patient.get("PatientName", "")),
         patient_id=patient.get("PatientID", ""),
-        study_date=_date(tags.get("StudyDate", "")),
+        study_date=as_date(tags.get("StudyDate", "")),
         description=tags.get("StudyDescription", ""),
         series=tuple(series),
     )
@@ -157,7 +159,7 @@ def _summary(item: dict[str, Any]) -> StudySummary:
         study_id=item["ID"],
         patient_name=readable_name(patient.get("PatientName", "")),
         patient_id=patient.get("PatientID", ""),
-        study_date=_date(tags.get("StudyDate", "")),
+        study_date=as_date(tags.get("StudyDate", "")),
         description=tags.get("StudyDescription", ""),
         series_count=len(item["Series"]),
     )
@@ -172,8 +174,11 @@ def _today() -> date:
     return date.today()  # noqa: DTZ011 - DICOM dates are local dates of the hospital
 
 
-def _date(text: str) -> date | None:
+def as_date(text: str) -> date | None:
+    """A DICOM date (DA, ``YYYYMMDD``), or None for what is none: ``2026 101`` is none."""
+    if _DA.fullmatch(text) is None:
+        return None
     try:
-        return date(int(text[:4]), int(text[4:6]), int(text[6:8]))
+        return date(int(text[:4]), int(text[4:6]), int(text[6:]))
     except ValueError:
         return None

@@ -32,7 +32,7 @@ STATE_LABELS = {
 }
 
 #: The same for a failure that is more than that: nothing was wrong with the analysis.
-END_LABELS = {
+END_LABELS: dict[str, Promise] = {
     FailureCode.EXPIRED: _("Expired"),
     FailureCode.DEADLINE_EXCEEDED: _("Took too long"),
 }
@@ -196,8 +196,8 @@ def other_than_tumour(labels: Sequence[str]) -> str:
 
 def label_of(state: str, failure_code: str = "") -> str:
     """One or two words for where a request is."""
-    if state == State.FAILED and failure_code in END_LABELS:
-        return str(END_LABELS[FailureCode(failure_code)])
+    if state == State.FAILED and (ended := END_LABELS.get(failure_code)):
+        return str(ended)
     return str(STATE_LABELS[State(state)])
 
 

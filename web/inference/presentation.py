@@ -10,7 +10,7 @@ from uuid import UUID
 from django.utils import translation
 from pydantic import BaseModel, PlainSerializer, WithJsonSchema
 
-from messages.failures import FAILURE_TEXTS, FailureCode
+from messages.failures import FINAL, text_of
 from messages.request import PhaseSelector
 from web.inference.models import InferenceRequest
 from web.inference.standing import standing_of
@@ -40,6 +40,10 @@ class Failure(BaseModel):
 
     code: str
     reader: str
+    #: What a lab found, for whoever looks closer: in English, and without patient data.
+    detail: str = ""
+    #: Whether the same request would end the same way.
+    final: bool = False
 
 
 class Input(BaseModel):
@@ -125,7 +129,7 @@ class RequestView(BaseModel):
             retry_of=row.retry_of_id,
             lab=row.lab,
             progress=_as_model(Progress, row.progress),
-            failure=failure_of(row.failure_code, language),
+            failure=failure_of(row.failure_code, language, detail=row.failure_detail),
             inputs=[_input(item) for item in row.inputs],
             result=_as_model(Result, row.result),
             superseded_by=standing.superseded_by,
@@ -146,9 +150,9 @@ def _as_model(kind: type[M], value: Any) -> M | None:
     return None if value is None else kind.model_validate(value)
 
 
-def failure_of(code: str, language: str | None = None) -> Failure | None:
+def failure_of(code: str, language: str | None = None, *, detail: str = "") -> Failure | None:
     """A stored failure code for a reader, or None without one."""
     if not code:
         return None
-    text = FAILURE_TEXTS[FailureCode(code)]
-    return Failure(code=code, reader=text.reader(language or translation.get_language() or "en"))
+    sentence = text_of(code).reader(language or translation.get_language() or "en")
+    return Failure(code=code, reader=sentence, detail=detail, final=code in FINAL)

@@ -81,7 +81,8 @@ function tell(text, kind = "notice") {
 function render() {
   cancelButton.setAttribute("aria-disabled", String(asking.has(shown?.request_id)));
   show(cancelButton, shown !== null && isActive(shown));
-  show(retryButton, ["failed", "dead"].includes(shown?.state));
+  const final = shown?.failure?.final === true;
+  show(retryButton, ["failed", "dead"].includes(shown?.state) && !final);
 }
 
 function show(button, visible) {

@@ -5,6 +5,7 @@ import { isOver, sentenceOf } from "./sentence.js";
 const panel = document.getElementById("progress");
 const status = document.getElementById("status");
 const elapsed = document.getElementById("elapsed");
+const detail = document.getElementById("failure-detail");
 const bar = document.getElementById("stage-progress");
 const lines = [...document.querySelectorAll("#stages li")];
 const order = lines.map((line) => line.dataset.stage);
@@ -21,6 +22,7 @@ export function showSentence(text) {
   panel.dataset.tone = "";
   say(status, text);
   elapsed.textContent = "";
+  detail.hidden = true;
   bar.hidden = true;
   markStages(-1, "todo");
 }
@@ -39,6 +41,9 @@ export function showRequest(request) {
   shown = request;
   panel.hidden = false;
   panel.dataset.tone = TONES[request.state] ?? "";
+  // What a lab found, for whoever is asked about it: only of an end.
+  detail.textContent = request.state === "failed" ? (request.failure?.detail ?? "") : "";
+  detail.hidden = !detail.textContent;
   const stage = order.indexOf(request.state);
   if (stage >= 0) {
     reached = stage;
