@@ -1,0 +1,218 @@
+"""What site, lab and a run by hand say of the same input, each by its own code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from django.utils import translation
+
+from consumer.children.limits import ReaderLimits
+from consumer.children.workbench import Limits, Workbench
+from consumer.errors import LabError
+from consumer.halt import Halt
+from consumer.handover import DownloadIndex, VolumeHeader
+from consumer.manual.asked import ByHand, CannotInfer
+from consumer.manual.choice import choose, concerns
+from consumer.manual.facts import look_at
+from consumer.memory import MemoryFile
+from consumer.orthanc.images import Images
+from infra.local.orthanc import OrthancNode
+from messages.lab import ModelDescriptor
+from messages.request import PhaseSelector
+from tests.datasets.finding import FoundSeries, Item
+from tests.dicom_factory import place
+from web.archive.errors import ArchiveUnavailable, NotInArchive
+from web.archive.orthanc import Orthanc
+from web.archive.proposal import StudyProposal, proposal_for
+from web.archive.studies import StudyDetail, study_detail
+from web.inference.choice import from_archive, look_up
+from web.inference.chosen import Selection, concerns_of
+from web.inference.concerns import told
+from web.inference.refusals import Refused
+
+#: Seconds for one reading, and what it may take: less than a lab's own limits.
+READING_SECONDS = 180.0
+LIMITS = ReaderLimits(memory_bytes=3 * 1024**3, volume_bytes=2 * 1024**3)
+
+
+@dataclass(frozen=True)
+class Input:
+    """One phase of one series for a role."""
+
+    role: str
+    series_uid: str
+    #: Orthanc's id of the series.
+    series_id: str
+    keyword: str = ""
+    value: str = ""
+
+    @property
+    def selection(self) -> Selection:
+        """As the site names it."""
+        phase = PhaseSelector(keyword=self.keyword, value=self.value) if self.keyword else None
+        return Selection(self.role, self.series_id, phase)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one side says: nothing against it, or a code and a sentence."""
+
+    code: str = ""
+    sentence: str = ""
+    #: What it only doubts.
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def taken(self) -> bool:
+        """Whether it would go on."""
+        return not self.code
+
+    def as_json(self) -> dict[str, Any]:
+        """For the record."""
+        return {"code": self.code, "sentence": self.sentence, "doubts": list(self.doubts)}
+
+
+class Archive:
+    """A private Orthanc that holds one study at a time."""
+
+    def __init__(self, node: OrthancNode) -> None:
+        self._http = httpx.Client(
+            base_url=node.url, auth=(node.user, node.password), timeout=60, trust_env=False
+        )
+        self.pages = Orthanc(node.url, node.user, node.password)
+        self.images = Images(node.url, node.user, node.password)
+
+    @contextmanager
+    def holding(self, items: Sequence[Item]) -> Iterator[tuple[list[str], int]]:
+        """Store files; Orthanc's ids of the studies that came of it, and how many it refused."""
+        studies: dict[str, None] = {}
+        refused = 0
+        try:
+            for item in items:
+                answer = self._http.post("/instances", content=item.path.read_bytes())
+                if answer.status_code == httpx.codes.OK and "ParentStudy" in answer.json():
+                    studies[answer.json()["ParentStudy"]] = None
+                else:
+                    refused += 1
+            yield list(studies), refused
+        finally:
+            for key in self._http.get("/patients").json():
+                self._http.delete(f"/patients/{key}")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+        self.pages.close()
+
+
+def detail_of(archive: Archive, study_id: str) -> StudyDetail | None:
+    """The study's page; None where it cannot be shown in time."""
+    try:
+        return study_detail(study_id, orthanc=archive.pages)
+    except (ArchiveUnavailable, NotInArchive):
+        return None
+
+
+def proposal(detail: StudyDetail, roles: Sequence[str], only: str = "") -> StudyProposal:
+    """What the site would propose of the study, or of one series of it."""
+    with translation.override("en"):
+        return proposal_for(
+            [one for one in detail.series if only in ("", one.series_id)], tuple(roles)
+        )
+
+
+def model_of(roles: Sequence[str]) -> ModelDescriptor:
+    """A model with these roles."""
+    return ModelDescriptor(
+        name="none",
+        version="0",
+        sha256="0" * 64,
+        roles=tuple(roles),
+        labels=("lesion",),
+        notice="No model.",
+    )
+
+
+def site_says(archive: Archive, study_id: str, inputs: Sequence[Input]) -> Answer:
+    """What the site answers to a click, before anything is sent."""
+    model = model_of([one.role for one in inputs])
+    chosen = [one.selection for one in inputs]
+    with translation.override("en"):
+        try:
+            from_archive(archive.pages, model, study_id, chosen)
+            found = look_up(archive.pages, model, study_id, chosen)
+        except Refused as refused:
+            return Answer(refused.code, str(refused.message))
+        doubts = told(concerns_of(found.chosen, found.phases))
+        return Answer(doubts=tuple(one.sentence for one in doubts))
+
+
+def hand_says(archive: Archive, inputs: Sequence[Input]) -> Answer:
+    """What ``mri-consumer infer`` says before it downloads anything."""
+    series_ids = list(dict.fromkeys(one.series_id for one in inputs))
+    by_hand = tuple(
+        ByHand(one.role, series_ids.index(one.series_id) + 1, one.keyword, one.value)
+        for one in inputs
+        if one.keyword
+    )
+    try:
+        wanted = {one.keyword for one in inputs if one.keyword}
+        looked = [look_at(archive.images, key, wanted) for key in series_ids]
+        doubts = concerns(choose(looked, [one.role for one in inputs], by_hand))
+    except LabError as error:
+        return Answer(str(error.code), error.detail)
+    except CannotInfer as error:
+        return Answer("cannot_infer", str(error))
+    return Answer(doubts=tuple(doubts))
+
+
+class Lab:
+    """The lab's own reader child."""
+
+    def __init__(self) -> None:
+        self._bench = Workbench(Limits(reading=READING_SECONDS, inference=60.0, reader=LIMITS))
+
+    @contextmanager
+    def reading(
+        self, inputs: Sequence[Input], series: dict[str, FoundSeries]
+    ) -> Iterator[tuple[Answer, VolumeHeader | None, np.ndarray | None]]:
+        """Read the inputs as a request for them would be read."""
+        with MemoryFile() as memory, MemoryFile() as volumes:
+            placed = {
+                uid: place(memory, _bytes(series[uid].items), "", uid)
+                for uid in dict.fromkeys(one.series_uid for one in inputs)
+            }
+            phases = tuple(_phase(placed[one.series_uid], one) for one in inputs)
+            study = series[inputs[0].series_uid].study_uid
+            try:
+                header = self._bench.read(DownloadIndex(study, phases), volumes.path, Halt())
+            except LabError as error:
+                yield Answer(str(error.code), error.detail), None, None
+                return
+            yield Answer(), header, volumes.open_array(header.shape, np.float32)
+
+    def stop(self) -> None:
+        """End the child."""
+        self._bench.stop()
+
+
+def _bytes(items: Sequence[Item]) -> list[bytes]:
+    return [item.path.read_bytes() for item in items]
+
+
+def _phase(whole: Any, one: Input) -> Any:
+    from dataclasses import replace
+
+    selector = (one.keyword, one.value) if one.keyword else None
+    return replace(whole, role=one.role, selector=selector)
+
+
+def path_of(items: Sequence[Item]) -> dict[str, Path]:
+    """Files by the UID of their instance."""
+    return {item.instance_uid: item.path for item in items}
