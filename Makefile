@@ -9,7 +9,7 @@ override PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: demo smoke cluster faults soak fuzz test setup-test lint types imports pytest rabbitmqctl \
+.PHONY: demo smoke cluster faults soak fuzz datasets test setup-test lint types imports pytest rabbitmqctl \
 	definitions schemas constraints clean-var
 
 # exec: no shell stands between a signal and the demo. Ctrl-C stops the demo cleanly, and make waits
@@ -36,6 +36,11 @@ soak: setup-test
 # Hostile files at random: make fuzz MINUTES=10 SEED=7
 fuzz: setup-test
 	$(BIN)/python -m tests.fuzz $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+# Public sets of scanner files, by lab, site and two other readers; the first run clones them, some GB.
+# A part: make datasets ARGS='dcm_qa_mosaic dcm_qa_xa30'
+datasets: setup-test
+	$(BIN)/python -m tests.datasets $(ARGS)
 
 test: setup-test lint types imports pytest
 

@@ -75,6 +75,17 @@ def _differs(ours: Volume, theirs: Volume) -> str:
         return f"shape: {_shape(theirs.voxels)}, not {_shape(ours.voxels)}"
     if theirs.affine is None or ours.affine is None:
         return "place: none is told"
+    turned = _onto(ours, theirs)
+    if isinstance(turned, str):
+        return turned
+    if _same_values(ours.voxels, turned):
+        return ""
+    apart = ~np.isclose(ours.voxels, turned, rtol=0, atol=_tolerance(turned))
+    return f"values: {int(apart.sum())} of {apart.size} voxels"
+
+
+def _onto(ours: Volume, theirs: Volume) -> np.ndarray | str:
+    """Their voxels in our order, or how their places differ from ours."""
     single = ours.voxels.shape[0] == 1
     mine, other = (_with_normal(one.affine) if single else one.affine for one in (ours, theirs))
     try:
@@ -94,12 +105,7 @@ def _differs(ours: Volume, theirs: Volume) -> str:
     if far > POSITION_MM:
         return f"place: {far:.2f} mm away"
     turned = _turned(theirs.voxels, turn, shift, ours.voxels.shape)
-    if turned is None:
-        return "place: whole voxels away"
-    if _same_values(ours.voxels, turned):
-        return ""
-    apart = ~np.isclose(ours.voxels, turned, rtol=0, atol=_tolerance(turned))
-    return f"values: {int(apart.sum())} of {apart.size} voxels"
+    return "place: whole voxels away" if turned is None else turned
 
 
 def _with_normal(affine: np.ndarray) -> np.ndarray:

@@ -86,7 +86,7 @@ def judged(tools: Tools, name: str, series: Sequence[FoundSeries]) -> Iterator[d
                 "stored": shown is not None,
                 **offer,
                 "inputs": [
-                    _asked(tools, study_id, title, inputs, by_uid, offer["left_out"])
+                    _asked(tools, study_id, title, inputs, by_uid, left_out=offer["left_out"])
                     for title, inputs in _inputs(one, shown)
                 ],
             }
@@ -178,6 +178,7 @@ def _asked(
     title: str,
     inputs: list[Input],
     series: dict[str, FoundSeries],
+    *,
     left_out: str = "",
 ) -> dict[str, Any]:
     """One input asked of all sides, and of the two readers where the lab reads it."""

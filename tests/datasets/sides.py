@@ -102,8 +102,8 @@ class Archive:
                     refused += 1
             yield list(studies), refused
         finally:
-            for key in self._http.get("/patients").json():
-                self._http.delete(f"/patients/{key}")
+            for key in studies:
+                self._http.delete(f"/studies/{key}")
 
     def close(self) -> None:
         """Close the connections."""
