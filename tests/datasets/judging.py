@@ -86,8 +86,17 @@ def judged(tools: Tools, name: str, series: Sequence[FoundSeries]) -> Iterator[d
                 "stored": shown is not None,
                 **offer,
                 "inputs": [
-                    _asked(tools, study_id, title, inputs, by_uid, left_out=offer["left_out"])
-                    for title, inputs in _inputs(one, shown)
+                    _asked(
+                        tools,
+                        study_id,
+                        title,
+                        inputs,
+                        by_uid,
+                        left_out=offer["left_out"],
+                        # Of a phase it reads the tags of every instance: once for each series.
+                        by_hand=number < 2,
+                    )
+                    for number, (title, inputs) in enumerate(_inputs(one, shown))
                 ],
             }
         yield {
@@ -180,12 +189,13 @@ def _asked(
     series: dict[str, FoundSeries],
     *,
     left_out: str = "",
+    by_hand: bool = True,
 ) -> dict[str, Any]:
     """One input asked of all sides, and of the two readers where the lab reads it."""
     began = time.monotonic()
     stored = bool(study_id and inputs[0].series_id)
     site = site_says(tools.archive, study_id, inputs) if stored else None
-    hand = hand_says(tools.archive, inputs) if stored else None
+    hand = hand_says(tools.archive, inputs) if stored and by_hand else None
     with tools.lab.reading(inputs, series) as (lab, header, voxels):
         row: dict[str, Any] = {
             "input": title,
@@ -219,7 +229,7 @@ def _volume(header: VolumeHeader, voxels: np.ndarray) -> dict[str, Any]:
 def _sides(lab: Answer, other: Answer | None, left_out: str = "") -> str:
     """How the lab and who is asked before it agree."""
     if other is None:
-        return "not stored"
+        return "not asked"
     if lab.taken and other.taken:
         return "both take it"
     if not lab.taken and not other.taken:

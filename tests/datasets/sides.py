@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,9 @@ from web.inference.refusals import Refused
 #: Seconds for one reading, and what it may take: less than a lab's own limits.
 READING_SECONDS = 180.0
 LIMITS = ReaderLimits(memory_bytes=3 * 1024**3, volume_bytes=2 * 1024**3)
+
+#: Files that are stored at a time: most of their way is waiting.
+_UPLOADS = 4
 
 
 @dataclass(frozen=True)
@@ -94,16 +98,22 @@ class Archive:
         studies: dict[str, None] = {}
         refused = 0
         try:
-            for item in items:
-                answer = self._http.post("/instances", content=item.path.read_bytes())
-                if answer.status_code == httpx.codes.OK and "ParentStudy" in answer.json():
-                    studies[answer.json()["ParentStudy"]] = None
-                else:
-                    refused += 1
+            with ThreadPoolExecutor(_UPLOADS) as pool:
+                for parent in pool.map(self._stored, items):
+                    if parent:
+                        studies[parent] = None
+                    else:
+                        refused += 1
             yield list(studies), refused
         finally:
             for key in studies:
                 self._http.delete(f"/studies/{key}")
+
+    def _stored(self, item: Item) -> str:
+        """Orthanc's id of the study that the file came into; empty where it was not taken."""
+        answer = self._http.post("/instances", content=item.path.read_bytes())
+        stored = answer.json() if answer.status_code == httpx.codes.OK else {}
+        return str(stored.get("ParentStudy", ""))
 
     def close(self) -> None:
         """Close the connections."""
