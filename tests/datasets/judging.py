@@ -36,8 +36,11 @@ from tests.datasets.sides import (
 )
 from web.archive.studies import SeriesDetail, StudyDetail
 
-#: Phases of one series that are each read alone: the first, the second and the last.
-_ALONE = (0, 1, -1)
+#: Phases of one series that are each read alone: the first and the last.
+_ALONE = (0, -1)
+
+#: Files of a series of which a run by hand is asked: it reads the tags of one after the other.
+_BY_HAND_FILES = 600
 
 #: What may look like the name of an exception in a sentence: words joined by capitals.
 _JOINED = re.compile(r"\b(?:[A-Z][a-z0-9]+){2,}\b|\b[A-Z]+[a-z]+(?:Error|Exception|Warning)\b")
@@ -93,8 +96,7 @@ def judged(tools: Tools, name: str, series: Sequence[FoundSeries]) -> Iterator[d
                         inputs,
                         by_uid,
                         left_out=offer["left_out"],
-                        # Of a phase it reads the tags of every instance: once for each series.
-                        by_hand=number < 2,
+                        by_hand=number < 2 and len(one.items) <= _BY_HAND_FILES,
                     )
                     for number, (title, inputs) in enumerate(_inputs(one, shown))
                 ],
