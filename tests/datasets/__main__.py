@@ -77,7 +77,9 @@ def run(sets: list[tuple[DataSet, Fetched]], results: Path) -> int:
                     results / f"{one.folder}.jsonl",
                     {"kind": "head", "set": one.name, "source": here.commit, **head},
                 )
-                series = series_below(here.folder, HOME / "unpacked" / one.folder)
+                series = series_below(
+                    here.folder, HOME / "unpacked" / f"{one.folder}@{here.commit[:8]}"
+                )
                 for study in _studies(series):
                     first = study[0]
                     if not record.has_study(first.place, first.copy, _study_key(first)):

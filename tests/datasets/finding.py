@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import shutil
 import tarfile
 import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from pydicom import dcmread
@@ -57,13 +58,15 @@ class FoundSeries:
 
 
 def series_below(folder: Path, unpacked: Path) -> list[FoundSeries]:
-    """All series below a folder, in the order of their places; archives go to `unpacked`."""
+    """All series below a folder, in the order of their places; archives go to `unpacked`.
+
+    What the files say is kept beside `unpacked`: of a large set it takes minutes to ask again.
+    """
     found: dict[tuple[str, str], list[Item]] = defaultdict(list)
-    for root in (folder, _unpacked(folder, unpacked)):
-        for path in sorted(root.rglob("*")):
-            item = _item(path) if path.is_file() and not _hidden(path, root) else None
-            if item is not None:
-                found[item.study_uid, item.series_uid].append(item)
+    for item in _items(
+        (folder, _unpacked(folder, unpacked)), unpacked.with_name(f"{unpacked.name}.index")
+    ):
+        found[item.study_uid, item.series_uid].append(item)
     series = []
     for (study_uid, series_uid), items in found.items():
         for copy, once in enumerate(_copies(items)):
@@ -73,6 +76,21 @@ def series_below(folder: Path, unpacked: Path) -> list[FoundSeries]:
                 FoundSeries(study_uid, series_uid, once[0].modality, place, tuple(once), copy)
             )
     return sorted(series, key=lambda one: (one.place, one.copy, one.series_uid))
+
+
+def _items(roots: tuple[Path, ...], index: Path) -> list[Item]:
+    if index.is_file():
+        lines = json.loads(index.read_text(encoding="utf-8"))
+        return [Item(Path(path), *rest) for path, *rest in lines]
+    items = [
+        item
+        for root in roots
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and not _hidden(path, root) and (item := _item(path)) is not None
+    ]
+    lines = [[str(one.path), *astuple(one)[1:]] for one in items]
+    index.write_text(json.dumps(lines), encoding="utf-8")
+    return items
 
 
 def _hidden(path: Path, root: Path) -> bool:

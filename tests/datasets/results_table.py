@@ -241,16 +241,23 @@ def _no_longer(folder: Path, before: Path) -> str:
             if then is not None and not then["lab"]["code"] and row["lab"]["code"]:
                 total += 1
                 said = f"`{row['lab']['code']}`, {_plain(row['lab']['sentence'])}"
-                wrong = "wrongly" if _disagreeing(then) else "as the readers"
+                wrong = _how(then)
                 key = f"{one.name} {row['lab']['code']} {wrong} {_NUMBER.sub('#', said)}"
                 lost.setdefault(key, []).append(
-                    f"{one.name} `{line['place']}`, {row['input']}: was read {wrong}, now {said}"
+                    f"{one.name} `{line['place']}`, {row['input']}: {wrong}, now {said}"
                 )
     shown = [
         f"- {texts[0]}" + (f" ({len(texts)} times)" if len(texts) > 1 else "")
         for texts in lost.values()
     ]
     return "\n".join([f"Read before and refused now: {total} inputs.", "", *shown])
+
+
+def _how(row: dict[str, Any]) -> str:
+    if _disagreeing(row):
+        return "was read otherwise than by another reader"
+    agreed = any(text.startswith("agrees") for text in row.get("readers", {}).values())
+    return "was read as another reader does" if agreed else "was read, with nothing to compare"
 
 
 def _cell(value: object) -> str:

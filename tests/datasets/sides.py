@@ -41,6 +41,10 @@ from web.inference.refusals import Refused
 READING_SECONDS = 180.0
 LIMITS = ReaderLimits(memory_bytes=3 * 1024**3, volume_bytes=2 * 1024**3)
 
+#: How often a page is asked for that did not come in time, and the site's code for that.
+_TRIES = 6
+NO_ANSWER = "archive_unavailable"
+
 #: Files that are stored at a time: most of their way is waiting.
 _UPLOADS = 4
 
@@ -122,11 +126,19 @@ class Archive:
 
 
 def detail_of(archive: Archive, study_id: str) -> StudyDetail | None:
-    """The study's page; None where it cannot be shown in time."""
-    try:
-        return study_detail(study_id, orthanc=archive.pages)
-    except (ArchiveUnavailable, NotInArchive):
-        return None
+    """The study's page; None where it cannot be shown.
+
+    A page has seconds, and a busy machine may need more: what was read by then is kept, and the
+    next try goes on, as a reader's would.
+    """
+    for _ in range(_TRIES):
+        try:
+            return study_detail(study_id, orthanc=archive.pages)
+        except ArchiveUnavailable:
+            continue
+        except NotInArchive:
+            break
+    return None
 
 
 def proposal(detail: StudyDetail, roles: Sequence[str], only: str = "") -> StudyProposal:
@@ -150,7 +162,15 @@ def model_of(roles: Sequence[str]) -> ModelDescriptor:
 
 
 def site_says(archive: Archive, study_id: str, inputs: Sequence[Input]) -> Answer:
-    """What the site answers to a click, before anything is sent."""
+    """What the site answers to a click, before anything is sent; again where it had no time."""
+    answer = Answer(NO_ANSWER)
+    for _ in range(_TRIES):
+        if answer.code == NO_ANSWER:
+            answer = _site_says(archive, study_id, inputs)
+    return answer
+
+
+def _site_says(archive: Archive, study_id: str, inputs: Sequence[Input]) -> Answer:
     model = model_of([one.role for one in inputs])
     chosen = [one.selection for one in inputs]
     with translation.override("en"):

