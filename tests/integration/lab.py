@@ -35,6 +35,7 @@ from messages.phases import DCE_ROLES
 from messages.request import InferenceRequested, InputSeries
 from tests.dicom_factory import Series
 from tests.integration.nodes import LABS, TestBroker
+from tests.integration.plain_lab import module_for
 
 #: Seconds for a lab to load torch, MONAI and its bundle on a busy machine.
 START_SECONDS = 120.0
@@ -93,7 +94,7 @@ class LabProcess:
         self._environment = child_environment(environment)
         self.service = Service(
             f"lab {name}",
-            (sys.executable, "-m", "consumer", "run"),
+            (sys.executable, "-m", module_for(bundle), "run"),
             log=self.log,
             env=self._environment,
             cwd=REPOSITORY,
