@@ -36,10 +36,11 @@ class SeriesRead:
 def read_series(orthanc: Orthanc, item: Mapping[str, Any]) -> SeriesRead:
     """What is known of a series; `item` is Orthanc's own description of it.
 
-    For MR one call, and one for each phase or multi-frame object; some at three positions where
-    only the files tell the phases apart. Of another modality nothing is asked: the tags of a
-    segmentation are long. What was read is kept until the series changes, or turns out to be
-    otherwise (`web.archive.doubts`). Raises `SeriesNotFound` or `ArchiveUnavailable`.
+    For MR one call, and one for each phase or multi-frame object, rarely two (`Tags.head`); some at
+    three positions where only the files tell the phases apart. Of another modality nothing is
+    asked: the tags of a segmentation are long. What was read is kept until the series changes, or
+    turns out to be otherwise (`web.archive.doubts`). Raises `SeriesNotFound` or
+    `ArchiveUnavailable`.
     """
     tags, instances = item["MainDicomTags"], item["Instances"]
     facts = SeriesFacts(
@@ -71,10 +72,13 @@ def _kept(orthanc: Orthanc, asked: _Asked) -> SeriesFacts:
     parts = parts_of([ImageFacts(image.position, dict(image.values)) for image in images])
     if parts.unclear is not None:
         parts = sampled_parts(tags, images, asked.doubted) or parts
-    firsts = [images[part.images[0]] for part in parts.parts[:MAX_PHASES_READ]] or [*images[:1]]
+    firsts = [images[part.images[0]] for part in parts.parts[:MAX_PHASES_READ]]
+    if not firsts:
+        # Of one without a place, if that is why: what it lacks is to be named.
+        firsts = [image for image in images if image.position is None][:1] or [*images[:1]]
     return facts_of(asked.facts, images, parts, [_head(tags, image) for image in firsts])
 
 
 def _head(tags: Tags, image: Image) -> Mapping[str, str]:
     # A frame knows better than its object.
-    return {**tags.of(image.instance_id), **dict(image.values), **dict(image.kind)}
+    return {**tags.head(image.instance_id), **dict(image.values), **dict(image.kind)}
