@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from consumer.errors import TooLarge
-from consumer.orthanc.images import Images, ImageSeries
+from consumer.orthanc.images import Image, Images, ImageSeries
 from messages.phases.facts import SeriesFacts
-from messages.phases.flaws import CLASSIC_MR, PIXELS_KEYWORD
+from messages.phases.flaws import CLASSIC_MR, PIXELS_KEYWORD, places_of_frame
 from messages.phases.heads import HEAD_KEYWORDS, facts_of
 from messages.phases.parts import PHASE_KEYWORDS, ImageFacts, Parts, Unclear, parts_of
 from messages.phases.tiled import IMAGES_IN_FRAME, may_hold_several
@@ -85,9 +85,14 @@ def _heads(archive: Images, series: ImageSeries, parts: Parts) -> list[dict[str,
         for instance_id in {image.instance_id for image in firsts or series.images[:1]}
     }
     # A frame says itself what differs from its object.
-    return [
-        {**timed(tags[image.instance_id]), **image.values} for image in firsts or series.images[:1]
-    ]
+    return [_said(image, tags[image.instance_id]) for image in firsts or series.images[:1]]
+
+
+def _said(image: Image, tags: Mapping[str, str]) -> dict[str, str]:
+    said = {**timed(tags), **image.values}
+    if image.frame:
+        said |= places_of_frame(image.position, image.orientation, image.spacing)
+    return said
 
 
 def _head(archive: Images, instance_id: str) -> dict[str, str]:

@@ -41,6 +41,10 @@ PLACE_KEYWORDS: dict[str, int] = {
     "PixelSpacing": 2,
 }
 
+#: That the functional groups of a frame were read, by no DICOM keyword: only then it is known what
+#: they lack.
+_GROUPS_READ = "GroupsRead"
+
 #: In which space that place is (C.7.4.1). Empty, it says no more than absent: of two phases that
 #: say nothing it is not known that they lie in the same one (decision 0027).
 SPACE_KEYWORD = "FrameOfReferenceUID"
@@ -107,7 +111,7 @@ def flaw_of(head: Mapping[str, str]) -> Flaw | None:
     """What is wrong with an image; `head` are its attributes by keyword, as text, None if nothing.
 
     Nothing is said of a head without a SOP class, which nobody could read, and of the place of a
-    frame of Enhanced MR, which its functional groups tell.
+    frame of Enhanced MR unless its functional groups were read (`places_of_frame`).
     """
     sop_class = head.get("SOPClassUID", "")
     classic = sop_class == CLASSIC_MR
@@ -115,11 +119,25 @@ def flaw_of(head: Mapping[str, str]) -> Flaw | None:
         return None
     if classic and holds_several_slices(head):
         return Flaw(FlawKind.TILED)
-    needed = [key for key in NEEDED_KEYWORDS if classic or key not in PLACE_KEYWORDS]
+    placed = classic or _GROUPS_READ in head
+    needed = [key for key in NEEDED_KEYWORDS if placed or key not in PLACE_KEYWORDS]
     for keyword in needed:
         if not head.get(keyword):
             return Flaw(FlawKind.MISSING, keyword)
     return next((Flaw(FlawKind.MALFORMED, key) for key in needed if _malformed(key, head)), None)
+
+
+def places_of_frame(
+    position: Sequence[float] | None,
+    orientation: Sequence[float] | None,
+    spacing: Sequence[float] | None,
+) -> dict[str, str]:
+    """What a frame of Enhanced MR says of its place, as `flaw_of` reads it of a classic image."""
+    found = zip(PLACE_KEYWORDS, (orientation, position, spacing), strict=True)
+    texts = {
+        keyword: "\\".join(map(str, values)) for keyword, values in found if values is not None
+    }
+    return {_GROUPS_READ: "yes", **texts}
 
 
 def pixels_of(tags: Mapping[str, Any]) -> str:

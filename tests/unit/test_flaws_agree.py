@@ -23,6 +23,7 @@ from messages.failures import FailureCode
 from messages.lab import ModelDescriptor
 from messages.phases import DCE_ROLES
 from tests.dicom_factory import SAGITTAL, Series, part10, place
+from tests.enhanced_factory import enhanced
 from tests.unit import test_infer_images as by_hand
 from web.archive.candidates import candidates_of
 from web.archive.orthanc import Orthanc
@@ -40,7 +41,7 @@ MODEL = ModelDescriptor(
 )
 
 #: What Orthanc 1.10 keeps of an instance in its database.
-IN_DATABASE = ("SOPInstanceUID", "InstanceNumber", "ImagePositionPatient",
+IN_DATABASE = ("SOPInstanceUID", "InstanceNumber", "NumberOfFrames", "ImagePositionPatient",
                "ImageOrientationPatient")  # fmt: skip
 
 
@@ -53,6 +54,8 @@ def orthanc_tells(ds: Dataset, *, numbered: bool) -> dict[str, Any]:
         key = f"{element.tag.group:04x},{element.tag.element:04x}" if numbered else name
         if element.keyword == "PixelData":
             found[key] = None
+        elif element.VR == "SQ":
+            found[key] = [orthanc_tells(item, numbered=numbered) for item in element.value]
         elif isinstance(element.value, MultiValue | list):
             found[key] = "\\".join(map(str, element.value))
         else:
@@ -305,6 +308,54 @@ def test_such_a_series_is_left_out_with_its_reason_and_offered_nowhere(case: Cas
         korean = proposal_for(study.series, MODEL.roles).left_out[by_hand.SERIES]
     assert korean != proposal.left_out[by_hand.SERIES]
     assert not keyword.isalpha() or keyword == "mosaic" or keyword in korean
+
+
+def in_frames(change: Callable[[Dataset], object]) -> Dataset:
+    ds = enhanced([Series(slices=4)])
+    change(ds)
+    return ds
+
+
+def without_group(name: str) -> Callable[[Dataset], None]:
+    def change(ds: Dataset) -> None:
+        shared, own = ds.SharedFunctionalGroupsSequence, ds.PerFrameFunctionalGroupsSequence
+        for group in (*shared, *own):
+            group.pop(name, None)
+
+    return change
+
+
+ENHANCED = {
+    "ImageOrientationPatient": without_group("PlaneOrientationSequence"),
+    "ImagePositionPatient": without_group("PlanePositionSequence"),
+    "PixelSpacing": without_group("PixelMeasuresSequence"),
+    "FrameOfReferenceUID": without("FrameOfReferenceUID"),
+    "Rows": without("Rows"),
+}
+
+
+@pytest.mark.parametrize(("keyword", "change"), ENHANCED.items(), ids=ENHANCED)
+def test_frames_that_lack_an_attribute_are_refused_alike(
+    keyword: str, change: Callable[[Dataset], object]
+) -> None:
+    archive = Archive([in_frames(change)])
+
+    lab, hand, site = by_the_lab(archive.datasets), by_the_command(archive), by_the_site(archive)
+
+    assert {lab.code, hand.code, site.code} == {MISSING}
+    assert keyword in lab.detail
+    assert keyword in hand.detail
+    assert keyword in str(site.message)
+    assert candidates_of(shown(archive)[0].series) == []
+
+
+def test_frames_with_all_attributes_are_offered() -> None:
+    archive = Archive([in_frames(nothing)])
+
+    study, proposal = shown(archive)
+
+    assert len(candidates_of(study.series)) == 1
+    assert proposal.left_out == {}
 
 
 def test_a_good_series_is_read_offered_and_costs_no_further_call() -> None:

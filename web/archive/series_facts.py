@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from messages.phases.facts import SeriesFacts
+from messages.phases.flaws import places_of_frame
 from messages.phases.heads import facts_of
 from messages.phases.parts import ImageFacts, parts_of
 from web.archive.doubts import doubted, state_of
@@ -81,4 +82,7 @@ def _kept(orthanc: Orthanc, asked: _Asked) -> SeriesFacts:
 
 def _head(tags: Tags, image: Image) -> Mapping[str, str]:
     # A frame knows better than its object.
-    return {**tags.head(image.instance_id), **dict(image.values), **dict(image.kind)}
+    said = {**tags.head(image.instance_id), **dict(image.values), **dict(image.kind)}
+    if image.frame is not None:
+        said |= places_of_frame(image.position, image.orientation, image.spacing)
+    return said
