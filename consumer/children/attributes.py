@@ -80,10 +80,10 @@ def numbers(ds: Dataset, keyword: str, many: int) -> list[float]:
     return _finite(needed(ds, keyword), keyword, many)
 
 
-def number_or(ds: Dataset, keyword: str, default: float | None) -> float | None:
-    """One finite number, or `default` where it is absent or empty. Raises Malformed."""
+def number_in(ds: Dataset, keyword: str) -> float | None:
+    """One finite number, or None where it is absent or empty. Raises Malformed."""
     value = _value(ds, keyword) if keyword in ds else None
-    return default if value is None or value == "" else _finite([value], keyword, 1)[0]
+    return None if value is None or value == "" else _finite([value], keyword, 1)[0]
 
 
 def _value(ds: Dataset, keyword: str) -> Any:

@@ -15,7 +15,7 @@ from consumer.children.attributes import (
     count,
     frames_in,
     needed,
-    number_or,
+    number_in,
     numbers,
     text,
 )
@@ -174,4 +174,4 @@ def _frame(ds: Dataset) -> Frame:
 
 
 def _thickness(ds: Dataset) -> float | None:
-    return number_or(ds, "SliceThickness", None)
+    return number_in(ds, "SliceThickness")

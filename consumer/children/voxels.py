@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from consumer.children.attributes import number_or, whole
+from consumer.children.attributes import number_in, whole
 from consumer.children.encodings import stored_values
 from consumer.children.series import guarded
 from consumer.errors import UnreadableDicom, UnsupportedImage
@@ -29,10 +29,13 @@ def write_voxels(phase: PhaseFiles, number: int, image: Image, into: NDArray[np.
 
     def decode() -> tuple[NDArray[Any], float, float, NDArray[np.bool_] | None]:
         stored = stored_values(image)
+        slope, intercept = (
+            number_in(image.head, f"Rescale{one}") for one in ("Slope", "Intercept")
+        )
         return (
             stored,
-            number_or(image.head, "RescaleSlope", 1.0),
-            number_or(image.head, "RescaleIntercept", 0.0),
+            1.0 if slope is None else slope,
+            0.0 if intercept is None else intercept,
             _padding(image.head, stored, int(image.source.BitsAllocated)),
         )
 
