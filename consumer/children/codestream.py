@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pydicom.encaps import generate_frames
 from pydicom.uid import RLELossless
 
+from consumer.children.attributes import BrokenFile
 from consumer.children.syntaxes import JPEG_2000, JPEG_LOSSLESS, JPEG_LS
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ _SCAN = 0xDA
 _SIZE, _CODING, _TILE_PART = b"\xff\x51", b"\xff\x52", b"\xff\x90"
 
 
-class OtherCodestream(ValueError):
+class OtherCodestream(BrokenFile):
     """A compressed frame is of another size than the header says, or has no end."""
+
+    said = "has compressed pixels that are cut short, or of another size than the header says"
 
 
 class Lossy(ValueError):

@@ -8,6 +8,7 @@ import numpy as np
 from pydicom.pixels import pixel_array
 from pydicom.uid import RLELossless
 
+from consumer.children.attributes import text, whole
 from consumer.children.codestream import Lossy, check_codestreams
 from consumer.children.syntaxes import JPEG_LS, LOSSY, NATIVE, READ
 from consumer.errors import UnsupportedImage
@@ -39,11 +40,12 @@ def check_encoding(head: Dataset, source: Dataset, role: str) -> None:
         raise UnsupportedImage(_with_loss(role))
     if syntax not in READ:
         raise UnsupportedImage(f"the images of {role} have an encoding that no decoder knows")
-    kind = str(source.PhotometricInterpretation).strip()
-    if source.SamplesPerPixel != 1 or kind not in {"MONOCHROME1", "MONOCHROME2"}:
+    kind = text(source, "PhotometricInterpretation")
+    if whole(source, "SamplesPerPixel") != 1 or kind not in {"MONOCHROME1", "MONOCHROME2"}:
         raise UnsupportedImage(f"the images of {role} are not grey")
-    allocated, stored = int(source.BitsAllocated), int(source.BitsStored)
-    if allocated not in {8, 16} or not 1 <= stored <= int(source.HighBit) + 1 <= allocated:
+    allocated, stored = whole(source, "BitsAllocated"), whole(source, "BitsStored")
+    high = whole(source, "HighBit")
+    if allocated not in {8, 16} or not 1 <= stored <= high + 1 <= allocated:
         raise UnsupportedImage(f"the pixels of {role} have {stored} of {allocated} bits")
 
 

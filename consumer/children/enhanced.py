@@ -18,6 +18,7 @@ from pydicom.uid import (
     LegacyConvertedEnhancedMRImageStorage,
 )
 
+from consumer.children.attributes import BrokenFile, count
 from messages.phases.frames import (
     CLASSIC,
     FRAME_TIME,
@@ -80,6 +81,12 @@ _CONVERTED = frozenset(Tag(keyword) for keyword in (*CLASSIC, "TemporalPositionI
 _NOTHING = Dataset()
 
 
+class FramesDisagree(BrokenFile):
+    """NumberOfFrames is another number than that of the functional groups."""
+
+    said = "has another number of frames than functional groups for them"
+
+
 class Image(NamedTuple):
     """One slice: an instance, or one frame of a multi-frame instance."""
 
@@ -95,15 +102,14 @@ def images_of(ds: Dataset) -> list[Image]:
     """Every image of an instance in the order of the file.
 
     An instance without functional groups is one image: the caller decides whether it may be.
-    Raises ValueError where frames and functional groups differ in number, else what pydicom
-    raises.
+    Raises FramesDisagree, Absent and Malformed, else what pydicom raises.
     """
     groups = ds.get(OWN_GROUPS)
     if ds.get("SOPClassUID") not in MULTI_FRAME_CLASSES or not groups:
         _complete_time(ds)
         return [Image(ds, ds, None)]
-    if len(groups) != int(ds.NumberOfFrames):
-        raise ValueError
+    if len(groups) != count(ds, "NumberOfFrames"):
+        raise FramesDisagree
     common = _common(ds)
     shared = _items((ds.get(SHARED_GROUPS) or [Dataset()])[0])
     images = []

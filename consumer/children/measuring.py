@@ -58,9 +58,9 @@ def measured(
         fits = primary.FrameOfReferenceUID == grid.frame_of_reference_uid
         start = _first_slice(stored, grid)
         stated_out = int(read_back(primary).get(LEFT_OUT, "0"))
-    except Exception as exc:  # noqa: BLE001 - a foreign object can break the parser in any way
+    except Exception:  # noqa: BLE001 - a foreign object can break the parser in any way
         raise UploadRejected(
-            f"the stored object {spec.primary_instance_uid} cannot be read ({type(exc).__name__})"
+            f"the stored object {spec.primary_instance_uid} cannot be read as a result"
         ) from None
     depth, rows, columns = stored.segments.shape
     same_grid = (rows, columns) == (grid.rows, grid.columns) and 0 <= start <= count - depth

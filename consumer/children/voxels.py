@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from consumer.children.attributes import number_in, whole
 from consumer.children.encodings import stored_values
 from consumer.children.series import guarded
 from consumer.errors import UnreadableDicom, UnsupportedImage
@@ -28,19 +29,19 @@ def write_voxels(phase: PhaseFiles, number: int, image: Image, into: NDArray[np.
 
     def decode() -> tuple[NDArray[Any], float, float, NDArray[np.bool_] | None]:
         stored = stored_values(image)
-        slope, intercept = image.head.get("RescaleSlope"), image.head.get("RescaleIntercept")
+        slope, intercept = (
+            number_in(image.head, f"Rescale{one}") for one in ("Slope", "Intercept")
+        )
         return (
             stored,
-            1.0 if slope is None else float(slope),
-            0.0 if intercept is None else float(intercept),
+            1.0 if slope is None else slope,
+            0.0 if intercept is None else intercept,
             _padding(image.head, stored, int(image.source.BitsAllocated)),
         )
 
-    stored, slope, intercept, padding = guarded(phase, number, decode)
+    stored, slope, intercept, padding = guarded(phase, number, decode, "decoded")
     if stored.shape != into.shape:
         raise UnsupportedImage(f"{what} is not a plain grey image")
-    if not np.isfinite([slope, intercept]).all():
-        raise UnreadableDicom(f"{what} has a rescale that is no number")
     into[...] = stored
     if (slope, intercept) != (1.0, 0.0):
         _rescale(into, slope, intercept, what)
@@ -65,11 +66,12 @@ def _padding(head: Dataset, stored: NDArray[Any], bits: int) -> NDArray[np.bool_
 
     With a Range Limit (0028,0121) all values between the two. None where none is stated.
     """
-    value, limit = head.get("PixelPaddingValue"), head.get("PixelPaddingRangeLimit")
-    if value is None:
+    if head.get("PixelPaddingValue") is None:
         return None
-    one = _as_stored(int(value), stored.dtype, bits)
-    other = one if limit is None else _as_stored(int(limit), stored.dtype, bits)
+    one = _as_stored(whole(head, "PixelPaddingValue"), stored.dtype, bits)
+    limited = head.get("PixelPaddingRangeLimit") is not None
+    limit = whole(head, "PixelPaddingRangeLimit") if limited else None
+    other = one if limit is None else _as_stored(limit, stored.dtype, bits)
     return (stored >= min(one, other)) & (stored <= max(one, other))
 
 

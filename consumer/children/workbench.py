@@ -26,8 +26,8 @@ from consumer.handover import (
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: How a sentence begins of what no part of the reader has a better one for.
-UNFORESEEN = "the series cannot be read:"
+#: The sentence for what no part of the reader has a better one for.
+UNFORESEEN = "the series cannot be read, and no part of the reader knows why"
 
 #: Seconds in which all bundles must have been loaded at the start.
 _LOAD_SECONDS = 600.0
@@ -86,14 +86,15 @@ def _read(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a function of the reader; whatever else it raises becomes UnreadableDicom.
 
     The parts of the reader name what they expect. What they do not expect comes from the files all
-    the same, and from no other try; its text may quote a value, and is left behind with it.
+    the same, and from no other try; its text may quote a value, and its type says nothing to a
+    reader: both are left behind.
     """
     try:
         return function(*args, **kwargs)
     except (LabError, MemoryError):
         raise
-    except Exception as exc:  # noqa: BLE001 - the last one before the job
-        raise UnreadableDicom(f"{UNFORESEEN} {type(exc).__name__}") from None
+    except Exception:  # noqa: BLE001 - the last one before the job
+        raise UnreadableDicom(UNFORESEEN) from None
 
 
 class Workbench:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from consumer.errors import LabError, WrongPhaseCount
+from consumer.flaws import error_of
 from consumer.manual.asked import ByHand, CannotInfer
 from consumer.manual.facts import Looked
 from consumer.manual.wording import fault_words, left_out_words, refusal_of, unclear_words
@@ -49,12 +50,25 @@ def choose(
     fit the model.
     """
     if by_hand:
-        return _said(looked, roles, by_hand)
+        return _whole(_said(looked, roles, by_hand))
     if len(looked) == len(roles):
-        return _given(looked, roles)
+        return _whole(_given(looked, roles))
+    # All of them were named to take part.
+    for number, one in enumerate(looked, 1):
+        if one.facts.flaw is not None:
+            raise error_of(one.facts.flaw, f"series {number}")
     if len(looked) > len(roles) or all(len(one.facts.phases) < 2 for one in looked):
         raise _wrong_count(looked, roles)
     return _found(looked, roles)
+
+
+def _whole(chosen: tuple[Chosen, ...]) -> tuple[Chosen, ...]:
+    """The same, if the first image of each phase is one that a volume can be made of."""
+    for one in chosen:
+        flaw = one.looked.facts.flaw if one.facts is None else one.facts.flaw
+        if flaw is not None:
+            raise error_of(flaw, one.role)
+    return chosen
 
 
 def concerns(chosen: Sequence[Chosen]) -> list[str]:

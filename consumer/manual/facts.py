@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from consumer.errors import TooLarge
-from consumer.orthanc.images import Images, ImageSeries
+from consumer.orthanc.images import Image, Images, ImageSeries
 from messages.phases.facts import SeriesFacts
+from messages.phases.flaws import CLASSIC_MR, PIXELS_KEYWORD, places_of_frame
 from messages.phases.heads import HEAD_KEYWORDS, facts_of
 from messages.phases.parts import PHASE_KEYWORDS, ImageFacts, Parts, Unclear, parts_of
+from messages.phases.tiled import IMAGES_IN_FRAME, may_hold_several
 from messages.phases.times import TIME_KEYWORDS, timed
 
 #: What is read of single instances: what tells phases apart and says when they were acquired.
@@ -74,10 +76,31 @@ def _asked(archive: Images, series: ImageSeries, images: Sequence[ImageFacts]) -
 
 def _heads(archive: Images, series: ImageSeries, parts: Parts) -> list[dict[str, str]]:
     """The tags of one image of each phase; of any image where there are none."""
-    firsts = [series.images[part.images[0]] for part in parts.parts] or [series.images[0]]
+    firsts = [series.images[part.images[0]] for part in parts.parts]
+    if not firsts:
+        # Of one without a place, if that is why: what it lacks is to be named.
+        firsts = [image for image in series.images if image.position is None][:1]
     tags = {
-        instance_id: archive.tags(instance_id, HEAD_KEYWORDS)
-        for instance_id in {image.instance_id for image in firsts}
+        instance_id: _head(archive, instance_id)
+        for instance_id in {image.instance_id for image in firsts or series.images[:1]}
     }
     # A frame says itself what differs from its object.
-    return [{**timed(tags[image.instance_id]), **image.values} for image in firsts]
+    return [_said(image, tags[image.instance_id]) for image in firsts or series.images[:1]]
+
+
+def _said(image: Image, tags: Mapping[str, str]) -> dict[str, str]:
+    said = {**timed(tags), **image.values}
+    if image.frame:
+        said |= places_of_frame(image.position, image.orientation, image.spacing)
+    return said
+
+
+def _head(archive: Images, instance_id: str) -> dict[str, str]:
+    head = archive.tags(instance_id, HEAD_KEYWORDS)
+    if head.get("SOPClassUID") == CLASSIC_MR and may_hold_several(head):
+        head[IMAGES_IN_FRAME] = archive.images_in_frame(instance_id)
+    silent = bool(head.get("SOPClassUID")) and not head.get(PIXELS_KEYWORD)
+    # Of a file in whose tags none are named the archive is asked for them.
+    if silent and archive.has_pixels(instance_id):
+        head[PIXELS_KEYWORD] = "there"
+    return head

@@ -16,8 +16,10 @@ from typing import Any
 from consumer.errors import ArchiveUnavailable, SeriesNotFound, TooLarge
 from consumer.orthanc.transport import DEFAULT_TIMEOUT, Transport
 from messages.envelope import ORTHANC_ID_PATTERN
+from messages.phases.flaws import texts_of
 from messages.phases.frames import frames_of, point, text_of
 from messages.phases.parts import PHASE_KEYWORDS
+from messages.phases.tiled import images_in_frame
 
 #: Bytes of one answer: a list of instances takes 600 for each, a multi-frame object some thousand
 #: for each frame.
@@ -106,12 +108,26 @@ class Images:
             raise ArchiveUnavailable("the archive described a series without its UIDs") from None
 
     def tags(self, instance_id: str, keywords: Sequence[str]) -> dict[str, str]:
-        """The text of those `keywords` that an instance has; all else is dropped unread.
+        """The text of those `keywords` that an instance has, and whether it has pixels.
+
+        All else is dropped unread.
 
         Raises `SeriesNotFound` when it is gone, and as `series` does.
         """
-        found = self._all_tags(instance_id)
-        return {name: text for name in keywords if (text := text_of(found, name))}
+        return texts_of(self._all_tags(instance_id), keywords)
+
+    def has_pixels(self, instance_id: str) -> bool:
+        """Whether the archive finds Pixel Data in an instance; raises `ArchiveUnavailable`."""
+        # Nothing is read of them: Orthanc answers no HEAD for them.
+        with self._http.send("GET", f"/instances/{instance_id}/content/7fe0-0010") as response:
+            return response.status_code != 404
+
+    def images_in_frame(self, instance_id: str) -> str:
+        """What a private element says of the slices in one frame (`messages.phases.tiled`).
+
+        Raises as `tags` does.
+        """
+        return images_in_frame(self._all_tags(instance_id, "tags?short"))
 
     def _images(self, items: Sequence[Mapping[str, Any]], *, look_inside: bool) -> Iterator[Image]:
         several = sum(_frames_in(item) is not None for item in items)
@@ -136,10 +152,10 @@ class Images:
                 frame=True,
             )
 
-    def _all_tags(self, instance_id: str) -> Mapping[str, Any]:
+    def _all_tags(self, instance_id: str, form: str = "simplified-tags") -> Mapping[str, Any]:
         if not _is_id(instance_id):
             raise ArchiveUnavailable("the archive answered without an id")
-        found = self._get(f"/instances/{instance_id}/simplified-tags", f"instance {instance_id}")
+        found = self._get(f"/instances/{instance_id}/{form}", f"instance {instance_id}")
         if not isinstance(found, dict):
             raise ArchiveUnavailable("the archive described an instance by something else")
         return found

@@ -103,6 +103,25 @@ class Orthanc:
         """The same, read while there is something left of the `budget` of several calls."""
         return self._tags("instances", instance_id, "/simplified-tags", budget)
 
+    def numbered_tags(self, instance_id: str, budget: Budget) -> dict[str, Any]:
+        """The same by number (``"0019,100a"``): only so the private ones are told apart."""
+        return self._tags("instances", instance_id, "/tags?short", budget)
+
+    def has_pixels(self, instance_id: str) -> bool:
+        """Whether the file of an instance holds Pixel Data (7FE0,0010); raises as `tags` does.
+
+        No more of them is read than shows that they are there: Orthanc answers no HEAD for them.
+        """
+        tail = f"/instances/{checked_id(instance_id)}/content/7fe0-0010"
+        asked = self._client.build_request("GET", tail)
+        try:
+            self._send(asked, absent=InstanceNotFound, budget=Budget(0))
+        except UnusableAnswer:
+            return True
+        except InstanceNotFound:
+            return False
+        return False
+
     def series_tags(self, series_id: str) -> dict[str, Any]:
         """The same for each instance of a series, by its id; every file is read for it.
 

@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop
 
 from messages.phases import DCE_ROLES, Choice, LeftOut, Problem, SeriesFacts, Unclear, propose
+from web.archive.flaw_wording import left_out_for
 from web.archive.phase_names import PhaseName, selector_of
 from web.archive.studies import SeriesDetail
 
@@ -27,6 +28,10 @@ _LEFT_OUT = {
     LeftOut.PROJECTION: gettext_lazy("A projection or reformat"),
     LeftOut.OTHER_WEIGHTING: gettext_lazy("Not T1-weighted dynamic images (T2, STIR or similar)"),
     LeftOut.DIFFUSION: gettext_lazy("Diffusion images or a map made of them"),
+    LeftOut.TILED: gettext_lazy("Several slices in one image (mosaic)"),
+    LeftOut.MISSING_ATTRIBUTE: gettext_lazy("The images lack an attribute that is needed"),
+    LeftOut.MALFORMED: gettext_lazy("The images have an attribute that cannot be read"),
+    LeftOut.IMPLAUSIBLE: gettext_lazy("Of a size that no MR scanner makes"),
     LeftOut.PARAMETER_MAP: gettext_lazy("A map of computed values"),
     LeftOut.PHASE_IMAGE: gettext_lazy("Not the magnitude of the signal"),
     LeftOut.DIXON_PART: gettext_lazy("Part of a Dixon scan whose water images are used"),
@@ -112,6 +117,11 @@ _PROBLEMS = {
     ),
 }
 
+#: What the series itself says more exactly than its reason does.
+_OF_A_FLAW = frozenset(
+    {LeftOut.TILED, LeftOut.MISSING_ATTRIBUTE, LeftOut.MALFORMED, LeftOut.IMPLAUSIBLE}
+)
+
 #: Notices of the bundles that ship with the project, so that they can be translated here. The
 #: notice of another bundle is shown as its maker wrote it.
 SHIPPED_NOTICES: tuple[str, ...] = (
@@ -174,6 +184,8 @@ def _name(choice: Choice) -> PhaseName:
 
 
 def _left_out(series: SeriesFacts, why: LeftOut) -> str:
+    if why in _OF_A_FLAW and series.flaw is not None:
+        return left_out_for(series.flaw)
     if why is LeftOut.UNCLEAR and series.unclear is not None:
         return str(_UNCLEAR[series.unclear])
     return str(_LEFT_OUT[why])

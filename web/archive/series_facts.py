@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from messages.phases.facts import SeriesFacts
+from messages.phases.flaws import places_of_frame
 from messages.phases.heads import facts_of
 from messages.phases.parts import ImageFacts, parts_of
 from web.archive.doubts import doubted, state_of
@@ -36,10 +37,11 @@ class SeriesRead:
 def read_series(orthanc: Orthanc, item: Mapping[str, Any]) -> SeriesRead:
     """What is known of a series; `item` is Orthanc's own description of it.
 
-    For MR one call, and one for each phase or multi-frame object; some at three positions where
-    only the files tell the phases apart. Of another modality nothing is asked: the tags of a
-    segmentation are long. What was read is kept until the series changes, or turns out to be
-    otherwise (`web.archive.doubts`). Raises `SeriesNotFound` or `ArchiveUnavailable`.
+    For MR one call, and one for each phase or multi-frame object, rarely two (`Tags.head`); some at
+    three positions where only the files tell the phases apart. Of another modality nothing is
+    asked: the tags of a segmentation are long. What was read is kept until the series changes, or
+    turns out to be otherwise (`web.archive.doubts`). Raises `SeriesNotFound` or
+    `ArchiveUnavailable`.
     """
     tags, instances = item["MainDicomTags"], item["Instances"]
     facts = SeriesFacts(
@@ -71,10 +73,16 @@ def _kept(orthanc: Orthanc, asked: _Asked) -> SeriesFacts:
     parts = parts_of([ImageFacts(image.position, dict(image.values)) for image in images])
     if parts.unclear is not None:
         parts = sampled_parts(tags, images, asked.doubted) or parts
-    firsts = [images[part.images[0]] for part in parts.parts[:MAX_PHASES_READ]] or [*images[:1]]
+    firsts = [images[part.images[0]] for part in parts.parts[:MAX_PHASES_READ]]
+    if not firsts:
+        # Of one without a place, if that is why: what it lacks is to be named.
+        firsts = [image for image in images if image.position is None][:1] or [*images[:1]]
     return facts_of(asked.facts, images, parts, [_head(tags, image) for image in firsts])
 
 
 def _head(tags: Tags, image: Image) -> Mapping[str, str]:
     # A frame knows better than its object.
-    return {**tags.of(image.instance_id), **dict(image.values), **dict(image.kind)}
+    said = {**tags.head(image.instance_id), **dict(image.values), **dict(image.kind)}
+    if image.frame is not None:
+        said |= places_of_frame(image.position, image.orientation, image.spacing)
+    return said

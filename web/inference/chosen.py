@@ -9,8 +9,10 @@ from django.utils.translation import gettext_lazy as _
 
 from messages.phases import PhaseFacts, SeriesFacts, Unclear
 from messages.phases.check import Concern, check_choice
+from messages.phases.flaws import Flaw
 from messages.phases.values import same_value
 from messages.request import PhaseSelector
+from web.archive.flaw_wording import refused_for
 from web.archive.proposal import StudyProposal
 from web.archive.studies import SeriesDetail
 from web.inference.refusals import NotAsked
@@ -84,7 +86,20 @@ def twice() -> NotAsked:
 
 
 def _phase(series: SeriesFacts, wanted: PhaseSelector | None) -> PhaseFacts:
-    """What is known of the phase that was chosen of a series."""
+    """What is known of the phase that was chosen of a series, of which a volume can be made."""
+    if series.flaw is not None and not series.phases:
+        raise _flawed(series.flaw)
+    phase = _named(series, wanted)
+    if phase.flaw is not None:
+        raise _flawed(phase.flaw)
+    return phase
+
+
+def _flawed(flaw: Flaw) -> NotAsked:
+    return NotAsked(str(flaw.code), refused_for(flaw))
+
+
+def _named(series: SeriesFacts, wanted: PhaseSelector | None) -> PhaseFacts:
     if series.unclear in _UNCLEAR:
         raise NotAsked("phases_unclear", _UNCLEAR[series.unclear])
     if wanted is None:
