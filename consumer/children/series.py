@@ -34,7 +34,7 @@ def parse(
     study_uid: str,
     *,
     stop_before_pixels: bool = True,
-    tags: Sequence[str] | None = None,
+    tags: Sequence[str | int] | None = None,
 ) -> list[list[Numbered]]:
     """The images of each phase of one series, in the order in which they came.
 

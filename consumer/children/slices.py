@@ -13,11 +13,13 @@ from pydicom.uid import MRImageStorage
 from consumer.children.encodings import check_encoding, check_frames
 from consumer.children.enhanced import GROUP_TAGS, MULTI_FRAME_CLASSES, Image
 from consumer.children.grid import Frame, Grid, grid_of
+from consumer.children.philips import SCALE_TAGS
 from consumer.children.series import EVIDENCE_TAGS, Numbered, guarded, parse
 from consumer.errors import (
     UnreadableDicom,
     UnsupportedImage,
 )
+from messages.phases.agreement import AGREEMENT_KEYWORDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +55,10 @@ VOLUME_TAGS = (
     "Rows",
     "SamplesPerPixel",
     "PixelData",
+    "Manufacturer",
+    *(keyword for keyword in AGREEMENT_KEYWORDS if not keyword.startswith("Acquisition")),
+    "AcquisitionNumber",
+    *SCALE_TAGS,
 )
 
 

@@ -31,6 +31,10 @@ INITIAL_SECONDS = 120.0
 SATURATED_SHARE = 0.05
 
 
+#: Why a report states no curves of phases that make one, as its parameter and its value.
+CURVES_WITHHELD, DIFFERENT_SCALES = "curves_withheld", "different_scales"
+
+
 class WashOut(StrEnum):
     """How the delayed phase goes on from the initial one (ACR BI-RADS)."""
 
