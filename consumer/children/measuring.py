@@ -129,7 +129,13 @@ def _curves(
         return None
     header = volumes.header
     voxels = open_array(volumes.path, header.shape, np.float32)
-    return curves(voxels[:, start : start + labels.shape[0]], labels, header.roles, header.seconds)
+    return curves(
+        voxels[:, start : start + labels.shape[0]],
+        labels,
+        header.roles,
+        header.seconds,
+        own_scales=header.scale is Scale.FIRST_PHASE,
+    )
 
 
 def _pictures(  # noqa: PLR0917 - all of them were computed just before
