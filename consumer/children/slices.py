@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from consumer.handover import PhaseFiles
 
 #: What a volume needs of a slice. Scanners write hundreds of elements, patient data among them.
-VOLUME_TAGS = (
+VOLUME_TAGS: tuple[str | int, ...] = (
     *EVIDENCE_TAGS,
     *GROUP_TAGS,
     "AcquisitionDate",

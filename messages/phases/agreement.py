@@ -66,9 +66,9 @@ def differences(phases: Sequence[Sequence[Values]]) -> tuple[Difference, ...]:
         if found[place] is not None:
             continue
         for keyword, counts in zip(_COUNTS, counted, strict=True):
-            strange = _strange_counts(counts, place, slices, keyword)
-            if strange:
-                found[place] = Difference(place, keyword, min(strange) + 1)
+            differing = _strange_counts(counts, place, slices, keyword)
+            if differing:
+                found[place] = Difference(place, keyword, min(differing) + 1)
                 break
     for clock in CLOCKS:
         first = next((one for slices in phases for one in slices), {})

@@ -22,6 +22,10 @@ _ONE_TIME_S = 1.0
 #: The same of TriggerTime: slices that wait for the heart differ by less than three beats.
 _ONE_TRIGGER_S = 3.0
 
+#: Seconds between two parts of a phase that nothing is concluded from where no other phase shows
+#: the pattern: no scan that makes a volume of the breast is repeated faster.
+_PAUSE_S = 5.0
+
 #: Seconds within which a slice of one phase has the very time of another phase's.
 _SHARED_S = 1e-3
 
@@ -123,10 +127,10 @@ def strange_in(sweep: Sweep, others: Sequence[Sweep]) -> frozenset[int]:
     if sweep.steady or len(sweep.times) == 2:
         return frozenset()
     if not others:
-        late = _parted(sweep)
+        late = _parted(sweep, _PAUSE_S)
         return frozenset() if regular(_sides(sweep, late)) else _fewer(sweep, late)
     twins = [one for one in others if _same_pattern(sweep, one)]
-    late = _parted(sweep)
+    late = _parted(sweep, sweep.one_time_s)
     if twins and len(twins) + 1 > sum(one.steady for one in others):
         # Each of them may hold the end of the next one: its slices then have the very same times.
         shared = _shared(sweep, twins) if late else frozenset()
@@ -153,13 +157,13 @@ def regular(labels: Sequence[object]) -> bool:
     )
 
 
-def _parted(sweep: Sweep) -> frozenset[int]:
+def _parted(sweep: Sweep, least_s: float) -> frozenset[int]:
     """Slices behind a gap longer than what is on either side of it takes; none without one."""
     order = sorted(range(len(sweep.times)), key=sweep.times.__getitem__)
     gaps = [sweep.times[b] - sweep.times[a] for a, b in pairwise(order)]
     at = max(range(len(gaps)), key=gaps.__getitem__)
     sides = [[sweep.times[i] for i in side] for side in (order[: at + 1], order[at + 1 :])]
-    if gaps[at] <= max(sweep.one_time_s, *map(_duration, sides)):
+    if gaps[at] <= max(least_s, *map(_duration, sides)):
         return frozenset()
     return frozenset(sweep.places[i] for i in order[at + 1 :])
 
