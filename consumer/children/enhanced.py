@@ -19,10 +19,12 @@ from pydicom.uid import (
 )
 
 from consumer.children.attributes import BrokenFile, count
+from consumer.children.philips import take_scale
 from messages.phases.frames import (
     CLASSIC,
     FRAME_TIME,
     GEOMETRY,
+    KINDS,
     OBJECT_TIME,
     OWN_GROUPS,
     PHASES,
@@ -50,9 +52,8 @@ _PIXELS = (
     ("RescaleSlope", "PixelValueTransformationSequence", "RescaleSlope"),
 )
 
-#: Classic keyword, functional group, keyword there. What a frame shows is not looked at: a phase is
-#: told by its selector.
-_PLACES = (*GEOMETRY, *_PIXELS, *PHASES)
+#: Classic keyword, functional group, keyword there.
+_PLACES = (*GEOMETRY, *_PIXELS, *PHASES, *KINDS)
 
 #: All of these sequences. Objects have twice as many, and what is not touched is not parsed. Each
 #: has one item (PS3.3 C.7.6.16.2).
@@ -119,6 +120,7 @@ def images_of(ds: Dataset) -> list[Image]:
         head = Dataset(dict(common))
         _take_time(head, ds.get(OBJECT_TIME))
         _describe(head, shared | _items(group))
+        take_scale(head, group)
         images.append(Image(head, ds, number))
     return images
 

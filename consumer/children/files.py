@@ -22,6 +22,7 @@ from pydicom.uid import (
 from consumer.children.attributes import BrokenFile, count, frames_in
 from consumer.children.elements import Budget, CutShort, Reading, open_sequences, parsed
 from consumer.children.enhanced import GROUP_TAGS, MACROS, MULTI_FRAME_CLASSES
+from consumer.children.philips import frame_tag
 from consumer.children.syntaxes import NATIVE
 from consumer.errors import TooLarge
 
@@ -124,6 +125,23 @@ def _open_groups(ds: Dataset, budget: Budget) -> None:
     for keyword, most in zip(GROUP_TAGS, (1, frames_in(ds)), strict=True):
         for item in open_sequences(ds, [Tag(keyword)], budget, most):
             open_sequences(item, MACROS, budget, 1)
+            _open_private(item, budget)
+
+
+def _open_private(group: Dataset, budget: Budget) -> None:
+    """The same for what Philips adds to a frame; what cannot be parsed is left out.
+
+    Nothing but a scale is read there, and a file that is read without it stays readable.
+    """
+    tag = frame_tag(group)
+    if tag is None:
+        return
+    try:
+        open_sequences(group, [tag], budget, 1)
+    except TooLarge:
+        raise
+    except Exception:  # noqa: BLE001 - pydicom raises a dozen unrelated types on bad input
+        del group[tag]
 
 
 def _meta(data: bytes, budget: Budget) -> tuple[FileMetaDataset, int]:

@@ -22,10 +22,12 @@ from consumer.children.attributes import (
 from consumer.children.encodings import check_encoding, check_frames
 from consumer.children.enhanced import GROUP_TAGS, MULTI_FRAME_CLASSES, Image
 from consumer.children.grid import Frame, Grid, grid_of
+from consumer.children.philips import SCALE_TAGS
 from consumer.children.series import EVIDENCE_TAGS, Numbered, guarded, parse
 from consumer.children.tiles import TILE_TAGS, check_one_slice
 from consumer.errors import MissingAttribute, UnsupportedImage
 from consumer.flaws import no_pixels
+from messages.phases.agreement import AGREEMENT_KEYWORDS
 from messages.phases.flaws import NEEDED_KEYWORDS, PIXELS_KEYWORD
 from messages.phases.frames import OWN_GROUPS
 
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from consumer.handover import PhaseFiles
 
 #: What a volume needs of a slice. Scanners write hundreds of elements, patient data among them.
-VOLUME_TAGS = (
+VOLUME_TAGS: tuple[str | int, ...] = (
     *EVIDENCE_TAGS,
     *GROUP_TAGS,
     "AcquisitionDate",
@@ -64,6 +66,10 @@ VOLUME_TAGS = (
     "SamplesPerPixel",
     *TILE_TAGS,
     "PixelData",
+    "Manufacturer",
+    *(keyword for keyword in AGREEMENT_KEYWORDS if not keyword.startswith("Acquisition")),
+    "AcquisitionNumber",
+    *SCALE_TAGS,
 )
 
 

@@ -10,13 +10,17 @@ from consumer.children.attributes import number_in, whole
 from consumer.children.encodings import stored_values
 from consumer.children.series import guarded
 from consumer.errors import UnreadableDicom, UnsupportedImage
+from messages.phases.scale import factor_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from pydicom import Dataset
 
     from consumer.children.enhanced import Image
     from consumer.handover import PhaseFiles
+    from messages.phases.scale import Stored
 
 
 def write_voxels(phase: PhaseFiles, number: int, image: Image, into: NDArray[np.float32]) -> None:
@@ -47,6 +51,22 @@ def write_voxels(phase: PhaseFiles, number: int, image: Image, into: NDArray[np.
         _rescale(into, slope, intercept, what)
     if padding is not None and _stands_out(stored, padding):
         into[padding] = into[~padding].min()
+
+
+def bring_to_first(volume: NDArray[np.float32], phases: Sequence[Sequence[Stored]]) -> None:
+    """Bring (phases, slices, rows, columns) in place to the scale of the very first slice.
+
+    Each slice states its own. Raises UnreadableDicom for values beyond single precision.
+    """
+    first = phases[0][0]
+    for channel, slices in enumerate(phases):
+        for place, one in enumerate(slices):
+            factor = factor_of(one, first)
+            if factor != 1.0:
+                with np.errstate(over="ignore"):
+                    volume[channel, place] *= factor
+                if not np.isfinite(volume[channel, place]).all():
+                    raise UnreadableDicom("a phase has a scale to values beyond single precision")
 
 
 def _rescale(into: NDArray[np.float32], slope: float, intercept: float, what: str) -> None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from consumer.errors import GeometryMismatch, LabError, PhasesOutOfOrder, WrongPhaseCount
+from consumer.errors import (
+    GeometryMismatch,
+    LabError,
+    MixedPhase,
+    PhasesOutOfOrder,
+    WrongPhaseCount,
+)
 from messages.phases import LeftOut, Problem
 from messages.phases.check import Concern, Fault
 from messages.phases.parts import Unclear
@@ -126,13 +132,21 @@ _FAULTS: dict[Fault, tuple[type[LabError] | None, str]] = {
     Fault.FRAME_OF_REFERENCE: (GeometryMismatch, "{0} and {1} have different frames of reference"),
     Fault.NO_TIME: (None, "{0} has no acquisition time, so its order is not checked"),
     Fault.NO_GRID: (None, "the grid of {0} is not known yet"),
+    Fault.MIXED: (MixedPhase, "slice {found:.0f} of {0} has another {keyword} than the others"),
+    Fault.SLICES_NOT_READ: (None, "the single slices of {0} were not looked at yet"),
+    Fault.DIFFERENT_SCALES: (
+        None,
+        "the phases are stored on different scales, and not all state by how much",
+    ),
 }
 
 
 def fault_words(concern: Concern) -> tuple[type[LabError] | None, str]:
     """The error that a concern ends the run with, or None, and its sentence."""
     kind, sentence = _FAULTS[concern.fault]
-    return kind, sentence.format(*concern.roles, found=concern.found, expected=concern.expected)
+    return kind, sentence.format(
+        *concern.roles, found=concern.found, expected=concern.expected, keyword=concern.keyword
+    )
 
 
 def unclear_words(reason: Unclear) -> str:

@@ -89,6 +89,7 @@ class Runs:
 def runs(orthanc: OrthancNode, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     folder = tmp_path_factory.mktemp("infer")
     study, other = store_small_study(orthanc), store_small_study(orthanc)
+    maps = store_small_study(orthanc, mixed=True)
     positioned = store_phases_in_one_series(
         orthanc, "TemporalPositionIdentifier", "AcquisitionTime"
     )
@@ -129,6 +130,7 @@ def runs(orthanc: OrthancNode, tmp_path_factory: pytest.TempPathFactory) -> Runs
             "two studies": run("--series-ids", *ids[:3], other.inputs[3].series_id),
             "unknown model": run("--model", "nothing", "--series-ids", *ids),
             "wrong threshold": run("--threshold", "1.5", "--series-ids", *ids),
+            "phase maps": run("--series-ids", *(item.series_id for item in maps.inputs)),
             "archive down": run("--series-ids", *ids, ORTHANC_URL="http://127.0.0.1:1"),
             "no option": run("--series-id", *ids),
         },
@@ -245,6 +247,11 @@ def test_the_older_name_of_the_folder_still_means_files_and_nothing_stored(runs:
         ("two studies", 2, "usage: the series belong to different studies"),
         ("unknown model", 3, "model_unavailable: MODEL_PATH holds no model nothing, but held"),
         ("wrong threshold", 2, "settings: The setting THRESHOLD is not usable"),
+        (
+            "phase maps",
+            3,
+            "mixed_phase: slice 4 of post1 has another ImageType than the others",
+        ),
         ("archive down", 4, "archive_unavailable: the archive cannot be reached"),
     ],
 )

@@ -122,12 +122,14 @@ class Orthanc:
             return False
         return False
 
-    def series_tags(self, series_id: str) -> dict[str, Any]:
+    def series_tags(self, series_id: str, *, short: bool = False) -> dict[str, Any]:
         """The same for each instance of a series, by its id; every file is read for it.
 
-        Raises `UnusableAnswer`, `SeriesNotFound` or `ArchiveUnavailable`.
+        With `short` by number, as ``0008,0008``, private ones too. Raises `UnusableAnswer`,
+        `SeriesNotFound` or `ArchiveUnavailable`.
         """
-        return self._tags("series", series_id, "/instances-tags?simplify", Budget(MAX_TAGS_BYTES))
+        tail = f"/instances-tags?{'short' if short else 'simplify'}"
+        return self._tags("series", series_id, tail, Budget(MAX_TAGS_BYTES))
 
     def _tags(self, level: Level, orthanc_id: str, tail: str, budget: Budget) -> dict[str, Any]:
         asked = self._client.build_request("GET", f"/{level}/{checked_id(orthanc_id)}{tail}")

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from django.utils.translation import gettext_lazy as _
 
 from messages.phases import PhaseFacts, SeriesFacts, Unclear
-from messages.phases.check import Concern, check_choice
+from messages.phases.check import Concern, check_choice, check_slices
 from messages.phases.flaws import Flaw
 from messages.phases.values import same_value
 from messages.request import PhaseSelector
 from web.archive.flaw_wording import refused_for
+from web.archive.orthanc import Orthanc
+from web.archive.patience import within
 from web.archive.proposal import StudyProposal
+from web.archive.slice_facts import SLICES_SECONDS, slices_of
 from web.archive.studies import SeriesDetail
 from web.inference.refusals import NotAsked
 
@@ -61,23 +64,43 @@ def phases_of(
     return phases
 
 
-def concerns_of(chosen: Sequence[Selection], phases: Sequence[PhaseFacts]) -> list[Concern]:
+def concerns_of(
+    orthanc: Orthanc,
+    chosen: Sequence[Selection],
+    phases: Sequence[PhaseFacts],
+    states: Mapping[str, str],
+) -> list[Concern]:
     """What speaks against analysing the phases together, in the model's order.
 
-    Order, equal grids and plausible timing; some concerns refuse, others are only said.
+    Slices of one acquisition, order, equal grids and plausible timing; some concerns refuse, others
+    are only said. `states` are those of the series by their ids. For each series that was not
+    looked at in this state two calls, which read all its files (`web.archive.slice_facts`). Where
+    that takes too long it is a concern.
     """
     roles = [item.role for item in chosen]
-    return check_choice(phases, roles, [item.series_id for item in chosen])
+    with within(SLICES_SECONDS):
+        slices = [
+            slices_of(orthanc, item.series_id, states[item.series_id], phase)
+            for item, phase in zip(chosen, phases, strict=True)
+        ]
+    # The lab, too, says of a phase that is several before that it begins in the middle of another.
+    return [
+        *check_slices(slices, roles),
+        *check_choice(phases, roles, [item.series_id for item in chosen]),
+    ]
 
 
-def concerns_about(series: Sequence[SeriesDetail], proposal: StudyProposal) -> list[Concern]:
+def concerns_about(
+    orthanc: Orthanc, series: Sequence[SeriesDetail], proposal: StudyProposal
+) -> list[Concern]:
     """The same of what is proposed of a study; nothing where the proposal is not complete."""
     chosen = [
         Selection(item.role, *item.phase) for item in proposal.roles if item.phase is not None
     ]
     if len(chosen) < len(proposal.roles):
         return []
-    return concerns_of(chosen, phases_of({item.series_id: item.facts for item in series}, chosen))
+    phases = phases_of({item.series_id: item.facts for item in series}, chosen)
+    return concerns_of(orthanc, chosen, phases, {item.series_id: item.state for item in series})
 
 
 def twice() -> NotAsked:
