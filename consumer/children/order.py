@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from consumer.errors import PhasesOutOfOrder
 from messages.phases.check import SAME_TIME_S
-from messages.phases.parts import COUNTING_KEYWORDS, ImageFacts, Part
+from messages.phases.numbering import count_of
+from messages.phases.parts import ImageFacts, Part
 from messages.phases.times import dated_at
-from messages.phases.values import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -81,7 +81,7 @@ def _numbers(one: PhaseFiles, other: PhaseFiles) -> tuple[float, float] | None:
     other_keyword, second = other.selector or ("", "")
     if one.series_uid != other.series_uid or keyword != other_keyword:
         return None
-    numbers = number_of(first), number_of(second)
-    if keyword not in COUNTING_KEYWORDS or numbers[0] is None or numbers[1] is None:
+    numbers = count_of(keyword, first), count_of(keyword, second)
+    if numbers[0] is None or numbers[1] is None:
         return None
     return numbers[0], numbers[1]

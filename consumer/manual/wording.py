@@ -13,6 +13,11 @@ _UNCLEAR = {
     Unclear.INCOMPLETE_PHASE: "one of its phases lacks slices",
     Unclear.VALUE_NOT_CARRIED: "its phases are named by values that a request cannot carry",
     Unclear.SEVERAL_KINDS: "it holds images of several kinds at the same places, not phases of one",
+    Unclear.OTHER_COUNT: "the numbering of its images makes another number of phases than it says",
+    Unclear.TOO_MANY_IMAGES: "it holds too many images to look into",
+    Unclear.TOO_MANY_AT_ONE_PLACE: "too many images lie at one place to look into",
+    Unclear.TOO_LONG: "its images say too much to look into",
+    Unclear.TOO_SLOW: "the archive took too long to look into it",
 }
 
 _LEFT_OUT = {
@@ -50,6 +55,10 @@ _REFUSALS: dict[Problem, tuple[type[LabError], str]] = {
     Problem.UNCLEAR_PARTS: (
         WrongPhaseCount,
         f"a series holds several phases that cannot be told apart: {_BY_HAND}",
+    ),
+    Problem.NOT_LOOKED_INTO: (
+        WrongPhaseCount,
+        f"a series that may be dynamic could not be looked into: {_BY_HAND}",
     ),
     Problem.UNCLEAR_START: (
         WrongPhaseCount,
@@ -122,6 +131,10 @@ _FAULTS: dict[Fault, tuple[type[LabError] | None, str]] = {
     Fault.FRAME_OF_REFERENCE: (GeometryMismatch, "{0} and {1} have different frames of reference"),
     Fault.NO_TIME: (None, "{0} has no acquisition time, so its order is not checked"),
     Fault.NO_GRID: (None, "the grid of {0} is not known yet"),
+    Fault.ONLY_NUMBERED: (
+        None,
+        "only the numbering of the images tells {0} apart: its order and time are not checked",
+    ),
 }
 
 

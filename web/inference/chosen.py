@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from messages.phases import PhaseFacts, SeriesFacts, Unclear
 from messages.phases.check import Concern, check_choice
+from messages.phases.parts import NOT_LOOKED_INTO
 from messages.phases.values import same_value
 from messages.request import PhaseSelector
 from web.archive.proposal import StudyProposal
@@ -28,6 +29,10 @@ _UNCLEAR = {
     ),
     Unclear.VALUE_NOT_CARRIED: _(
         "A chosen series holds several phases, told apart by values that no request can carry."
+    ),
+    Unclear.OTHER_COUNT: _(
+        "The numbering of the images of a chosen series makes another number of phases than the "
+        "series says that it holds: a phase may be missing."
     ),
 }
 
@@ -87,6 +92,15 @@ def _phase(series: SeriesFacts, wanted: PhaseSelector | None) -> PhaseFacts:
     """What is known of the phase that was chosen of a series."""
     if series.unclear in _UNCLEAR:
         raise NotAsked("phases_unclear", _UNCLEAR[series.unclear])
+    if wanted is not None and series.unclear in NOT_LOOKED_INTO:
+        raise NotAsked(
+            "phases_unclear",
+            _(
+                "A chosen series could not be looked into, so it is not known whether it holds the "
+                "chosen phase. Please load the page again; it says beside the series what the "
+                "reason is."
+            ),
+        )
     if wanted is None:
         if len(series.phases) > 1:
             raise NotAsked(

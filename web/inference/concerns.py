@@ -74,6 +74,10 @@ _SENTENCES: dict[Fault, Promise] = {
     Fault.NO_GRID: gettext_lazy(
         "The place of the slices is not known here; the lab will check it: %(roles)s."
     ),
+    Fault.ONLY_NUMBERED: gettext_lazy(
+        "Only the numbering of the images tells these phases apart, so neither their order nor "
+        "their times can be checked: %(roles)s."
+    ),
 }
 
 
