@@ -87,7 +87,7 @@ def _image(item: Mapping[str, Any]) -> Image:
 
 def _frames(tags: Tags, item: Mapping[str, Any]) -> Sequence[Image]:
     whole = _image(item)
-    found = tags.frames(whole.instance_id, _frame_count(item) or 1)
+    found = tags.frames(whole.instance_id, item.get("FileUuid", ""), _frame_count(item) or 1)
     if isinstance(found, Unclear):
         return [replace(whole, unread=found)]
     return [

@@ -1,4 +1,4 @@
-"""The frames of multi-frame objects that a process has read: instances never change.
+"""The frames of multi-frame objects that a process has read: a stored file never changes.
 
 A series may be many objects, one for each time point, and each page, click and picture asks for
 all of them.
@@ -18,6 +18,15 @@ from web.archive.orthanc import Orthanc
 KEPT_FRAMES = 20_000
 
 
+class Stored(NamedTuple):
+    """An object as it lies in an archive."""
+
+    orthanc: Orthanc
+    instance_id: str
+    #: Orthanc's name of the file: another one where the object was deleted and stored again.
+    file: str
+
+
 class Described(NamedTuple):
     """What a multi-frame object says."""
 
@@ -27,24 +36,24 @@ class Described(NamedTuple):
 
 
 _lock = Lock()
-_kept: OrderedDict[tuple[Orthanc, str], Described] = OrderedDict()
+_kept: OrderedDict[Stored, Described] = OrderedDict()
 
 
-def kept(orthanc: Orthanc, instance_id: str, count: int) -> Described | None:
+def kept(stored: Stored, count: int) -> Described | None:
     """The object as it was read before with that number of frames, or None."""
     with _lock:
-        found = _kept.get((orthanc, instance_id))
+        found = _kept.get(stored)
         if found is None or len(found.frames) != count:
             return None
-        _kept.move_to_end((orthanc, instance_id))
+        _kept.move_to_end(stored)
         return found
 
 
-def keep(orthanc: Orthanc, instance_id: str, described: Described) -> None:
+def keep(stored: Stored, described: Described) -> None:
     """Keep an object, and forget those that were not asked for the longest."""
     with _lock:
-        _kept[orthanc, instance_id] = described
-        _kept.move_to_end((orthanc, instance_id))
+        _kept[stored] = described
+        _kept.move_to_end(stored)
         total = sum(len(one.frames) for one in _kept.values())
         while total > KEPT_FRAMES:
             _, oldest = _kept.popitem(last=False)

@@ -10,7 +10,7 @@ from messages.phases.frames import Frame, frames_of, text_of
 from messages.phases.heads import HEAD_KEYWORDS
 from messages.phases.parts import Unclear
 from web.archive.errors import InstanceNotFound, TooLongAnswer, UnusableAnswer
-from web.archive.kept_frames import Described, keep, kept
+from web.archive.kept_frames import Described, Stored, keep, kept
 from web.archive.orthanc import MAX_TAGS_BYTES, Budget, Orthanc
 from web.archive.patience import seconds_left
 
@@ -47,13 +47,14 @@ class Tags:
             self._read(instance_id)
         return self._texts[instance_id]
 
-    def frames(self, instance_id: str, count: int) -> tuple[Frame, ...] | Unclear:
+    def frames(self, instance_id: str, file: str, count: int) -> tuple[Frame, ...] | Unclear:
         """The `count` frames of a multi-frame instance, or why they were not looked into.
 
-        What was read once costs nothing again, so that a page that is loaded again gets further.
-        Raises `ArchiveUnavailable`.
+        `file` is Orthanc's name of what is stored. What was read once costs nothing again, so that
+        a page that is loaded again gets further. Raises `ArchiveUnavailable`.
         """
-        known = kept(self._orthanc, instance_id, count)
+        stored = Stored(self._orthanc, instance_id, file)
+        known = kept(stored, count)
         if known is None:
             if self._budget.left < 0:
                 return Unclear.TOO_LONG
@@ -64,7 +65,7 @@ class Tags:
                 return Unclear.TOO_LONG
             known = Described(frames_of(tags, count), self._texts[instance_id])
             if tags:
-                keep(self._orthanc, instance_id, known)
+                keep(stored, known)
         self._texts[instance_id] = known.texts
         return known.frames
 
