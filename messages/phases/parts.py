@@ -105,6 +105,9 @@ NOT_LOOKED_INTO = frozenset(
     }
 )
 
+#: Of these it is not known whether they are one phase as a whole: the lab looks closer.
+PERHAPS_ONE_PHASE = (NOT_LOOKED_INTO | {Unclear.NO_POSITION}) - {Unclear.TOO_MANY_AT_ONE_PLACE}
+
 
 @dataclass(frozen=True)
 class Parts:

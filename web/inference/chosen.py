@@ -34,6 +34,10 @@ _UNCLEAR = {
         "The numbering of the images of a chosen series makes another number of phases than the "
         "series says that it holds: a phase may be missing."
     ),
+    Unclear.TOO_MANY_AT_ONE_PLACE: _(
+        "A chosen series holds more images at one place than are looked into, so its phases are "
+        "not known."
+    ),
 }
 
 
