@@ -14,7 +14,7 @@ from typing import NamedTuple
 from messages.phases.frames import Frame
 from web.archive.orthanc import Orthanc
 
-#: Frames that a process keeps, about 2 KB each: those of two of the longest series that are read.
+#: Frames that a process keeps, about 1.5 KB each: those of two of the longest series that are read.
 KEPT_FRAMES = 20_000
 
 
