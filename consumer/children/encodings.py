@@ -126,8 +126,16 @@ def _decoded(ds: Dataset, index: int) -> NDArray[Any]:
     syntax = ds.file_meta.TransferSyntaxUID
     if syntax not in JPEG_LOSSLESS:
         decoder = "pyjpegls" if syntax in JPEG_LS else ""
-        return pixel_array(ds, index=index, decoding_plugin=decoder)
-    values = pixel_array(ds, index=index, decoding_plugin="pylibjpeg")
+    else:
+        decoder = "pylibjpeg"
+    values: NDArray[Any] = pixel_array(ds, index=index, decoding_plugin=decoder)
+    if syntax in JPEG_LOSSLESS and not _had_all_data(ds, index, values):
+        raise OtherCodestream
+    return values
+
+
+def _had_all_data(ds: Dataset, index: int, values: NDArray[Any]) -> bool:
+    """Whether a frame of JPEG makes the same `values` with more data behind its own."""
     offsets = None
     if "ExtendedOffsetTable" in ds:
         offsets = (ds.ExtendedOffsetTable, ds.ExtendedOffsetTableLengths)
@@ -136,9 +144,7 @@ def _decoded(ds: Dataset, index: int) -> NDArray[Any]:
     longer = Dataset({ds[name].tag: ds[name] for name in _DECODED if name in ds})
     longer.file_meta = ds.file_meta
     longer.add_new("PixelData", "OB", encapsulate([lengthened(frame)]))
-    if not np.array_equal(values, pixel_array(longer, index=0, decoding_plugin="pylibjpeg")):
-        raise OtherCodestream
-    return values
+    return np.array_equal(values, pixel_array(longer, index=0, decoding_plugin="pylibjpeg"))
 
 
 def _uncompressed(ds: Dataset, order: str, index: int) -> NDArray[Any]:

@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 from messages.phases import Unclear
 from messages.phases.frames import frames_of, point
 from messages.request import PhaseSelector
-from web.archive.errors import ArchiveUnavailable, PhaseNotFound, SeriesChanged, UnusableAnswer
+from web.archive.errors import (
+    ArchiveUnavailable,
+    NotLookedInto,
+    PhaseNotFound,
+    SeriesChanged,
+    UnusableAnswer,
+)
 from web.archive.images import MAX_IMAGES, images_of
 from web.archive.orthanc import MAX_TAGS_BYTES, Orthanc
 from web.archive.patience import seconds_left, within
@@ -460,7 +466,7 @@ def test_of_more_images_than_are_looked_into_none_is_said_to_lack_anything():
     assert (facts.unclear, facts.phases) == (Unclear.TOO_MANY_IMAGES, ())
     # One, for what the series is.
     assert archive.asked == ["series/instances", "instances/simplified-tags"]
-    with pytest.raises(UnusableAnswer):
+    with pytest.raises(NotLookedInto):
         read_stack(
             archive.orthanc, SERIES, PhaseSelector(keyword="TemporalPositionIndex", value="1")
         )

@@ -12,7 +12,12 @@ from messages.phases.parts import FRAME_PHASE_KEYWORDS, NUMBER_KEYWORD, ImageFac
 from messages.phases.values import same_value
 from messages.request import PhaseSelector
 from web.archive.doubts import doubt, state_of
-from web.archive.errors import InstanceNotFound, PhaseNotFound, UnusableAnswer
+from web.archive.errors import (
+    InstanceNotFound,
+    NotLookedInto,
+    PhaseNotFound,
+    UnusableAnswer,
+)
 from web.archive.images import MAX_IMAGES, Image
 from web.archive.orthanc import Orthanc
 
@@ -28,11 +33,10 @@ def members(
     By what is known of them; only where Orthanc's database does not hold the keyword their files
     are read, in one call, or in one for each where their tags are too long for that. Where the
     files say something else than `web.archive.samples` has seen in some of them, that is
-    remembered. Raises `PhaseNotFound` when there are none, `UnusableAnswer` where not all was
-    looked into, or `ArchiveUnavailable`.
+    remembered. Raises `PhaseNotFound` when there are none, `NotLookedInto`, or `ArchiveUnavailable`.
     """
     if any(image.unread is not None for image in images):
-        raise UnusableAnswer("not all images of the series could be looked into")
+        raise NotLookedInto("not all images of the series could be looked into")
     if phase.keyword == NUMBER_KEYWORD:
         return _by_number(images, phase.value)
     values = [dict(image.values).get(phase.keyword, "") for image in images]
