@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -45,10 +46,15 @@ def _acquired(ds: Dataset) -> datetime | None:
 
 
 def seconds_after_first(began: Sequence[datetime | None]) -> tuple[float | None, ...]:
-    """Seconds from the beginning of the first phase to that of each; None where one is unknown."""
-    first = began[0]
+    """Seconds from the beginning of the first phase to that of each; None where one is unknown.
+
+    A time that several phases share is that of their run: of none of them it is known.
+    """
+    said = Counter(began)
+    own = [at if said[at] == 1 else None for at in began]
+    first = own[0]
     return tuple(
-        None if first is None or at is None else (at - first).total_seconds() for at in began
+        None if first is None or at is None else (at - first).total_seconds() for at in own
     )
 
 

@@ -33,7 +33,8 @@ def members(
     By what is known of them; only where Orthanc's database does not hold the keyword their files
     are read, in one call, or in one for each where their tags are too long for that. Where the
     files say something else than `web.archive.samples` has seen in some of them, that is
-    remembered. Raises `PhaseNotFound` when there are none, `NotLookedInto`, or `ArchiveUnavailable`.
+    remembered. Raises `PhaseNotFound` when there are none, `NotLookedInto` or
+    `ArchiveUnavailable`.
     """
     if any(image.unread is not None for image in images):
         raise NotLookedInto("not all images of the series could be looked into")
