@@ -10,6 +10,7 @@ from pydicom.datadict import tag_for_keyword
 from consumer.children.attributes import Absent, BrokenFile, Malformed, text
 from consumer.children.enhanced import GROUP_TAGS, Image, images_of
 from consumer.children.files import Inflation, read_file
+from consumer.children.numbered import NUMBERING_TAGS, Place, by_number, images_by_number
 from consumer.errors import LabError, MissingAttribute, SeriesChanged, UnreadableDicom
 from consumer.memory import map_bytes
 from messages.phases.values import same_value
@@ -50,6 +51,7 @@ def parse(
                 f"{phase.instance_count} were asked for"
             )
     one = phases[0]
+    numbered = _numbered(phases)
     telling = [keyword for phase in phases for keyword in _telling(phase.selector)]
     wanted = None if tags is None else [*tags, *telling]
     found: list[list[Numbered]] = [[] for _ in phases]
@@ -69,8 +71,11 @@ def parse(
                     f"instance {number} of series {one.series_uid} belongs to another series"
                 )
             images = guarded(one, number, partial(images_of, ds))
-            for phase, into in zip(phases, found, strict=True):
-                chosen = guarded(phase, number, partial(_chosen, images, phase.selector))
+            for place, (phase, into) in enumerate(zip(phases, found, strict=True)):
+                if place in numbered:
+                    chosen = [image for image in images if (number, image.frame) in numbered[place]]
+                else:
+                    chosen = guarded(phase, number, partial(_chosen, images, phase.selector))
                 into += [(number, image) for image in chosen]
     for phase, into in zip(phases, found, strict=True):
         if not into:
@@ -85,6 +90,30 @@ def by_series(phases: Sequence[PhaseFiles]) -> list[list[int]]:
         key = (phase.path, phase.files, phase.series_uid, phase.instance_count)
         groups.setdefault(key, []).append(place)
     return list(groups.values())
+
+
+def _numbered(phases: Sequence[PhaseFiles]) -> dict[int, frozenset[tuple[int, int | None]]]:
+    """The images of those phases that are asked for by number, by the places of the phases.
+
+    All images of the series must be known for that, so their headers are read beforehand.
+    """
+    wanted = by_number(phases)
+    if not wanted:
+        return {}
+    one, places, inflation = phases[0], [], Inflation()
+    tags = (*EVIDENCE_TAGS, *NUMBERING_TAGS, "NumberOfFrames", *GROUP_TAGS)
+    with map_bytes(one.path) as memory:
+        for number, (offset, length) in enumerate(one.files, 1):
+            read = partial(
+                read_file,
+                memory[offset : offset + length],
+                stop_before_pixels=True,
+                tags=tags,
+                inflation=inflation,
+            )
+            images = guarded(one, number, partial(images_of, guarded(one, number, read)))
+            places += [guarded(one, number, partial(Place.of, number, image)) for image in images]
+    return images_by_number(wanted, places, one.series_uid)
 
 
 def _telling(selector: tuple[str, str] | None) -> tuple[str, ...]:

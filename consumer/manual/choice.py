@@ -12,7 +12,6 @@ from consumer.manual.facts import Looked
 from consumer.manual.wording import fault_words, left_out_words, refusal_of, unclear_words
 from messages.phases import Choice, PhaseFacts, propose
 from messages.phases.check import check_choice
-from messages.phases.values import same_value
 
 
 @dataclass(frozen=True)
@@ -165,9 +164,7 @@ def _said(
         if place > len(looked):
             raise CannotInfer(f"--phase {role} names series {place}, and {len(looked)} were given")
         series = looked[place - 1]
-        if one.keyword and not any(
-            same_value(image.values.get(one.keyword, ""), one.value) for image in series.images
-        ):
+        if one.keyword and not series.holds(one.keyword, one.value):
             raise WrongPhaseCount(
                 f"no image of series {place} has the {one.keyword} of --phase {role}"
             )

@@ -19,6 +19,11 @@ _UNCLEAR = {
     Unclear.INCOMPLETE_PHASE: "one of its phases lacks slices",
     Unclear.VALUE_NOT_CARRIED: "its phases are named by values that a request cannot carry",
     Unclear.SEVERAL_KINDS: "it holds images of several kinds at the same places, not phases of one",
+    Unclear.OTHER_COUNT: "the numbering of its images makes another number of phases than it says",
+    Unclear.TOO_MANY_IMAGES: "it holds too many images to look into",
+    Unclear.TOO_MANY_AT_ONE_PLACE: "too many images lie at one place to look into",
+    Unclear.TOO_LONG: "its images say too much to look into",
+    Unclear.TOO_SLOW: "the archive took too long to look into it",
 }
 
 _LEFT_OUT = {
@@ -60,6 +65,10 @@ _REFUSALS: dict[Problem, tuple[type[LabError], str]] = {
     Problem.UNCLEAR_PARTS: (
         WrongPhaseCount,
         f"a series holds several phases that cannot be told apart: {_BY_HAND}",
+    ),
+    Problem.NOT_LOOKED_INTO: (
+        WrongPhaseCount,
+        f"a series that may be dynamic could not be looked into: {_BY_HAND}",
     ),
     Problem.UNCLEAR_START: (
         WrongPhaseCount,
@@ -137,6 +146,10 @@ _FAULTS: dict[Fault, tuple[type[LabError] | None, str]] = {
     Fault.DIFFERENT_SCALES: (
         None,
         "the phases are stored on different scales, and not all state by how much",
+    ),
+    Fault.ONLY_NUMBERED: (
+        None,
+        "only the numbering of the images tells {0} apart: its order and time are not checked",
     ),
 }
 

@@ -11,10 +11,10 @@ from messages.phases.agreement import differences
 from messages.phases.doubts import SHORTEST_S
 from messages.phases.facts import PhaseFacts
 from messages.phases.grid import GridFault, grid_fault
-from messages.phases.parts import COUNTING_KEYWORDS
+from messages.phases.numbering import count_of
+from messages.phases.parts import NUMBER_KEYWORD
 from messages.phases.proposal import LONGEST_S
 from messages.phases.scale import Scale, Stored, scale_of
-from messages.phases.values import number_of
 
 
 class Fault(StrEnum):
@@ -60,6 +60,9 @@ class Fault(StrEnum):
     #: The phases are stored on different scales, and not all state by how much. A warning: marks
     #: are made, and no curves are stated.
     DIFFERENT_SCALES = "different_scales"
+    #: Only the numbering of the images tells the phases of a role's series apart, so neither their
+    #: order nor their times can be checked. A warning.
+    ONLY_NUMBERED = "only_numbered"
 
 
 #: What is said and does not keep a request from being queued: the reader of the images, who put
@@ -74,6 +77,7 @@ WARNINGS = frozenset(
         Fault.NO_GRID,
         Fault.SLICES_NOT_READ,
         Fault.DIFFERENT_SCALES,
+        Fault.ONLY_NUMBERED,
     }
 )
 
@@ -159,6 +163,11 @@ def check_choice(
             )
             if value is None
         ]
+    concerns += [
+        Concern(Fault.ONLY_NUMBERED, (role,))
+        for phase, role in zip(chosen, roles, strict=True)
+        if phase.keyword == NUMBER_KEYWORD
+    ]
     return concerns
 
 
@@ -212,9 +221,9 @@ def _order(a: PhaseFacts, b: PhaseFacts) -> float:
 
     A series may say one acquisition time for all its phases.
     """
-    if a.keyword not in COUNTING_KEYWORDS or a.keyword != b.keyword:
+    if a.keyword != b.keyword:
         return 0.0
-    earlier, later = number_of(a.value), number_of(b.value)
+    earlier, later = count_of(a.keyword, a.value), count_of(b.keyword, b.value)
     return 0.0 if earlier is None or later is None else later - earlier
 
 

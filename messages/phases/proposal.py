@@ -34,6 +34,7 @@ from messages.phases.flaws import FlawKind
 from messages.phases.grid import GridFault
 from messages.phases.kind import LeftOut, dixon_parts, kind_of
 from messages.phases.missing import seems_missing
+from messages.phases.parts import NOT_LOOKED_INTO
 
 #: Roles of the four-phase models, in time order.
 DCE_ROLES: tuple[str, ...] = ("pre", "post1", "post2", "last")
@@ -51,6 +52,8 @@ class Problem(StrEnum):
     SEVERAL_GRIDS = "several_grids"
     #: A series that may be dynamic holds several phases which cannot be told apart.
     UNCLEAR_PARTS = "unclear_parts"
+    #: A series that may be dynamic was not looked into: it is not known which phases it holds.
+    NOT_LOOKED_INTO = "not_looked_into"
     #: A dynamic run seems to have been started again: which one counts is not known.
     REPEATED_RUN = "repeated_run"
     #: A series of its own lies before a run that would be complete without it, and nothing says
@@ -143,9 +146,12 @@ def propose(series: Sequence[SeriesFacts], roles: Sequence[str] = DCE_ROLES) -> 
     slices = group[0].phase.image_count if group else 0
     flawed = [s for s in series if left_out.get(s.series_id) in _FLAWED]
     untold = [*unclear, *(s for s in flawed if s.unclear)]
-    if any(max(s.instance_count, s.image_count) >= slices for s in untold):
-        # It holds enough images for one of the phases, perhaps for one that is missing here.
-        return Proposal(left_out=left_out, problem=Problem.UNCLEAR_PARTS)
+    # They hold enough images for one of the phases, perhaps for one that is missing here.
+    enough_images = [s for s in untold if max(s.instance_count, s.image_count) >= slices]
+    if enough_images:
+        unread = all(s.unclear in NOT_LOOKED_INTO for s in enough_images)
+        problem = Problem.NOT_LOOKED_INTO if unread else Problem.UNCLEAR_PARTS
+        return Proposal(left_out=left_out, problem=problem)
     if not fitting:
         enough = sum(map(len, groups)) >= len(roles)
         problem = Problem.UNEQUAL_GRIDS if enough else Problem.TOO_FEW

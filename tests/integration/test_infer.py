@@ -62,6 +62,8 @@ def store_phases_in_one_series(archive: OrthancNode, *keywords: str) -> str:
                 ds.AcquisitionTime = time
             if "TemporalPositionIdentifier" in keywords:
                 ds.TemporalPositionIdentifier = phase + 1
+            if "NumberOfTemporalPositions" in keywords:
+                ds.NumberOfTemporalPositions = len(TIMES)
             series_id = orthanc_post(archive, "/instances", part10(ds))["ParentSeries"]
     return series_id
 
@@ -95,6 +97,7 @@ def runs(orthanc: OrthancNode, tmp_path_factory: pytest.TempPathFactory) -> Runs
     )
     timed = store_phases_in_one_series(orthanc, "AcquisitionTime")
     mixed = store_phases_in_one_series(orthanc)
+    numbered = store_phases_in_one_series(orthanc, "NumberOfTemporalPositions")
     ids = [item.series_id for item in study.inputs]
     settings = settings_for(orthanc, HeldBundle(folder))
 
@@ -117,6 +120,9 @@ def runs(orthanc: OrthancNode, tmp_path_factory: pytest.TempPathFactory) -> Runs
             "uploaded": run("--series-ids", *ids),
             "one series": run(
                 "--series-ids", positioned, "--table", "--no-upload", "--out", str(folder / "out")
+            ),
+            "by number": run(
+                "--series-ids", numbered, "--table", "--no-upload", "--out", str(folder / "out")
             ),
             # The option's older name, and without --no-upload.
             "by hand": run("--series-ids", timed, *by_hand, "--output", str(folder / "out")),
@@ -212,6 +218,16 @@ def test_phases_in_one_series_are_found_and_each_choice_is_told_with_its_reason(
     # 32 voxels of 2.5 x 0.8 x 0.6 mm.
     assert "0.04 ml, 32 voxels" in end.output
     assert "{" not in end.output
+
+
+def test_phases_that_only_their_numbers_tell_apart_are_analysed_with_a_doubt(runs: Runs) -> None:
+    end = runs.ends["by number"]
+    assert end.status == 0, end.output
+    assert "5 phases by InstanceNumber: 1:5, 2:5, 3:5, 4:5, 5:5" in end.output
+    for role, value in (("pre", "1:5"), ("post1", "2:5"), ("post2", "3:5"), ("last", "5:5")):
+        assert f"{role}: series 1, InstanceNumber {value}" in end.output
+        assert f"only the numbering of the images tells {role} apart" in end.output
+    assert "0.04 ml, 32 voxels" in end.output
 
 
 def test_phases_said_by_hand_are_the_ones_that_are_analysed(runs: Runs) -> None:

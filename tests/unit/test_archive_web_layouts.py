@@ -28,7 +28,12 @@ from web.inference.concerns import told
 every_layout = pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
 
 #: What Orthanc 1.10 keeps of an instance in its database, of what a layout says.
-IN_DATABASE = ("ImagePositionPatient", "ImageOrientationPatient", *KEPT_VALUES)
+IN_DATABASE = (
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "InstanceNumber",
+    *KEPT_VALUES,
+)
 
 #: Where a frame of Enhanced MR says what a classic image says of itself.
 GROUPS = {
@@ -59,7 +64,7 @@ class Archive:
         for number, series in enumerate(order.sample(layout.series, len(layout.series)), 1):
             one = identifier(number, 0)
             self.names[one], self.series[one] = series.series_id, series
-            objects = [object_of(series)] if series.multi_frame else classic(series)
+            objects = objects_of(series) if series.multi_frame else classic(series)
             order.shuffle(objects)
             self.images[one] = {identifier(number, n): tags for n, tags in enumerate(objects, 1)}
         self.orthanc = Orthanc(
@@ -132,15 +137,19 @@ def classic(series: Series) -> list[Tags]:
     return [series.tags | image for image in series.images]
 
 
-def object_of(series: Series) -> dict[str, Any]:
-    """The one multi-frame object of a series; what all frames share stands at its top."""
-    return {
-        **{name: text for name, text in series.tags.items() if name not in GROUPS},
-        "ImageType": series.tags["ImageType"],
-        "NumberOfFrames": str(len(series.images)),
-        "SharedFunctionalGroupsSequence": [group(series.tags)],
-        "PerFrameFunctionalGroupsSequence": [group(image) for image in series.images],
-    }
+def objects_of(series: Series) -> list[dict[str, Any]]:
+    """The multi-frame objects of a series; what all frames share stands at their top."""
+    return [
+        {
+            **{name: text for name, text in series.tags.items() if name not in GROUPS},
+            "ImageType": series.tags["ImageType"],
+            "InstanceNumber": str(number),
+            "NumberOfFrames": str(len(images)),
+            "SharedFunctionalGroupsSequence": [group(series.tags)],
+            "PerFrameFunctionalGroupsSequence": [group(image) for image in images],
+        }
+        for number, images in enumerate(series.in_objects(), 1)
+    ]
 
 
 def group(tags: Tags) -> dict[str, Any]:
@@ -153,7 +162,7 @@ def group(tags: Tags) -> dict[str, Any]:
         date = tags.get("AcquisitionDate", "20260302")
         content = found.setdefault("FrameContentSequence", [{}])[0]
         content["FrameAcquisitionDateTime"] = date + tags["AcquisitionTime"]
-    known = {*GROUPS, "AcquisitionTime", "AcquisitionDate"}
+    known = {*GROUPS, "AcquisitionTime", "AcquisitionDate", "InstanceNumber"}
     other = {name: text for name, text in tags.items() if name not in known}
     if other:
         # As a converter of classic objects has it.

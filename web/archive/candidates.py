@@ -9,11 +9,12 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from messages.phases import PhaseFacts, Unclear
+from messages.phases.parts import PERHAPS_ONE_PHASE
 from web.archive.phase_names import PhaseName, selector_of
 from web.archive.studies import SeriesDetail
 
 #: Several phases, and none that could be asked for by itself.
-_NOT_OFFERED = frozenset(Unclear) - {Unclear.NO_POSITION}
+_NOT_OFFERED = frozenset(Unclear) - PERHAPS_ONE_PHASE
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from web.archive.errors import (
     NotInArchive,
     SeriesNotFound,
     StudyNotFound,
+    TooLongAnswer,
     UnusableAnswer,
 )
 from web.archive.patience import seconds_left
@@ -56,10 +57,10 @@ class Budget:
     left: int
 
     def take(self, count: int, *, so_far: int) -> None:
-        """Raise `UnusableAnswer` where one answer, or all of them, are longer than they may be."""
+        """Raise `TooLongAnswer` where one answer, or all of them, are longer than they may be."""
         self.left -= count
         if self.left < 0 or so_far > MAX_TAGS_BYTES:
-            raise UnusableAnswer("Orthanc answers with more bytes than a page can use")
+            raise TooLongAnswer("Orthanc answers with more bytes than a page can use")
 
 
 def checked_id(text: str) -> str:

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from messages.phases import PhaseFacts, SeriesFacts, Unclear
 from messages.phases.check import Concern, check_choice, check_slices
 from messages.phases.flaws import Flaw
+from messages.phases.parts import NOT_LOOKED_INTO
 from messages.phases.values import same_value
 from messages.request import PhaseSelector
 from web.archive.flaw_wording import refused_for
@@ -33,6 +34,14 @@ _UNCLEAR = {
     ),
     Unclear.VALUE_NOT_CARRIED: _(
         "A chosen series holds several phases, told apart by values that no request can carry."
+    ),
+    Unclear.OTHER_COUNT: _(
+        "The numbering of the images of a chosen series makes another number of phases than the "
+        "series says that it holds: a phase may be missing."
+    ),
+    Unclear.TOO_MANY_AT_ONE_PLACE: _(
+        "A chosen series holds more images at one place than are looked into, so its phases are "
+        "not known."
     ),
 }
 
@@ -125,6 +134,15 @@ def _flawed(flaw: Flaw) -> NotAsked:
 def _named(series: SeriesFacts, wanted: PhaseSelector | None) -> PhaseFacts:
     if series.unclear in _UNCLEAR:
         raise NotAsked("phases_unclear", _UNCLEAR[series.unclear])
+    if wanted is not None and series.unclear in NOT_LOOKED_INTO:
+        raise NotAsked(
+            "phases_unclear",
+            _(
+                "A chosen series could not be looked into, so it is not known whether it holds the "
+                "chosen phase. Please load the page again; it says beside the series what the "
+                "reason is."
+            ),
+        )
     if wanted is None:
         if len(series.phases) > 1:
             raise NotAsked(

@@ -100,6 +100,10 @@ _SENTENCES: dict[Fault, Promise] = {
         "The phases are stored on different scales, and the images do not say by how much: the "
         "model compares unlike signals, and no curves will be stated."
     ),
+    Fault.ONLY_NUMBERED: gettext_lazy(
+        "Only the numbering of the images tells these phases apart, so neither their order nor "
+        "their times can be checked: %(roles)s."
+    ),
 }
 
 
