@@ -15,6 +15,8 @@ from consumer.amqp.errors import LabBroken, TopologyMissing
 from consumer.bundle import BundleInvalid
 from consumer.checks.checklist import checklist
 from consumer.checks.line import State
+from consumer.children import segmenter
+from consumer.children.workbench import ModelRunner
 from consumer.drain import DrainFailed
 from consumer.drain import drain as drain_lab
 from consumer.errors import LabError
@@ -36,10 +38,15 @@ def lab() -> None:
 @app.command()
 def run() -> None:
     """Serve the pool until it is told to stop (SIGTERM or Ctrl-C)."""
+    serve()
+
+
+def serve(model_runner: ModelRunner = segmenter) -> None:
+    """Run a lab with the settings of the environment; what keeps it from that is one sentence."""
     try:
         found = settings.load()
         logs.configure(found.log_format)
-        bootstrap.run(found)
+        bootstrap.run(found, model_runner)
     except (
         SettingsInvalid,
         BundleInvalid,

@@ -17,8 +17,9 @@ from consumer.amqp.worker import Worker
 from consumer.announce import Announcer
 from consumer.archive_watch import ArchiveWatch
 from consumer.bundle import find_bundles
+from consumer.children import segmenter
 from consumer.children.limits import ReaderLimits, no_core_dump
-from consumer.children.workbench import Limits, Workbench
+from consumer.children.workbench import Limits, ModelRunner, Workbench
 from consumer.drain import DRAIN_SIGNAL
 from consumer.heartbeat import Heartbeat, Standing
 from consumer.job import Job
@@ -32,7 +33,7 @@ from messages.topology import CONTROL, EVENTS, RETRY_TIERS, requests_queue, retr
 log = structlog.get_logger(__name__)
 
 
-def run(settings: LabSettings) -> None:
+def run(settings: LabSettings, model_runner: ModelRunner = segmenter) -> None:
     """Serve the pool until SIGTERM, SIGINT or the end of a drain.
 
     Raises `PresenceError`, `BundleInvalid`, `ModelUnavailable` and `TopologyMissing` when the lab
@@ -50,7 +51,7 @@ def run(settings: LabSettings) -> None:
     archive = archive_of(settings)
     with (
         Presence(settings.run_dir, settings.lab_name) as presence,
-        workbench(settings) as bench,
+        workbench(settings, model_runner) as bench,
         _publisher(settings) as publisher,
         _archive_watch(archive, ending) as watch,
     ):
@@ -154,7 +155,9 @@ def _archive_watch(archive: Archive, ending: Event) -> Iterator[ArchiveWatch]:
 
 
 @contextmanager
-def workbench(settings: AnalysisSettings) -> Iterator[Workbench]:
+def workbench(
+    settings: AnalysisSettings, model_runner: ModelRunner = segmenter
+) -> Iterator[Workbench]:
     """The two children, stopped with the block."""
     # This process holds what the archive sends too.
     no_core_dump()
@@ -165,7 +168,8 @@ def workbench(settings: AnalysisSettings) -> Iterator[Workbench]:
             reader=ReaderLimits(
                 memory_bytes=settings.max_reader_bytes, volume_bytes=settings.max_volume_bytes
             ),
-        )
+        ),
+        model_runner,
     )
     try:
         yield bench

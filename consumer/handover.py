@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from messages.phases.scale import Scale
+
 if TYPE_CHECKING:
     from consumer.children.grid import Grid
 
@@ -79,6 +81,8 @@ class DownloadIndex:
     phases: tuple[PhaseFiles, ...]
     #: What a run has seen of the first phase, so that it is not parsed once more; None before.
     first: FirstPhase | None = None
+    #: How the signal of the phases compares, as that run has seen it.
+    scale: Scale = Scale.ONE
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,9 @@ class VolumeHeader:
     #: Seconds from the beginning of the first phase to that of each; None where it is not known.
     seconds: tuple[float | None, ...]
     first: FirstPhase
+    #: How the signal of the phases compares; the voxels are on the scale of the first where each
+    #: states its own.
+    scale: Scale = Scale.ONE
 
 
 @dataclass(frozen=True)
@@ -133,6 +140,8 @@ class ResultSpec:
     #: Of the pictures with the outline burnt in; as many are made as there are instance UIDs.
     key_series_uid: str = ""
     key_instance_uids: tuple[str, ...] = ()
+    #: How the signal of the phases compared when the model saw it.
+    scale: Scale = Scale.ONE
 
 
 @dataclass(frozen=True)
@@ -205,5 +214,7 @@ class Measured:
     lesions: tuple[LesionFacts, ...] = ()
     #: Marks that are no lesion: below the smallest size, or beyond the most that are kept.
     left_out: int = 0
+    #: Why no curves are stated although the phases make one; else empty.
+    curves_withheld: str = ""
     #: Type of the error for which there are no key slices although there should be; else empty.
     undrawn: str = ""

@@ -74,6 +74,7 @@ def infer(
         completed=completed,
         lesions=measured.lesions if measured else (),
         left_out=measured.left_out if measured else 0,
+        curves_withheld=measured.curves_withheld if measured else "",
         chosen=chosen,
         bundle=bundle,
         device=settings.device,

@@ -7,32 +7,58 @@ the decoder busy for minutes.
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import TYPE_CHECKING
 
 from pydicom.encaps import generate_frames
 from pydicom.uid import RLELossless
 
+from consumer.children.attributes import BrokenFile
 from consumer.children.syntaxes import JPEG_2000, JPEG_LOSSLESS, JPEG_LS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from pydicom import Dataset
 
 #: Markers that begin a frame of JPEG (ISO 10918-1 table B.1: SOF, without DHT, JPG and DAC) and
 #: of JPEG-LS (ISO 14495-1 C.1.1: SOF55).
-_FRAME_MARKERS = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
+_LS_FRAME = 0xF7
+_FRAME_MARKERS = frozenset({*range(0xC0, 0xD0), _LS_FRAME}) - {0xC4, 0xC8, 0xCC}
 
-#: Start of scan of JPEG and JPEG-LS.
-_SCAN = 0xDA
+#: Of JPEG and JPEG-LS: start of a scan, its number of lines where the frame left that open (ISO
+#: 10918-1 B.2.5), and the end of the image.
+_SCAN, _LINES, _END = 0xDA, 0xDC, 0xD9
+
+#: Markers without a segment (ISO 10918-1 B.1.1.4), of which none may follow here: TEM, restarts
+#: outside of a scan, and the beginning of another image.
+_BARE = frozenset({0x01, *range(0xD0, 0xD9)})
+
+#: Where the entropy-coded bytes of a scan end: the first marker that is no restart. In JPEG an FF
+#: of the data is followed by 00 (ISO 10918-1 F.1.2.3), in JPEG-LS by a byte below 80 (ISO 14495-1
+#: A.1); FF FF is a fill byte before a marker. Two bytes each: a search never goes back.
+_BEHIND_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+_BEHIND_LS_SCAN = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
+
+#: Bytes that no data end with by chance, and none of them FF, which begins a marker.
+_MORE = bytes(7 * n * n % 251 for n in range(64))
+
+#: Behind the fill bytes of a marker.
+_NO_FILL = re.compile(rb"[^\xff]")
+
+#: Segments of a frame that are walked: images have about ten, and hundreds with a colour profile.
+#: It bounds the work; the search behind a scan is C.
+_MOST_SEGMENTS = 4096
 
 #: Markers of JPEG 2000 (ISO 15444-1 table A.2) by which a codestream is walked.
 _SIZE, _CODING, _TILE_PART = b"\xff\x51", b"\xff\x52", b"\xff\x90"
 
 
-class OtherCodestream(ValueError):
+class OtherCodestream(BrokenFile):
     """A compressed frame is of another size than the header says, or has no end."""
+
+    said = "has compressed pixels that are cut short, or of another size than the header says"
 
 
 class Lossy(ValueError):
@@ -71,31 +97,88 @@ def check_codestreams(ds: Dataset, frames: Collection[int] | None = None) -> Non
         raise OtherCodestream
 
 
+def lengthened(frame: bytes) -> bytes:
+    """A frame of JPEG with bytes behind the data of its last scan; raises OtherCodestream.
+
+    A decoder that has all samples stops, so the image stays the same. Of a frame that was cut and
+    closed it would become another one.
+    """
+    end, scanned = 0, False
+    for kind, place, _ in _segments(frame):
+        end = place if scanned else end
+        scanned = kind == _SCAN
+    return frame[:end].rstrip(b"\xff") + _MORE + frame[end:]
+
+
 def _check_jpeg(frame: bytes, rows: int, columns: int, samples: int) -> None:
-    place, sized = 2, False
-    # End of image, and what pads the fragment to an even length.
-    if frame[:2] != b"\xff\xd8" or not frame.rstrip(b"\0\xff").endswith(b"\xff\xd9"):
-        raise OtherCodestream
-    while place + 10 <= len(frame):
-        mark, kind, length = struct.unpack_from(">BBH", frame, place)
-        if mark != 0xFF:
-            break
-        if kind == 0xFF:
-            # A fill byte: the marker comes behind it.
-            place += 1
-            continue
+    """Walk a frame of JPEG or JPEG-LS from marker to marker to its end of image.
+
+    What comes behind that is no part of the image, whatever it is and however long: a fragment is
+    made even by a byte that writers choose (Orthanc: of any value), some pad to a block, and no
+    decoder reads on. So nothing is gained by a limit: the bytes of a series have one.
+    """
+    lines, begun, scanned = 0, 0, False
+    for kind, place, length in _segments(frame):
         if kind in _FRAME_MARKERS:
-            if struct.unpack_from(">HHB", frame, place + 5) != (rows, columns, samples):
-                break
-            sized, near_lossless = True, kind == 0xF7
+            # A second one would be another image, or a part of one (ISO 10918-1 annex J).
+            if begun or length < 8:
+                raise OtherCodestream
+            begun = kind
+            lines, *others = struct.unpack_from(">HHB", frame, place + 5)
+            # 0 lines: they are said behind the first scan.
+            if others != [columns, samples] or lines not in {rows, 0}:
+                raise OtherCodestream
+        elif kind == _LINES and scanned and length == 4:
+            (lines,) = struct.unpack_from(">H", frame, place + 4)
         elif kind == _SCAN:
-            if not sized:
-                break
-            if near_lossless:
+            if not begun:
+                raise OtherCodestream
+            scanned = True
+            if begun == _LS_FRAME:
                 _check_near(frame, place)
+    if not scanned or lines != rows:
+        raise OtherCodestream
+
+
+def _segments(frame: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, place and length of each segment of JPEG, with the end of image as the last one.
+
+    The data of scans are passed over. Raises OtherCodestream where the frame ends before, or
+    begins a segment that it does not hold.
+    """
+    place, behind_scan = 2, _BEHIND_SCAN
+    if frame[:2] != b"\xff\xd8":
+        raise OtherCodestream
+    for _ in range(_MOST_SEGMENTS):
+        place, kind = _marker(frame, place)
+        if kind == _END:
+            yield kind, place, 0
             return
+        if kind in _BARE or place + 4 > len(frame):
+            break
+        (length,) = struct.unpack_from(">H", frame, place + 2)
+        if length < 2 or place + 2 + length > len(frame):
+            break
+        yield kind, place, length
         place += 2 + length
+        if kind == _LS_FRAME:
+            behind_scan = _BEHIND_LS_SCAN
+        elif kind == _SCAN:
+            behind = behind_scan.search(frame, place)
+            if behind is None:
+                break
+            place = behind.start()
     raise OtherCodestream
+
+
+def _marker(frame: bytes, place: int) -> tuple[int, int]:
+    """The place of the marker that begins here and its second byte; fill bytes may come first."""
+    if frame[place : place + 1] != b"\xff":
+        raise OtherCodestream
+    kind = _NO_FILL.search(frame, place)
+    if kind is None:
+        raise OtherCodestream
+    return kind.start() - 1, frame[kind.start()]
 
 
 def _check_near(frame: bytes, scan: int) -> None:
@@ -143,9 +226,10 @@ def _check_tile_parts(frame: bytes, place: int) -> None:
     """Raise OtherCodestream where the frame ends before its last tile-part (ISO 15444-1 A.4.2)."""
     while frame[place : place + 2] == _TILE_PART and place + 12 <= len(frame):
         (length,) = struct.unpack_from(">I", frame, place + 6)
-        # The last one may say 0: until the end of the codestream.
+        # The last one may say 0: until the end of the codestream, which its data never look like
+        # (ISO 15444-1 A.1: none above FF 8F). What pads the frame may.
         if length == 0:
-            place = frame.rfind(b"\xff\xd9")
+            place = frame.find(b"\xff\xd9", place + 12)
             break
         place += max(length, 12)
     if place < 0 or frame[place : place + 2] != b"\xff\xd9":

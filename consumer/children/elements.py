@@ -13,6 +13,7 @@ from pydicom.sequence import Sequence as Items
 from pydicom.tag import Tag
 from pydicom.uid import SegmentationStorage
 
+from consumer.children.attributes import BrokenFile
 from consumer.children.enhanced import MULTI_FRAME_CLASSES
 from consumer.errors import TooLarge
 
@@ -58,12 +59,16 @@ _NUMBER_OF_FRAMES = 0x00280008
 _COUNT = re.compile(rb" *([0-9]{1,9})[ \0]*")
 
 
-class CutShort(ValueError):
+class CutShort(BrokenFile):
     """A length points behind the end of the file, or a delimiter never comes."""
 
+    said = "is cut short, or says a length that it does not have"
 
-class ItemsTooMany(ValueError):
+
+class ItemsTooMany(BrokenFile):
     """A functional group has more items than frames, or more than the one it may have."""
+
+    said = "has more items in a functional group than it has frames"
 
 
 class Budget:

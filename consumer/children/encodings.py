@@ -5,24 +5,43 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydicom import Dataset
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import pixel_array
 from pydicom.uid import RLELossless
 
-from consumer.children.codestream import Lossy, check_codestreams
-from consumer.children.syntaxes import JPEG_LS, LOSSY, NATIVE, READ
+from consumer.children.attributes import text, whole
+from consumer.children.codestream import (
+    Lossy,
+    OtherCodestream,
+    check_codestreams,
+    lengthened,
+)
+from consumer.children.syntaxes import JPEG_LOSSLESS, JPEG_LS, LOSSY, NATIVE, READ
 from consumer.errors import UnsupportedImage
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from numpy.typing import NDArray
-    from pydicom import Dataset
 
     from consumer.children.enhanced import Image
 
 #: Bytes that the hungriest decoder takes for a pixel: OpenJPEG has two planes of 32 bits and the
 #: values that it gives.
 _DECODER_BYTES = 16
+
+#: What a decoder asks of an image beside its pixels.
+_DECODED = (
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+)
 
 
 def check_encoding(head: Dataset, source: Dataset, role: str) -> None:
@@ -39,11 +58,12 @@ def check_encoding(head: Dataset, source: Dataset, role: str) -> None:
         raise UnsupportedImage(_with_loss(role))
     if syntax not in READ:
         raise UnsupportedImage(f"the images of {role} have an encoding that no decoder knows")
-    kind = str(source.PhotometricInterpretation).strip()
-    if source.SamplesPerPixel != 1 or kind not in {"MONOCHROME1", "MONOCHROME2"}:
+    kind = text(source, "PhotometricInterpretation")
+    if whole(source, "SamplesPerPixel") != 1 or kind not in {"MONOCHROME1", "MONOCHROME2"}:
         raise UnsupportedImage(f"the images of {role} are not grey")
-    allocated, stored = int(source.BitsAllocated), int(source.BitsStored)
-    if allocated not in {8, 16} or not 1 <= stored <= int(source.HighBit) + 1 <= allocated:
+    allocated, stored = whole(source, "BitsAllocated"), whole(source, "BitsStored")
+    high = whole(source, "HighBit")
+    if allocated not in {8, 16} or not 1 <= stored <= high + 1 <= allocated:
         raise UnsupportedImage(f"the pixels of {role} have {stored} of {allocated} bits")
 
 
@@ -82,11 +102,9 @@ def stored_values(image: Image) -> NDArray[Any]:
         values = _uncompressed(ds, NATIVE[syntax], 0 if frame is None else frame - 1)
         values = values.view(np.dtype(f"i{size}" if ds.PixelRepresentation == 1 else f"u{size}"))
     else:
-        # pylibjpeg makes an image of what there is of a JPEG-LS frame that was cut and closed.
-        decoder = "pyjpegls" if syntax in JPEG_LS else ""
         index = 0 if frame is None else frame - 1
         try:
-            values = pixel_array(ds, index=index, decoding_plugin=decoder)
+            values = _decoded(ds, index)
         except RuntimeError:
             # Of all that a decoder can meet pydicom tells no more. Where there was no room for its
             # work, that was it: MemoryError here, and otherwise the file.
@@ -99,6 +117,36 @@ def stored_values(image: Image) -> NDArray[Any]:
     # also extends the sign.
     above, unused = allocated - 1 - high, allocated - stored
     return (values << above) >> unused if unused else values
+
+
+def _decoded(ds: Dataset, index: int) -> NDArray[Any]:
+    """One compressed frame, counted from 0, by pydicom; raises OtherCodestream for a part of one.
+
+    pylibjpeg makes an image of what there is of a frame that was cut and closed. pyjpegls does not.
+    For JPEG there is no other decoder: what it makes of more data says whether it had them all.
+    """
+    syntax = ds.file_meta.TransferSyntaxUID
+    if syntax not in JPEG_LOSSLESS:
+        decoder = "pyjpegls" if syntax in JPEG_LS else ""
+    else:
+        decoder = "pylibjpeg"
+    values: NDArray[Any] = pixel_array(ds, index=index, decoding_plugin=decoder)
+    if syntax in JPEG_LOSSLESS and not _had_all_data(ds, index, values):
+        raise OtherCodestream
+    return values
+
+
+def _had_all_data(ds: Dataset, index: int, values: NDArray[Any]) -> bool:
+    """Whether a frame of JPEG makes the same `values` with more data behind its own."""
+    offsets = None
+    if "ExtendedOffsetTable" in ds:
+        offsets = (ds.ExtendedOffsetTable, ds.ExtendedOffsetTableLengths)
+    count = int(ds.get("NumberOfFrames") or 1)
+    frame = get_frame(ds.PixelData, index, number_of_frames=count, extended_offsets=offsets)
+    longer = Dataset({ds[name].tag: ds[name] for name in _DECODED if name in ds})
+    longer.file_meta = ds.file_meta
+    longer.add_new("PixelData", "OB", encapsulate([lengthened(frame)]))
+    return np.array_equal(values, pixel_array(longer, index=0, decoding_plugin="pylibjpeg"))
 
 
 def _uncompressed(ds: Dataset, order: str, index: int) -> NDArray[Any]:

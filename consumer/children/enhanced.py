@@ -18,10 +18,13 @@ from pydicom.uid import (
     LegacyConvertedEnhancedMRImageStorage,
 )
 
+from consumer.children.attributes import BrokenFile, count
+from consumer.children.philips import take_scale
 from messages.phases.frames import (
     CLASSIC,
     FRAME_TIME,
     GEOMETRY,
+    KINDS,
     OBJECT_TIME,
     OWN_GROUPS,
     PHASES,
@@ -49,9 +52,8 @@ _PIXELS = (
     ("RescaleSlope", "PixelValueTransformationSequence", "RescaleSlope"),
 )
 
-#: Classic keyword, functional group, keyword there. What a frame shows is not looked at: a phase is
-#: told by its selector.
-_PLACES = (*GEOMETRY, *_PIXELS, *PHASES)
+#: Classic keyword, functional group, keyword there.
+_PLACES = (*GEOMETRY, *_PIXELS, *PHASES, *KINDS)
 
 #: All of these sequences. Objects have twice as many, and what is not touched is not parsed. Each
 #: has one item (PS3.3 C.7.6.16.2).
@@ -80,6 +82,12 @@ _CONVERTED = frozenset(Tag(keyword) for keyword in (*CLASSIC, "TemporalPositionI
 _NOTHING = Dataset()
 
 
+class FramesDisagree(BrokenFile):
+    """NumberOfFrames is another number than that of the functional groups."""
+
+    said = "has another number of frames than functional groups for them"
+
+
 class Image(NamedTuple):
     """One slice: an instance, or one frame of a multi-frame instance."""
 
@@ -95,15 +103,14 @@ def images_of(ds: Dataset) -> list[Image]:
     """Every image of an instance in the order of the file.
 
     An instance without functional groups is one image: the caller decides whether it may be.
-    Raises ValueError where frames and functional groups differ in number, else what pydicom
-    raises.
+    Raises FramesDisagree, Absent and Malformed, else what pydicom raises.
     """
     groups = ds.get(OWN_GROUPS)
     if ds.get("SOPClassUID") not in MULTI_FRAME_CLASSES or not groups:
         _complete_time(ds)
         return [Image(ds, ds, None)]
-    if len(groups) != int(ds.NumberOfFrames):
-        raise ValueError
+    if len(groups) != count(ds, "NumberOfFrames"):
+        raise FramesDisagree
     common = _common(ds)
     shared = _items((ds.get(SHARED_GROUPS) or [Dataset()])[0])
     images = []
@@ -113,6 +120,7 @@ def images_of(ds: Dataset) -> list[Image]:
         head = Dataset(dict(common))
         _take_time(head, ds.get(OBJECT_TIME))
         _describe(head, shared | _items(group))
+        take_scale(head, group)
         images.append(Image(head, ds, number))
     return images
 

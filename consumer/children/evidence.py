@@ -28,10 +28,9 @@ def building(source: DownloadIndex) -> Iterator[None]:
         yield
     except (LabError, MemoryError):
         raise
-    except Exception as exc:  # noqa: BLE001 - highdicom and pydicom raise many unrelated types
+    except Exception:  # noqa: BLE001 - highdicom and pydicom raise many unrelated types
         raise UnreadableDicom(
-            f"no result can be built from the metadata of series {source.phases[0].series_uid} "
-            f"({type(exc).__name__})"
+            f"no result can be built from the metadata of series {source.phases[0].series_uid}"
         ) from None
 
 

@@ -19,8 +19,10 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from consumer.children.attributes import BrokenFile, count, frames_in
 from consumer.children.elements import Budget, CutShort, Reading, open_sequences, parsed
 from consumer.children.enhanced import GROUP_TAGS, MACROS, MULTI_FRAME_CLASSES
+from consumer.children.philips import frame_tag
 from consumer.children.syntaxes import NATIVE
 from consumer.errors import TooLarge
 
@@ -39,12 +41,28 @@ INFLATED_SERIES_BYTES = 4 * 1024**3
 _SIZES = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
 
 
-class NotPart10(ValueError):
-    """No DICOM file: the four letters at byte 128 or the transfer syntax are missing."""
+class NotPart10(BrokenFile):
+    """No DICOM file: the four letters at byte 128 are missing."""
+
+    said = "is no DICOM file"
 
 
-class OtherPixelLength(ValueError):
+class NoSyntax(BrokenFile):
+    """The File Meta Information names no transfer syntax: nothing behind it can be parsed."""
+
+    said = "does not say how it is encoded (TransferSyntaxUID)"
+
+
+class OtherPixelLength(BrokenFile):
     """Uncompressed pixel data have other bytes than rows, columns and frames ask for."""
+
+    said = "has other bytes of pixels than its rows, columns, bits and frames ask for"
+
+
+class NotInflated(BrokenFile):
+    """A deflated data set that is none (PS3.5 section A.5)."""
+
+    said = "is deflated, and cannot be inflated"
 
 
 class Inflation:
@@ -68,8 +86,8 @@ def read_file(
     That runs nothing here, and a data set from here has none to write. Compressed pixels are not
     looked at: `consumer.children.encodings.check_frames` does.
 
-    Raises TooLarge, NotPart10, CutShort, OtherPixelLength, ItemsTooMany, or whatever pydicom
-    raises on bad input: only the type of those may be told, their text may quote a value.
+    Raises TooLarge, a BrokenFile, or whatever pydicom raises on bad input: nothing of those may be
+    told, their text may quote a value.
     """
     if data[128:132] != b"DICM":
         raise NotPart10
@@ -77,7 +95,7 @@ def read_file(
     meta, start = _meta(data, budget)
     syntax = meta.get("TransferSyntaxUID")
     if not syntax:
-        raise NotPart10
+        raise NoSyntax
     if syntax == DeflatedExplicitVRLittleEndian:
         data, start = _inflated(memoryview(data)[start:], inflation or Inflation()), 0
     implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
@@ -104,9 +122,26 @@ def _open_groups(ds: Dataset, budget: Budget) -> None:
 
     One item for all frames, one for each frame, and in those one of each group (PS3.3 C.7.6.16).
     """
-    for keyword, most in zip(GROUP_TAGS, (1, int(ds.get("NumberOfFrames") or 1)), strict=True):
+    for keyword, most in zip(GROUP_TAGS, (1, frames_in(ds)), strict=True):
         for item in open_sequences(ds, [Tag(keyword)], budget, most):
             open_sequences(item, MACROS, budget, 1)
+            _open_private(item, budget)
+
+
+def _open_private(group: Dataset, budget: Budget) -> None:
+    """The same for what Philips adds to a frame; what cannot be parsed is left out.
+
+    Nothing but a scale is read there, and a file that is read without it stays readable.
+    """
+    tag = frame_tag(group)
+    if tag is None:
+        return
+    try:
+        open_sequences(group, [tag], budget, 1)
+    except TooLarge:
+        raise
+    except Exception:  # noqa: BLE001 - pydicom raises a dozen unrelated types on bad input
+        del group[tag]
 
 
 def _meta(data: bytes, budget: Budget) -> tuple[FileMetaDataset, int]:
@@ -122,14 +157,18 @@ def _meta(data: bytes, budget: Budget) -> tuple[FileMetaDataset, int]:
 
 
 def _inflated(packed: memoryview, inflation: Inflation) -> bytes:
-    """The data set of a deflated file (PS3.5 section A.5). Raises TooLarge, CutShort, zlib.error.
+    """The data set of a deflated file (PS3.5 section A.5).
 
-    A thousandth of the bytes can hold it: without a bound, 4 MB fill the memory.
+    A thousandth of the bytes can hold it: without a bound, 4 MB fill the memory. Raises TooLarge,
+    CutShort and NotInflated.
     """
     limit = min(INFLATED_BYTES, inflation.left)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     # 0 would be no limit.
-    data = inflater.decompress(packed, max(limit, 1))
+    try:
+        data = inflater.decompress(packed, max(limit, 1))
+    except zlib.error:
+        raise NotInflated from None
     if not inflater.eof:
         if len(data) >= limit:
             what = "an instance inflates" if limit == INFLATED_BYTES else "a series inflates"
@@ -147,10 +186,10 @@ def _check_pixel_length(ds: Dataset) -> None:
     pixels = ds.get("PixelData")
     if pixels is None or any(ds.get(keyword) is None for keyword in _SIZES):
         return
-    rows, columns, samples, bits = (int(ds[keyword].value) for keyword in _SIZES)
+    rows, columns, samples, bits = (count(ds, keyword) for keyword in _SIZES)
     if samples != 1:
         return
-    expected = (rows * columns * int(ds.get("NumberOfFrames") or 1) * bits + 7) // 8
+    expected = (rows * columns * frames_in(ds) * bits + 7) // 8
     # An odd number of bytes is made even by one of any value (PS3.5 section 8.1.1). Some writers
     # pad further, with zeros. As long as a row or a column the padding is none: rows and columns
     # may be others, and the rows of an image that ends black would then be shifted.

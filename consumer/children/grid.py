@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from consumer.errors import GeometryMismatch
+from consumer.flaws import no_scanner_makes
+from messages.phases.plausible import implausible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,9 +35,8 @@ POSITION_TOLERANCE_MM = 0.01
 #: tenth of the smallest voxel of breast MR. `messages.phases.grid` has the same before a request.
 GRID_TOLERANCE_MM = 0.05
 
-#: mm between voxels, at least and at most, and mm from the origin of the patient's axes: wide of
-#: all scanners, and far from where computing with such numbers fails.
-SPACING_MM = (0.001, 1000.0)
+#: mm from the origin of the patient's axes: wide of all scanners, and far from where computing with
+#: such numbers fails.
 REACH_MM = 100_000.0
 
 #: Difference between direction cosines of one grid: 0.03 mm at the edge of a 600 mm field.
@@ -88,7 +89,8 @@ def grid_of(role: str, frames: Sequence[Frame], thickness: float | None) -> tupl
     """Return the grid of the instances, and their order along the slice normal.
 
     `thickness` in mm stands for the distance where there is only one slice. Raises
-    GeometryMismatch, naming slice and distance, when they form no regular volume.
+    GeometryMismatch, naming slice and distance, when they form no regular volume, and
+    UnsupportedImage for one of a size that no scanner makes.
     """
     rows, columns, frame_of_reference, _ = frames[0]
     numbers = np.stack([frame.numbers for frame in frames])
@@ -97,7 +99,7 @@ def grid_of(role: str, frames: Sequence[Frame], thickness: float | None) -> tupl
     if any(frame.frame_of_reference_uid != frame_of_reference for frame in frames):
         raise GeometryMismatch(f"slices of {role} have different frames of reference")
     orientation, pixel_spacing = numbers[0, :6], numbers[0, 6:8]
-    _check_axes(role, orientation, pixel_spacing)
+    _check_axes(role, orientation)
     if np.abs(numbers[:, 8:]).max() > REACH_MM:
         raise GeometryMismatch(f"a slice of {role} lies more than 100 m away")
     if (np.abs(numbers[:, :6] - orientation) > COSINE_TOLERANCE).any():
@@ -113,22 +115,24 @@ def grid_of(role: str, frames: Sequence[Frame], thickness: float | None) -> tupl
     )
     if distance <= 0:
         raise GeometryMismatch(f"the one slice of {role} has no thickness")
-    if not SPACING_MM[0] <= distance <= SPACING_MM[1]:
-        raise GeometryMismatch(f"the slices of {role} lie {distance:.4g} mm apart")
+    size = implausible(
+        rows=rows,
+        columns=columns,
+        slices=len(order),
+        orientation=[float(cosine) for cosine in orientation],
+        pixel_spacing=[float(between) for between in pixel_spacing],
+        gap=distance,
+    )
+    if size is not None:
+        raise no_scanner_makes(role, size)
     spacing = (distance, float(pixel_spacing[0]), float(pixel_spacing[1]))
     return Grid(positions, orientation, spacing, rows, columns, frame_of_reference), order
 
 
-def _check_axes(
-    role: str, orientation: NDArray[np.float64], pixel_spacing: NDArray[np.float64]
-) -> None:
+def _check_axes(role: str, orientation: NDArray[np.float64]) -> None:
     axes = orientation.reshape(2, 3)
     if (np.abs(orientation) > 2).any() or not np.allclose(axes @ axes.T, np.eye(2), atol=1e-3):
         raise GeometryMismatch(f"rows and columns of {role} span no rectangular grid")
-    if (pixel_spacing < SPACING_MM[0]).any() or (pixel_spacing > SPACING_MM[1]).any():
-        raise GeometryMismatch(
-            f"pixels of {role} lie {pixel_spacing[0]:.4g} x {pixel_spacing[1]:.4g} mm apart"
-        )
 
 
 def _distance(

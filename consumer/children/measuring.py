@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,13 @@ from consumer.memory import open_array
 from consumer.result import codes
 from consumer.result.figures import figures
 from consumer.result.key_slice import Drawn, key_slices
-from consumer.result.kinetics import curves, first_after, is_dynamic
+from consumer.result.kinetics import (
+    CURVES_WITHHELD,
+    DIFFERENT_SCALES,
+    curves,
+    first_after,
+    is_dynamic,
+)
 from consumer.result.lesion_group import Found, label_of
 from consumer.result.lesions import measure
 from consumer.result.origin import stored_model
@@ -22,6 +29,7 @@ from consumer.result.provenance import LEFT_OUT, read_back
 from consumer.result.report import measurement_report, stated_count
 from consumer.result.segmentation import PLACE_TOLERANCE, stored_mask
 from consumer.result.segments import stored_segments
+from messages.phases.scale import Scale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,9 +66,9 @@ def measured(
         fits = primary.FrameOfReferenceUID == grid.frame_of_reference_uid
         start = _first_slice(stored, grid)
         stated_out = int(read_back(primary).get(LEFT_OUT, "0"))
-    except Exception as exc:  # noqa: BLE001 - a foreign object can break the parser in any way
+    except Exception:  # noqa: BLE001 - a foreign object can break the parser in any way
         raise UploadRejected(
-            f"the stored object {spec.primary_instance_uid} cannot be read ({type(exc).__name__})"
+            f"the stored object {spec.primary_instance_uid} cannot be read as a result"
         ) from None
     depth, rows, columns = stored.segments.shape
     same_grid = (rows, columns) == (grid.rows, grid.columns) and 0 <= start <= count - depth
@@ -70,7 +78,9 @@ def measured(
         )
     segments = stored_segments(stored)
     lesions = measure(segments.labels, stored.spacing, start)
-    drawn = _curves(volumes, segments.labels, start)
+    # A ratio of what lies on two scales says nothing; volume and diameters do not depend on it.
+    withheld = DIFFERENT_SCALES if _on_several_scales(volumes) else ""
+    drawn = None if withheld else _curves(volumes, segments.labels, start)
     found = [
         Found(lesion, segment, first.images[lesion.in_plane_slice], curve)
         for lesion, segment, curve in zip(
@@ -80,6 +90,8 @@ def measured(
     result = figures(stored.mask, lesions, stored.spacing, count)
     left_out = stated_out + segments.left_out
     about = report_source(source, first)
+    if withheld:
+        about = replace(about, inputs=[*about.inputs, f"{CURVES_WITHHELD}={withheld}"])
     with building(source):
         report = measurement_report(primary, result, found, left_out, model, about, spec)
     pictures: tuple[bytes, ...] = ()
@@ -90,7 +102,7 @@ def measured(
         # Pictures are for viewers that show nothing better: no reason to fail a request.
         undrawn = type(exc).__name__
     told = tuple(_facts(one, primary) for one in found)
-    return Measured(result, model, report, pictures, told, left_out, undrawn)
+    return Measured(result, model, report, pictures, told, left_out, withheld, undrawn)
 
 
 def _first_slice(stored: StoredMask, grid: Grid) -> int:
@@ -102,6 +114,14 @@ def _first_slice(stored: StoredMask, grid: Grid) -> int:
     return round(place)
 
 
+def _on_several_scales(volumes: Volumes | None) -> bool:
+    return (
+        volumes is not None
+        and is_dynamic(volumes.header.roles)
+        and volumes.header.scale is Scale.DIFFERENT
+    )
+
+
 def _curves(
     volumes: Volumes | None, labels: NDArray[np.uint16], start: int
 ) -> tuple[Curve, ...] | None:
@@ -109,7 +129,13 @@ def _curves(
         return None
     header = volumes.header
     voxels = open_array(volumes.path, header.shape, np.float32)
-    return curves(voxels[:, start : start + labels.shape[0]], labels, header.roles, header.seconds)
+    return curves(
+        voxels[:, start : start + labels.shape[0]],
+        labels,
+        header.roles,
+        header.seconds,
+        own_scales=header.scale is Scale.FIRST_PHASE,
+    )
 
 
 def _pictures(  # noqa: PLR0917 - all of them were computed just before

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from consumer.errors import PhasesOutOfOrder
 from messages.phases.check import SAME_TIME_S
-from messages.phases.parts import COUNTING_KEYWORDS, ImageFacts, Part
+from messages.phases.numbering import count_of
+from messages.phases.parts import ImageFacts, Part
 from messages.phases.times import dated_at
-from messages.phases.values import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -45,10 +46,15 @@ def _acquired(ds: Dataset) -> datetime | None:
 
 
 def seconds_after_first(began: Sequence[datetime | None]) -> tuple[float | None, ...]:
-    """Seconds from the beginning of the first phase to that of each; None where one is unknown."""
-    first = began[0]
+    """Seconds from the beginning of the first phase to that of each; None where one is unknown.
+
+    A time that several phases share is that of their run: of none of them it is known.
+    """
+    said = Counter(began)
+    own = [at if said[at] == 1 else None for at in began]
+    first = own[0]
     return tuple(
-        None if first is None or at is None else (at - first).total_seconds() for at in began
+        None if first is None or at is None else (at - first).total_seconds() for at in own
     )
 
 
@@ -81,7 +87,7 @@ def _numbers(one: PhaseFiles, other: PhaseFiles) -> tuple[float, float] | None:
     other_keyword, second = other.selector or ("", "")
     if one.series_uid != other.series_uid or keyword != other_keyword:
         return None
-    numbers = number_of(first), number_of(second)
-    if keyword not in COUNTING_KEYWORDS or numbers[0] is None or numbers[1] is None:
+    numbers = count_of(keyword, first), count_of(keyword, second)
+    if numbers[0] is None or numbers[1] is None:
         return None
     return numbers[0], numbers[1]

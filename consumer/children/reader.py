@@ -24,6 +24,7 @@ from consumer.handover import (
     Volumes,
 )
 from consumer.memory import MemoryFile, create_array, open_array
+from messages.phases.scale import Scale, scale_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -57,18 +58,20 @@ def read_phases(
 ) -> VolumeHeader:
     """Write all phases to `target_path`: float32 (channels, slices, rows, columns), rescaled.
 
-    Voxel values are stored value x RescaleSlope + RescaleIntercept (PS3.3 C.11.1.1.2). Several
-    phases of one series are read together: each file is parsed once.
+    Voxel values are stored value x RescaleSlope + RescaleIntercept (PS3.3 C.11.1.1.2), and where
+    phases state different scales, those on the scale of the first (`messages.phases.scale`).
+    Several phases of one series are read together: each file is parsed once.
 
-    Raises SeriesChanged, UnreadableDicom, UnsupportedImage, GeometryMismatch, PhasesOutOfOrder
-    or TooLarge.
+    Raises SeriesChanged, UnreadableDicom, UnsupportedImage, GeometryMismatch, MixedPhase,
+    PhasesOutOfOrder or TooLarge.
     """
     start()
+    from consumer.children.agreement import check_agreement, stated, stored_as
     from consumer.children.grid import check_same_grid
     from consumer.children.order import began_at, check_order, seconds_after_first
     from consumer.children.series import by_series
     from consumer.children.slices import read_slices
-    from consumer.children.voxels import write_voxels
+    from consumer.children.voxels import bring_to_first, write_voxels
 
     held: dict[int, Slices] = {}
     series = {place: group for group in by_series(source.phases) for place in group}
@@ -91,6 +94,7 @@ def read_phases(
     volume = create_array(target_path, shape, np.float32)
     began: list[datetime | None] = []
     instances = []
+    said, scales = [], []
     for channel, phase in enumerate(source.phases):
         slices = slices_of(channel) if channel else first
         check_same_grid(source.phases[0].role, grid, phase.role, slices.grid)
@@ -100,7 +104,14 @@ def read_phases(
             tuple((str(ds.SOPClassUID), str(ds.SOPInstanceUID)) for ds in slices.heads)
         )
         began.append(began_at(slices.heads))
+        said.append(stated(slices.heads))
+        scales.append(stored_as(slices.heads))
+    # Before the order: a phase that holds slices of another one begins when that does.
+    check_agreement([phase.role for phase in source.phases], said)
     check_order(source.phases, began)
+    scale = scale_of(scales)
+    if scale is Scale.FIRST_PHASE:
+        bring_to_first(volume, scales)
     return VolumeHeader(
         roles=tuple(phase.role for phase in source.phases),
         shape=shape,
@@ -108,6 +119,7 @@ def read_phases(
         spacing=grid.spacing,
         instances=tuple(instances),
         seconds=seconds_after_first(began),
+        scale=scale,
         first=FirstPhase(
             grid,
             tuple(
@@ -137,6 +149,7 @@ def package(
 
     mask = open_array(mask_path, shape, np.uint8)
     slices = first_phase(source)
+    spec = replace(spec, scale=source.scale)
     grid = slices.grid
     check_mask(mask, (len(slices.images), grid.rows, grid.columns), spec)
     segments = segments_of(mask, grid.spacing, spec.min_lesion_mm3)
@@ -179,5 +192,5 @@ def measure_stored(
         return measured(primary, source, spec, volumes)
     with MemoryFile("volumes") as memory:
         header = read_phases(source, memory.path, limit_bytes)
-        seen = replace(source, first=header.first)
+        seen = replace(source, first=header.first, scale=header.scale)
         return measured(primary, seen, spec, Volumes(memory.path, header))

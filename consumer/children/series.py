@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from pydicom.datadict import tag_for_keyword
 
+from consumer.children.attributes import Absent, BrokenFile, Malformed, text
 from consumer.children.enhanced import GROUP_TAGS, Image, images_of
 from consumer.children.files import Inflation, read_file
-from consumer.errors import LabError, SeriesChanged, UnreadableDicom
+from consumer.children.numbered import NUMBERING_TAGS, Place, by_number, images_by_number
+from consumer.errors import LabError, MissingAttribute, SeriesChanged, UnreadableDicom
 from consumer.memory import map_bytes
 from messages.phases.values import same_value
 
@@ -34,13 +36,13 @@ def parse(
     study_uid: str,
     *,
     stop_before_pixels: bool = True,
-    tags: Sequence[str] | None = None,
+    tags: Sequence[str | int] | None = None,
 ) -> list[list[Numbered]]:
     """The images of each phase of one series, in the order in which they came.
 
     Each comes with its instance's number, from 1; `tags` limits what is read of each. Raises
     SeriesChanged when number, study or series differ from what was asked for or nothing is of a
-    phase, TooLarge, and UnreadableDicom when a file cannot be parsed.
+    phase, TooLarge, MissingAttribute, and UnreadableDicom when a file cannot be parsed.
     """
     for phase in phases:
         if len(phase.files) != phase.instance_count or not phase.files:
@@ -49,6 +51,7 @@ def parse(
                 f"{phase.instance_count} were asked for"
             )
     one = phases[0]
+    numbered = _numbered(phases)
     telling = [keyword for phase in phases for keyword in _telling(phase.selector)]
     wanted = None if tags is None else [*tags, *telling]
     found: list[list[Numbered]] = [[] for _ in phases]
@@ -68,8 +71,11 @@ def parse(
                     f"instance {number} of series {one.series_uid} belongs to another series"
                 )
             images = guarded(one, number, partial(images_of, ds))
-            for phase, into in zip(phases, found, strict=True):
-                chosen = guarded(phase, number, partial(_chosen, images, phase.selector))
+            for place, (phase, into) in enumerate(zip(phases, found, strict=True)):
+                if place in numbered:
+                    chosen = [image for image in images if (number, image.frame) in numbered[place]]
+                else:
+                    chosen = guarded(phase, number, partial(_chosen, images, phase.selector))
                 into += [(number, image) for image in chosen]
     for phase, into in zip(phases, found, strict=True):
         if not into:
@@ -86,6 +92,30 @@ def by_series(phases: Sequence[PhaseFiles]) -> list[list[int]]:
     return list(groups.values())
 
 
+def _numbered(phases: Sequence[PhaseFiles]) -> dict[int, frozenset[tuple[int, int | None]]]:
+    """The images of those phases that are asked for by number, by the places of the phases.
+
+    All images of the series must be known for that, so their headers are read beforehand.
+    """
+    wanted = by_number(phases)
+    if not wanted:
+        return {}
+    one, places, inflation = phases[0], [], Inflation()
+    tags = (*EVIDENCE_TAGS, *NUMBERING_TAGS, "NumberOfFrames", *GROUP_TAGS)
+    with map_bytes(one.path) as memory:
+        for number, (offset, length) in enumerate(one.files, 1):
+            read = partial(
+                read_file,
+                memory[offset : offset + length],
+                stop_before_pixels=True,
+                tags=tags,
+                inflation=inflation,
+            )
+            images = guarded(one, number, partial(images_of, guarded(one, number, read)))
+            places += [guarded(one, number, partial(Place.of, number, image)) for image in images]
+    return images_by_number(wanted, places, one.series_uid)
+
+
 def _telling(selector: tuple[str, str] | None) -> tuple[str, ...]:
     """The keywords by which a selector finds its images; none for a word of no dictionary."""
     if selector is None or tag_for_keyword(selector[0]) is None:
@@ -93,25 +123,32 @@ def _telling(selector: tuple[str, str] | None) -> tuple[str, ...]:
     return (selector[0], "AcquisitionDateTime", "NumberOfFrames", *GROUP_TAGS)
 
 
-def guarded(phase: PhaseFiles, number: int, read: Callable[[], T]) -> T:
-    """Run `read` on one instance; whatever pydicom raises becomes UnreadableDicom.
+def guarded(phase: PhaseFiles, number: int, read: Callable[[], T], cannot: str = "parsed") -> T:
+    """Run `read` on one instance; what it raises becomes MissingAttribute or UnreadableDicom.
 
-    The library's text may quote a DICOM value, so it is dropped, cause included.
+    `cannot` is what cannot be done with the instance where a library alone knows why: its text may
+    quote a DICOM value and its type says nothing to a reader, so both are dropped, cause included.
     """
     try:
         return read()
     except (LabError, MemoryError):
         raise
-    except Exception as exc:  # noqa: BLE001 - pydicom raises a dozen unrelated types on bad input
+    except Absent as exc:
+        has = "has an empty" if exc.empty else "has no"
+        raise MissingAttribute(f"instance {number} of {phase.role} {has} {exc.keyword}") from None
+    except Malformed as exc:
         raise UnreadableDicom(
-            f"instance {number} of series {phase.series_uid} cannot be read ({type(exc).__name__})"
+            f"{exc.keyword} in instance {number} of {phase.role} is not {exc.wanted}"
         ) from None
+    except Exception as exc:  # noqa: BLE001 - pydicom raises a dozen unrelated types on bad input
+        said = exc.said if isinstance(exc, BrokenFile) else f"cannot be {cannot}"
+        raise UnreadableDicom(f"instance {number} of series {phase.series_uid} {said}") from None
 
 
 def _uids(ds: Dataset) -> tuple[Any, Any]:
-    """Study and series; raises AttributeError where the instance has no UIDs of its own."""
-    if not (ds.SOPClassUID and ds.SOPInstanceUID):
-        raise ValueError
+    """Study and series; raises Absent where the instance has no UIDs of its own."""
+    for keyword in ("SOPClassUID", "SOPInstanceUID"):
+        text(ds, keyword)
     return ds.get("StudyInstanceUID"), ds.get("SeriesInstanceUID")
 
 

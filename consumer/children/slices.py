@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydicom.uid import MRImageStorage
 
+from consumer.children.attributes import (
+    Absent,
+    Malformed,
+    count,
+    frames_in,
+    needed,
+    number_in,
+    numbers,
+    text,
+)
 from consumer.children.encodings import check_encoding, check_frames
 from consumer.children.enhanced import GROUP_TAGS, MULTI_FRAME_CLASSES, Image
 from consumer.children.grid import Frame, Grid, grid_of
+from consumer.children.philips import SCALE_TAGS
 from consumer.children.series import EVIDENCE_TAGS, Numbered, guarded, parse
-from consumer.errors import (
-    UnreadableDicom,
-    UnsupportedImage,
-)
+from consumer.children.tiles import TILE_TAGS, check_one_slice
+from consumer.errors import MissingAttribute, UnsupportedImage
+from consumer.flaws import no_pixels
+from messages.phases.agreement import AGREEMENT_KEYWORDS
+from messages.phases.flaws import NEEDED_KEYWORDS, PIXELS_KEYWORD
+from messages.phases.frames import OWN_GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +39,7 @@ if TYPE_CHECKING:
     from consumer.handover import PhaseFiles
 
 #: What a volume needs of a slice. Scanners write hundreds of elements, patient data among them.
-VOLUME_TAGS = (
+VOLUME_TAGS: tuple[str | int, ...] = (
     *EVIDENCE_TAGS,
     *GROUP_TAGS,
     "AcquisitionDate",
@@ -52,7 +64,12 @@ VOLUME_TAGS = (
     "PixelRepresentation",
     "Rows",
     "SamplesPerPixel",
+    *TILE_TAGS,
     "PixelData",
+    "Manufacturer",
+    *(keyword for keyword in AGREEMENT_KEYWORDS if not keyword.startswith("Acquisition")),
+    "AcquisitionNumber",
+    *SCALE_TAGS,
 )
 
 
@@ -77,7 +94,8 @@ def read_slices(phases: Sequence[PhaseFiles], study_uid: str, *, pixels: bool) -
 
     With `pixels` their slices hold `VOLUME_TAGS`, otherwise everything before the pixel data.
 
-    Raises SeriesChanged, UnreadableDicom, UnsupportedImage, TooLarge or GeometryMismatch.
+    Raises SeriesChanged, UnreadableDicom, UnsupportedImage, MissingAttribute, TooLarge or
+    GeometryMismatch.
     """
     tags = VOLUME_TAGS if pixels else None
     parsed = parse(phases, study_uid, stop_before_pixels=not pixels, tags=tags)
@@ -89,9 +107,15 @@ def read_slices(phases: Sequence[PhaseFiles], study_uid: str, *, pixels: bool) -
 def _sorted(phase: PhaseFiles, images: Sequence[Numbered], *, pixels: bool) -> Slices:
     for number, image in images:
         guarded(phase, number, partial(_check_kind, image, phase.role))
+    for number, image in images:
+        guarded(phase, number, partial(_check_said, image))
+    frames = [guarded(phase, number, partial(_frame, image.head)) for number, image in images]
+    if pixels:
+        _check_pixels_there(phase, images)
+    for number, image in images:
+        guarded(phase, number, partial(check_encoding, image.head, image.source, phase.role))
     if pixels:
         _check_pixels(phase, images)
-    frames = [guarded(phase, number, partial(_frame, image.head)) for number, image in images]
     number, first = images[0]
     thickness = guarded(phase, number, partial(_thickness, first.head))
     grid, order = grid_of(phase.role, frames, thickness)
@@ -103,47 +127,57 @@ def _sorted(phase: PhaseFiles, images: Sequence[Numbered], *, pixels: bool) -> S
     )
 
 
+def _check_pixels_there(phase: PhaseFiles, images: Sequence[Numbered]) -> None:
+    without = [number for number, image in images if not image.source.get(PIXELS_KEYWORD)]
+    if without and len(without) == len(images):
+        raise no_pixels(phase.role)
+    if without:
+        raise MissingAttribute(f"instance {without[0]} of {phase.role} holds no pixels")
+
+
 def _check_pixels(phase: PhaseFiles, images: Sequence[Numbered]) -> None:
     """Look at the compressed frames that are wanted, each instance once."""
     chosen: dict[int, tuple[Dataset, set[int]]] = {}
     for number, image in images:
         chosen.setdefault(number, (image.source, set()))[1].add((image.frame or 1) - 1)
     for number, (source, frames) in chosen.items():
-        guarded(phase, number, partial(check_frames, source, frames, phase.role))
+        guarded(phase, number, partial(check_frames, source, frames, phase.role), "decoded")
 
 
 def _check_kind(image: Image, role: str) -> None:
     kind = image.source.SOPClassUID
     if kind in MULTI_FRAME_CLASSES:
         if image.frame is None:
-            raise UnreadableDicom(f"the frames of {role} do not say where they lie")
+            # Its frames say there where they lie.
+            raise Absent(OWN_GROUPS)
     elif kind != MRImageStorage:
         raise UnsupportedImage(f"the series of {role} holds an object that is no MR image")
-    elif int(image.source.get("NumberOfFrames") or 1) != 1:
+    elif frames_in(image.source) != 1:
         raise UnsupportedImage(f"the series of {role} holds several frames in a classic MR image")
-    check_encoding(image.head, image.source, role)
+    else:
+        check_one_slice(image.head, role)
 
 
-def _numbers(value: Any, count: int) -> list[float]:
-    numbers = [float(item) for item in value]
-    if len(numbers) != count or not all(map(math.isfinite, numbers)):
-        raise ValueError
-    return numbers
+def _check_said(image: Image) -> None:
+    """Raise Absent for what a slice needs and does not have, and Malformed for what is no count."""
+    for keyword in NEEDED_KEYWORDS:
+        if keyword != PIXELS_KEYWORD:
+            needed(image.head, keyword)
+    for keyword in ("Rows", "Columns", "BitsAllocated"):
+        count(image.head, keyword)
 
 
 def _frame(ds: Dataset) -> Frame:
-    numbers = [
-        *_numbers(ds.ImageOrientationPatient, 6),
-        *_numbers(ds.PixelSpacing, 2),
-        *_numbers(ds.ImagePositionPatient, 3),
-    ]
-    frame_of_reference = str(ds.FrameOfReferenceUID or "").strip()
-    if not frame_of_reference:
-        # Two that say nothing say not the same.
-        raise ValueError
-    return Frame(int(ds.Rows), int(ds.Columns), frame_of_reference, np.array(numbers))
+    orientation = numbers(ds, "ImageOrientationPatient", 6)
+    position = numbers(ds, "ImagePositionPatient", 3)
+    spacing = numbers(ds, "PixelSpacing", 2)
+    if min(spacing) <= 0:
+        raise Malformed("PixelSpacing", "two numbers above 0")
+    # Two that say nothing say not the same.
+    space = text(ds, "FrameOfReferenceUID")
+    values = np.array([*orientation, *spacing, *position])
+    return Frame(count(ds, "Rows"), count(ds, "Columns"), space, values)
 
 
 def _thickness(ds: Dataset) -> float | None:
-    value = ds.get("SliceThickness")
-    return None if value is None else _numbers([value], 1)[0]
+    return number_in(ds, "SliceThickness")

@@ -6,16 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from consumer.children.attributes import number_in, whole
 from consumer.children.encodings import stored_values
 from consumer.children.series import guarded
 from consumer.errors import UnreadableDicom, UnsupportedImage
+from messages.phases.scale import factor_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from pydicom import Dataset
 
     from consumer.children.enhanced import Image
     from consumer.handover import PhaseFiles
+    from messages.phases.scale import Stored
 
 
 def write_voxels(phase: PhaseFiles, number: int, image: Image, into: NDArray[np.float32]) -> None:
@@ -28,24 +33,40 @@ def write_voxels(phase: PhaseFiles, number: int, image: Image, into: NDArray[np.
 
     def decode() -> tuple[NDArray[Any], float, float, NDArray[np.bool_] | None]:
         stored = stored_values(image)
-        slope, intercept = image.head.get("RescaleSlope"), image.head.get("RescaleIntercept")
+        slope, intercept = (
+            number_in(image.head, f"Rescale{one}") for one in ("Slope", "Intercept")
+        )
         return (
             stored,
-            1.0 if slope is None else float(slope),
-            0.0 if intercept is None else float(intercept),
+            1.0 if slope is None else slope,
+            0.0 if intercept is None else intercept,
             _padding(image.head, stored, int(image.source.BitsAllocated)),
         )
 
-    stored, slope, intercept, padding = guarded(phase, number, decode)
+    stored, slope, intercept, padding = guarded(phase, number, decode, "decoded")
     if stored.shape != into.shape:
         raise UnsupportedImage(f"{what} is not a plain grey image")
-    if not np.isfinite([slope, intercept]).all():
-        raise UnreadableDicom(f"{what} has a rescale that is no number")
     into[...] = stored
     if (slope, intercept) != (1.0, 0.0):
         _rescale(into, slope, intercept, what)
     if padding is not None and _stands_out(stored, padding):
         into[padding] = into[~padding].min()
+
+
+def bring_to_first(volume: NDArray[np.float32], phases: Sequence[Sequence[Stored]]) -> None:
+    """Bring (phases, slices, rows, columns) in place to the scale of the very first slice.
+
+    Each slice states its own. Raises UnreadableDicom for values beyond single precision.
+    """
+    first = phases[0][0]
+    for channel, slices in enumerate(phases):
+        for place, one in enumerate(slices):
+            factor = factor_of(one, first)
+            if factor != 1.0:
+                with np.errstate(over="ignore"):
+                    volume[channel, place] *= factor
+                if not np.isfinite(volume[channel, place]).all():
+                    raise UnreadableDicom("a phase has a scale to values beyond single precision")
 
 
 def _rescale(into: NDArray[np.float32], slope: float, intercept: float, what: str) -> None:
@@ -65,11 +86,12 @@ def _padding(head: Dataset, stored: NDArray[Any], bits: int) -> NDArray[np.bool_
 
     With a Range Limit (0028,0121) all values between the two. None where none is stated.
     """
-    value, limit = head.get("PixelPaddingValue"), head.get("PixelPaddingRangeLimit")
-    if value is None:
+    if head.get("PixelPaddingValue") is None:
         return None
-    one = _as_stored(int(value), stored.dtype, bits)
-    other = one if limit is None else _as_stored(int(limit), stored.dtype, bits)
+    one = _as_stored(whole(head, "PixelPaddingValue"), stored.dtype, bits)
+    limited = head.get("PixelPaddingRangeLimit") is not None
+    limit = whole(head, "PixelPaddingRangeLimit") if limited else None
+    other = one if limit is None else _as_stored(limit, stored.dtype, bits)
     return (stored >= min(one, other)) & (stored <= max(one, other))
 
 

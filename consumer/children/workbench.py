@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 from consumer.bundle import Bundle
 from consumer.children import reader, segmenter
@@ -26,8 +26,8 @@ from consumer.handover import (
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: How a sentence begins of what no part of the reader has a better one for.
-UNFORESEEN = "the series cannot be read:"
+#: The sentence for what no part of the reader has a better one for.
+UNFORESEEN = "the series cannot be read, and no part of the reader knows why"
 
 #: Seconds in which all bundles must have been loaded at the start.
 _LOAD_SECONDS = 600.0
@@ -49,6 +49,25 @@ def _inference_too_slow(seconds: float) -> InferenceTimeout:
     return InferenceTimeout(f"the inference took longer than {seconds:.0f} s")
 
 
+class ModelRunner(Protocol):
+    """What runs models in the segmenter's process: `consumer.children.segmenter`, with torch.
+
+    Its functions are called there by their names, so that it is a module.
+    """
+
+    def start(self) -> None:
+        """Prepare the process."""
+
+    def look_at(self, device: str) -> DeviceFacts:
+        """Say whether the device can be used."""
+
+    def load_all(self, bundles: Iterable[Bundle], device: str) -> None:
+        """Make every bundle ready. Raises `ModelUnavailable` and `OutOfMemory`."""
+
+    def segment(self, job: SegmentationJob) -> None:
+        """Write the mask of a job. Raises `ModelFailed` besides."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """Seconds after which a child is killed, and what the reader may take."""
@@ -67,21 +86,23 @@ def _read(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a function of the reader; whatever else it raises becomes UnreadableDicom.
 
     The parts of the reader name what they expect. What they do not expect comes from the files all
-    the same, and from no other try; its text may quote a value, and is left behind with it.
+    the same, and from no other try; its text may quote a value, and its type says nothing to a
+    reader: both are left behind.
     """
     try:
         return function(*args, **kwargs)
     except (LabError, MemoryError):
         raise
-    except Exception as exc:  # noqa: BLE001 - the last one before the job
-        raise UnreadableDicom(f"{UNFORESEEN} {type(exc).__name__}") from None
+    except Exception:  # noqa: BLE001 - the last one before the job
+        raise UnreadableDicom(UNFORESEEN) from None
 
 
 class Workbench:
     """Reader and segmenter. Calls from several job threads take turns."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, model_runner: ModelRunner = segmenter) -> None:
         self._limits = limits
+        self._model_runner = model_runner
         self._reader = Child(
             "reader",
             on_timeout=_reader_too_slow,
@@ -90,16 +111,18 @@ class Workbench:
             prepare=partial(_begin_reading, limits.reader),
         )
         self._segmenter = Child(
-            "segmenter", on_timeout=_inference_too_slow, prepare=segmenter.start
+            "segmenter", on_timeout=_inference_too_slow, prepare=model_runner.start
         )
 
     def load(self, bundles: Iterable[Bundle], device: str) -> None:
         """Start the segmenter and load the bundles. Raises `ModelUnavailable`."""
-        self._segmenter.call(_LOAD_SECONDS, Halt(), segmenter.load_all, list(bundles), device)
+        self._segmenter.call(
+            _LOAD_SECONDS, Halt(), self._model_runner.load_all, list(bundles), device
+        )
 
     def look_at(self, device: str) -> DeviceFacts:
         """See `consumer.children.segmenter.look_at`; raises `LabError`."""
-        return self._segmenter.call(_LOAD_SECONDS, Halt(), segmenter.look_at, device)
+        return self._segmenter.call(_LOAD_SECONDS, Halt(), self._model_runner.look_at, device)
 
     def read(self, source: DownloadIndex, volumes_path: str, halt: Halt) -> VolumeHeader:
         """See `consumer.children.reader.read_phases`."""
@@ -117,8 +140,10 @@ class Workbench:
         """See `consumer.children.segmenter.segment`; also raises `InferenceTimeout`."""
         # After a crash the child is a fresh one. It loads its libraries and the bundle first, and
         # that is no part of the time that an inference may take.
-        self._segmenter.call(_LOAD_SECONDS, halt, segmenter.load_all, [job.bundle], job.device)
-        self._segmenter.call(self._limits.inference, halt, segmenter.segment, job)
+        self._segmenter.call(
+            _LOAD_SECONDS, halt, self._model_runner.load_all, [job.bundle], job.device
+        )
+        self._segmenter.call(self._limits.inference, halt, self._model_runner.segment, job)
 
     def package(
         self,

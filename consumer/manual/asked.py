@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from messages.phases.parts import FRAME_PHASE_KEYWORDS
+from messages.phases.numbering import place_of
+from messages.phases.parts import FRAME_PHASE_KEYWORDS, NUMBER_KEYWORD
 
 #: ``post1=2/TemporalPositionIdentifier:3``: role, place among the series ids, keyword, value.
 _BY_HAND = re.compile(
@@ -16,6 +17,10 @@ _BY_HAND = re.compile(
     r"(?:(?P<place>[1-9][0-9]?)(?:/(?=.)|$))?"
     r"(?:(?P<keyword>[A-Za-z]{1,64}):(?P<value>[0-9.:+-]{1,32}))?"
 )
+
+
+#: What may tell phases apart, the numbering of the images as the last resort.
+_KEYWORDS = (*FRAME_PHASE_KEYWORDS, NUMBER_KEYWORD)
 
 
 class CannotInfer(Exception):
@@ -46,8 +51,12 @@ class ByHand:
                 "place of the series among --series-ids"
             )
         keyword = match["keyword"] or ""
-        if keyword and keyword not in FRAME_PHASE_KEYWORDS:
-            raise CannotInfer(f"--phase knows the keywords {', '.join(FRAME_PHASE_KEYWORDS)}")
+        if keyword and keyword not in _KEYWORDS:
+            raise CannotInfer(f"--phase knows the keywords {', '.join(_KEYWORDS)}")
+        if keyword == NUMBER_KEYWORD and place_of(match["value"]) is None:
+            raise CannotInfer(
+                f"--phase takes {NUMBER_KEYWORD}:N:COUNT, the Nth of COUNT images at each place"
+            )
         place = int(match["place"]) if match["place"] else None
         return cls(match["role"], place, keyword, match["value"] or "")
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from consumer.errors import LabError, WrongPhaseCount
+from consumer.flaws import error_of
 from consumer.manual.asked import ByHand, CannotInfer
 from consumer.manual.facts import Looked
 from consumer.manual.wording import fault_words, left_out_words, refusal_of, unclear_words
 from messages.phases import Choice, PhaseFacts, propose
 from messages.phases.check import check_choice
-from messages.phases.values import same_value
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,25 @@ def choose(
     fit the model.
     """
     if by_hand:
-        return _said(looked, roles, by_hand)
+        return _whole(_said(looked, roles, by_hand))
     if len(looked) == len(roles):
-        return _given(looked, roles)
+        return _whole(_given(looked, roles))
+    # All of them were named to take part.
+    for number, one in enumerate(looked, 1):
+        if one.facts.flaw is not None:
+            raise error_of(one.facts.flaw, f"series {number}")
     if len(looked) > len(roles) or all(len(one.facts.phases) < 2 for one in looked):
         raise _wrong_count(looked, roles)
     return _found(looked, roles)
+
+
+def _whole(chosen: tuple[Chosen, ...]) -> tuple[Chosen, ...]:
+    """The same, if the first image of each phase is one that a volume can be made of."""
+    for one in chosen:
+        flaw = one.looked.facts.flaw if one.facts is None else one.facts.flaw
+        if flaw is not None:
+            raise error_of(flaw, one.role)
+    return chosen
 
 
 def concerns(chosen: Sequence[Chosen]) -> list[str]:
@@ -151,9 +164,7 @@ def _said(
         if place > len(looked):
             raise CannotInfer(f"--phase {role} names series {place}, and {len(looked)} were given")
         series = looked[place - 1]
-        if one.keyword and not any(
-            same_value(image.values.get(one.keyword, ""), one.value) for image in series.images
-        ):
+        if one.keyword and not series.holds(one.keyword, one.value):
             raise WrongPhaseCount(
                 f"no image of series {place} has the {one.keyword} of --phase {role}"
             )

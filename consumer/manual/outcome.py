@@ -39,6 +39,8 @@ class Outcome:
     lesions: tuple[LesionFacts, ...]
     #: Marks that were too small for a lesion.
     left_out: int
+    #: Why there are no curves although the phases make one; else empty.
+    curves_withheld: str
     chosen: tuple[Chosen, ...]
     bundle: Bundle
     device: str
@@ -54,6 +56,7 @@ class Outcome:
         figures |= {
             "lesions": [asdict(lesion) for lesion in self.lesions],
             "marks_left_out": self.left_out,
+            "curves_withheld": self.curves_withheld,
             "device": self.device,
             "threshold": self.threshold,
             "inputs": [
@@ -98,6 +101,11 @@ class Outcome:
             ("longest diameter", f"{told.longest_diameter_mm:.1f} mm"),
             ("slices", f"{told.slices_with_tumor} of {told.slices}"),
             ("marks left out", str(self.left_out)),
+            *(
+                [("curves", "not stated: the phases are stored on different scales")]
+                if self.curves_withheld
+                else []
+            ),
             ("threshold", f"{self.threshold:g}"),
         ]
 

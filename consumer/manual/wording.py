@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from consumer.errors import GeometryMismatch, LabError, PhasesOutOfOrder, WrongPhaseCount
+from consumer.errors import (
+    GeometryMismatch,
+    LabError,
+    MixedPhase,
+    PhasesOutOfOrder,
+    WrongPhaseCount,
+)
 from messages.phases import LeftOut, Problem
 from messages.phases.check import Concern, Fault
 from messages.phases.parts import Unclear
@@ -13,6 +19,11 @@ _UNCLEAR = {
     Unclear.INCOMPLETE_PHASE: "one of its phases lacks slices",
     Unclear.VALUE_NOT_CARRIED: "its phases are named by values that a request cannot carry",
     Unclear.SEVERAL_KINDS: "it holds images of several kinds at the same places, not phases of one",
+    Unclear.OTHER_COUNT: "the numbering of its images makes another number of phases than it says",
+    Unclear.TOO_MANY_IMAGES: "it holds too many images to look into",
+    Unclear.TOO_MANY_AT_ONE_PLACE: "too many images lie at one place to look into",
+    Unclear.TOO_LONG: "its images say too much to look into",
+    Unclear.TOO_SLOW: "the archive took too long to look into it",
 }
 
 _LEFT_OUT = {
@@ -26,6 +37,10 @@ _LEFT_OUT = {
     LeftOut.PHASE_IMAGE: "phase, real or imaginary part of the signal",
     LeftOut.OTHER_CONTRAST: "another fat saturation or echo time",
     LeftOut.DIXON_PART: "a part of a Dixon scan whose water images are there",
+    LeftOut.TILED: "several slices in one frame",
+    LeftOut.MISSING_ATTRIBUTE: "an attribute that a volume needs is missing",
+    LeftOut.MALFORMED: "an attribute that a volume needs cannot be read",
+    LeftOut.IMPLAUSIBLE: "of a size that no MR scanner makes",
     LeftOut.NOT_DYNAMIC: "not dynamic",
     LeftOut.DERIVED: "computed from other images",
     LeftOut.UNCLEAR: "its phases cannot be told apart",
@@ -50,6 +65,10 @@ _REFUSALS: dict[Problem, tuple[type[LabError], str]] = {
     Problem.UNCLEAR_PARTS: (
         WrongPhaseCount,
         f"a series holds several phases that cannot be told apart: {_BY_HAND}",
+    ),
+    Problem.NOT_LOOKED_INTO: (
+        WrongPhaseCount,
+        f"a series that may be dynamic could not be looked into: {_BY_HAND}",
     ),
     Problem.UNCLEAR_START: (
         WrongPhaseCount,
@@ -122,13 +141,25 @@ _FAULTS: dict[Fault, tuple[type[LabError] | None, str]] = {
     Fault.FRAME_OF_REFERENCE: (GeometryMismatch, "{0} and {1} have different frames of reference"),
     Fault.NO_TIME: (None, "{0} has no acquisition time, so its order is not checked"),
     Fault.NO_GRID: (None, "the grid of {0} is not known yet"),
+    Fault.MIXED: (MixedPhase, "slice {found:.0f} of {0} has another {keyword} than the others"),
+    Fault.SLICES_NOT_READ: (None, "the single slices of {0} were not looked at yet"),
+    Fault.DIFFERENT_SCALES: (
+        None,
+        "the phases are stored on different scales, and not all state by how much",
+    ),
+    Fault.ONLY_NUMBERED: (
+        None,
+        "only the numbering of the images tells {0} apart: its order and time are not checked",
+    ),
 }
 
 
 def fault_words(concern: Concern) -> tuple[type[LabError] | None, str]:
     """The error that a concern ends the run with, or None, and its sentence."""
     kind, sentence = _FAULTS[concern.fault]
-    return kind, sentence.format(*concern.roles, found=concern.found, expected=concern.expected)
+    return kind, sentence.format(
+        *concern.roles, found=concern.found, expected=concern.expected, keyword=concern.keyword
+    )
 
 
 def unclear_words(reason: Unclear) -> str:

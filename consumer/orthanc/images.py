@@ -16,18 +16,23 @@ from typing import Any
 from consumer.errors import ArchiveUnavailable, SeriesNotFound, TooLarge
 from consumer.orthanc.transport import DEFAULT_TIMEOUT, Transport
 from messages.envelope import ORTHANC_ID_PATTERN
+from messages.phases.flaws import texts_of
 from messages.phases.frames import frames_of, point, text_of
 from messages.phases.parts import PHASE_KEYWORDS
+from messages.phases.tiled import images_in_frame
+from messages.phases.values import integer
 
 #: Bytes of one answer: a list of instances takes 600 for each, a multi-frame object some thousand
 #: for each frame.
 ANSWER_BYTES = 64 * 1024**2
 
-#: Images of one series that are looked at.
+#: Images of one series that are looked at, in however many objects: Siemens writes one with many
+#: frames for each time point.
 DEFAULT_IMAGES = 20_000
 
-#: Multi-frame objects of one series that are looked into, each by one call.
-MAX_MULTI_FRAME = 16
+#: Bytes that the multi-frame objects of one series may say of themselves: those of `DEFAULT_IMAGES`
+#: take 200 MB.
+SERIES_BYTES = 512 * 1024**2
 
 _COUNT = re.compile(r"[1-9][0-9]{0,5}")
 
@@ -48,6 +53,8 @@ class Image:
     spacing: tuple[float, ...] | None = None
     #: Whether it is a frame: then nothing more is to be read of it.
     frame: bool = False
+    #: InstanceNumber, of a frame that of its object.
+    number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -106,29 +113,54 @@ class Images:
             raise ArchiveUnavailable("the archive described a series without its UIDs") from None
 
     def tags(self, instance_id: str, keywords: Sequence[str]) -> dict[str, str]:
-        """The text of those `keywords` that an instance has; all else is dropped unread.
+        """The text of those `keywords` that an instance has, and whether it has pixels.
+
+        All else is dropped unread.
 
         Raises `SeriesNotFound` when it is gone, and as `series` does.
         """
-        found = self._all_tags(instance_id)
-        return {name: text for name in keywords if (text := text_of(found, name))}
+        return texts_of(self._all_tags(instance_id), keywords)
+
+    def has_pixels(self, instance_id: str) -> bool:
+        """Whether the archive finds Pixel Data in an instance; raises `ArchiveUnavailable`."""
+        # Nothing is read of them: Orthanc answers no HEAD for them.
+        with self._http.send("GET", f"/instances/{instance_id}/content/7fe0-0010") as response:
+            return response.status_code != 404
+
+    def images_in_frame(self, instance_id: str) -> str:
+        """What a private element says of the slices in one frame (`messages.phases.tiled`).
+
+        Raises as `tags` does.
+        """
+        return images_in_frame(self._all_tags(instance_id, "tags?short"))
 
     def _images(self, items: Sequence[Mapping[str, Any]], *, look_inside: bool) -> Iterator[Image]:
-        several = sum(_frames_in(item) is not None for item in items)
-        total = len(items) + sum(_frames_in(item) or 0 for item in items)
-        if total > self._max_images or several > MAX_MULTI_FRAME:
-            raise TooLarge(f"a series holds {total} images, too many to look at by hand")
+        total = sum(_frames_in(item) or 1 for item in items)
+        if total > self._max_images:
+            raise TooLarge(
+                f"a series holds {total} images, and up to {self._max_images} are looked at by hand"
+            )
+        left = SERIES_BYTES
         for item in items:
             count = _frames_in(item)
             if count is None or not look_inside:
                 yield _instance(item)
-            else:
-                yield from self._frames(item["ID"], count)
+                continue
+            tags, size = self._described(item["ID"])
+            left -= size
+            if left < 0:
+                raise TooLarge(
+                    f"the images of a series say more of themselves than {SERIES_BYTES} bytes"
+                )
+            yield from self._frames(item, tags, count)
 
-    def _frames(self, instance_id: str, count: int) -> Iterator[Image]:
-        for frame in frames_of(self._all_tags(instance_id), count):
+    @staticmethod
+    def _frames(item: Mapping[str, Any], tags: Mapping[str, Any], count: int) -> Iterator[Image]:
+        number = _number(item)
+        for frame in frames_of(tags, count):
             yield Image(
-                instance_id=instance_id,
+                instance_id=item["ID"],
+                number=number,
                 position=frame.position,
                 orientation=frame.orientation,
                 values=dict((*frame.values, *frame.kind)),
@@ -136,22 +168,32 @@ class Images:
                 frame=True,
             )
 
-    def _all_tags(self, instance_id: str) -> Mapping[str, Any]:
+    def _all_tags(self, instance_id: str, form: str = "simplified-tags") -> Mapping[str, Any]:
+        return self._described(instance_id, form)[0]
+
+    def _described(
+        self, instance_id: str, form: str = "simplified-tags"
+    ) -> tuple[Mapping[str, Any], int]:
+        """All tags of an instance, and the bytes that they took."""
         if not _is_id(instance_id):
             raise ArchiveUnavailable("the archive answered without an id")
-        found = self._get(f"/instances/{instance_id}/simplified-tags", f"instance {instance_id}")
+        found, size = self._sized(f"/instances/{instance_id}/{form}", f"instance {instance_id}")
         if not isinstance(found, dict):
             raise ArchiveUnavailable("the archive described an instance by something else")
-        return found
+        return found, size
 
     def _get(self, path: str, what: str) -> Any:
+        return self._sized(path, what)[0]
+
+    def _sized(self, path: str, what: str) -> tuple[Any, int]:
+        """The JSON of an answer, and its bytes."""
         with self._http.send("GET", path) as response:
             if response.status_code == 404:
                 raise SeriesNotFound(f"the archive has no {what}")
             self._http.expect_ok(response)
             body = self._http.body(response, ANSWER_BYTES)
         try:
-            return json.loads(body)
+            return json.loads(body), len(body)
         except ValueError:
             raise ArchiveUnavailable("the archive answered something that is no JSON") from None
 
@@ -177,7 +219,12 @@ def _instance(item: Mapping[str, Any]) -> Image:
         position=point(text_of(tags, "ImagePositionPatient")),
         orientation=numbers_of(text_of(tags, "ImageOrientationPatient"), 6),
         values={name: text for name in PHASE_KEYWORDS if (text := text_of(tags, name))},
+        number=_number(item),
     )
+
+
+def _number(item: Mapping[str, Any]) -> int | None:
+    return integer(text_of(item["MainDicomTags"], "InstanceNumber"))
 
 
 def _frames_in(item: Mapping[str, Any]) -> int | None:

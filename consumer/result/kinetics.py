@@ -31,6 +31,10 @@ INITIAL_SECONDS = 120.0
 SATURATED_SHARE = 0.05
 
 
+#: Why a report states no curves of phases that make one, as its parameter and its value.
+CURVES_WITHHELD, DIFFERENT_SCALES = "curves_withheld", "different_scales"
+
+
 class WashOut(StrEnum):
     """How the delayed phase goes on from the initial one (ACR BI-RADS)."""
 
@@ -83,12 +87,15 @@ def curves(
     labels: NDArray[np.uint16],
     roles: Sequence[str],
     seconds: Sequence[float | None],
+    *,
+    own_scales: bool = False,
 ) -> tuple[Curve, ...]:
     """The curve of each lesion of `labels` (slices, rows, columns), numbered from 1 without a gap.
 
     `volumes` is (phases, slices, rows, columns) on the same voxels; `roles` and `seconds` (after
-    the beginning of the first phase, None where not known) are those of its phases. Raises
-    ValueError when `is_dynamic` says no.
+    the beginning of the first phase, None where not known) are those of its phases. With
+    `own_scales` each phase was stored on a scale of its own, and so has a greatest value of its
+    own. Raises ValueError when `is_dynamic` says no.
     """
     phases = _phases(roles)
     if phases is None:
@@ -98,8 +105,12 @@ def curves(
     made, top = [], None
     for number, box in enumerate(boxes(labels), 1):
         voxels = volumes[(slice(None), *box)][:, labels[box] == number]
-        cut_off = _flat_at_greatest(voxels)
-        if cut_off:
+        if own_scales:
+            cut_off = any(
+                _flat_at_greatest(of_phase[None]) and of_phase.max() == whole.max()
+                for of_phase, whole in zip(voxels, volumes, strict=True)
+            )
+        elif cut_off := _flat_at_greatest(voxels):
             top = float(volumes.max()) if top is None else top
             cut_off = float(voxels.max()) == top
         means = tuple(voxels.mean(axis=1, dtype=np.float64).tolist())

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from pydicom.valuerep import DA, TM
 
 from consumer.handover import Code
+from messages.phases.scale import Scale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,6 +61,8 @@ def stated(spec: ResultSpec, created: datetime) -> dict[str, str]:
         "lab": spec.lab,
         "device": spec.device,
         "labrelay": labrelay_version(),
+        # What the model has seen, and the curves; nothing where the phases have one scale.
+        "signal_scale": "" if spec.scale is Scale.ONE else spec.scale.value,
         "threshold": f"{spec.threshold:g}",
         "smallest_mm3": f"{spec.min_lesion_mm3:g}",
         "created": created.isoformat(timespec="seconds"),

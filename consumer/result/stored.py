@@ -22,9 +22,9 @@ def stored_primary(data: bytes, study_uid: str, spec: ResultSpec) -> Dataset:
         stored = read_file(data)
         found = (stored.SOPInstanceUID, stored.SeriesInstanceUID, stored.StudyInstanceUID)
         sop_class, modality = stored.SOPClassUID, stored.Modality
-    except Exception as exc:  # noqa: BLE001 - pydicom raises a dozen unrelated types on bad input
+    except Exception:  # noqa: BLE001 - pydicom raises a dozen unrelated types on bad input
         raise UploadRejected(
-            f"the stored object {spec.primary_instance_uid} cannot be read ({type(exc).__name__})"
+            f"the stored object {spec.primary_instance_uid} cannot be read as a result"
         ) from None
     if found != (spec.primary_instance_uid, spec.primary_series_uid, study_uid):
         raise UploadRejected(

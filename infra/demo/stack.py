@@ -86,15 +86,18 @@ class Stack:
         lab_settings: dict[str, str] | None = None,
         further_labs: Mapping[str, str] | None = None,
         web_seconds: float = WEB_SECONDS,
+        lab_module: str = "consumer",
     ) -> None:
         """`further_labs`: pool by name, of labs that the broker lets in; `lab` makes them.
 
-        `web_seconds` are for the site to answer after each start.
+        `web_seconds` are for the site to answer after each start. `lab_module` is what runs as the
+        lab, with the arguments of `mri-consumer`.
         """
         self.root = root.resolve()
         private_directory(self.root)
         self.ports = ports
         self._web_seconds = web_seconds
+        self._lab_module = lab_module
         self.passwords = stored_passwords(
             self.root / "secrets.json",
             ["admin", "web", LAB, "orthanc", PAGE_USER, "secret_key", *(further_labs or {})],
@@ -160,7 +163,7 @@ class Stack:
         run_directory.mkdir(parents=True, exist_ok=True)
         return Service(
             "the lab",
-            (sys.executable, "-m", "consumer", "run"),
+            (sys.executable, "-m", self._lab_module, "run"),
             log=self.root / "log" / f"{log}.log",
             env=child_environment(
                 {

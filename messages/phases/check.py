@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
+from messages.phases.agreement import differences
 from messages.phases.doubts import SHORTEST_S
 from messages.phases.facts import PhaseFacts
 from messages.phases.grid import GridFault, grid_fault
-from messages.phases.parts import COUNTING_KEYWORDS
+from messages.phases.numbering import count_of
+from messages.phases.parts import NUMBER_KEYWORD
 from messages.phases.proposal import LONGEST_S
-from messages.phases.values import number_of
+from messages.phases.scale import Scale, Stored, scale_of
 
 
 class Fault(StrEnum):
@@ -50,6 +52,17 @@ class Fault(StrEnum):
     NO_TIME = "no_time"
     #: A role's grid is not known: the lab will check it. A warning.
     NO_GRID = "no_grid"
+    #: The slices of a role are of several acquisitions or kinds of image: `keyword` differs first,
+    #: in slice `found`.
+    MIXED = "mixed"
+    #: What the single slices of a role say was not read: the lab will look at them. A warning.
+    SLICES_NOT_READ = "slices_not_read"
+    #: The phases are stored on different scales, and not all state by how much. A warning: marks
+    #: are made, and no curves are stated.
+    DIFFERENT_SCALES = "different_scales"
+    #: Only the numbering of the images tells the phases of a role's series apart, so neither their
+    #: order nor their times can be checked. A warning.
+    ONLY_NUMBERED = "only_numbered"
 
 
 #: What is said and does not keep a request from being queued: the reader of the images, who put
@@ -62,6 +75,9 @@ WARNINGS = frozenset(
         Fault.TOO_CLOSE,
         Fault.NO_TIME,
         Fault.NO_GRID,
+        Fault.SLICES_NOT_READ,
+        Fault.DIFFERENT_SCALES,
+        Fault.ONLY_NUMBERED,
     }
 )
 
@@ -80,11 +96,22 @@ class Concern:
     #: What was found and what was expected: counts, seconds or mm; None where it is no number.
     found: float | None = None
     expected: float | None = None
+    #: The attribute that differs, by its keyword; empty where it is none.
+    keyword: str = ""
 
     @property
     def refuses(self) -> bool:
         """Whether the request must not be queued."""
         return self.fault not in WARNINGS
+
+
+@dataclass(frozen=True)
+class SlicesFacts:
+    """What all slices of one phase say, in their order along the normal."""
+
+    #: See `messages.phases.agreement`.
+    values: tuple[Mapping[str, str], ...]
+    stored: tuple[Stored, ...]
 
 
 #: How grids differ, as a fault of the choice.
@@ -136,6 +163,33 @@ def check_choice(
             )
             if value is None
         ]
+    concerns += [
+        Concern(Fault.ONLY_NUMBERED, (role,))
+        for phase, role in zip(chosen, roles, strict=True)
+        if phase.keyword == NUMBER_KEYWORD
+    ]
+    return concerns
+
+
+def check_slices(phases: Sequence[SlicesFacts | None], roles: Sequence[str]) -> list[Concern]:
+    """What the single slices of these phases, one for each role, say against analysing them.
+
+    None for a phase of which that is not known: whether the others agree is then left to the lab,
+    for what a pattern of times means depends on all of them.
+    """
+    known = [phase for phase in phases if phase is not None]
+    if len(known) < len(phases):
+        return [
+            Concern(Fault.SLICES_NOT_READ, (role,))
+            for phase, role in zip(phases, roles, strict=True)
+            if phase is None
+        ]
+    concerns = [
+        Concern(Fault.MIXED, (roles[one.phase],), one.slice, keyword=one.keyword)
+        for one in differences([phase.values for phase in known])
+    ]
+    if scale_of([phase.stored for phase in known]) is Scale.DIFFERENT:
+        concerns.append(Concern(Fault.DIFFERENT_SCALES))
     return concerns
 
 
@@ -167,9 +221,9 @@ def _order(a: PhaseFacts, b: PhaseFacts) -> float:
 
     A series may say one acquisition time for all its phases.
     """
-    if a.keyword not in COUNTING_KEYWORDS or a.keyword != b.keyword:
+    if a.keyword != b.keyword:
         return 0.0
-    earlier, later = number_of(a.value), number_of(b.value)
+    earlier, later = count_of(a.keyword, a.value), count_of(b.keyword, b.value)
     return 0.0 if earlier is None or later is None else later - earlier
 
 

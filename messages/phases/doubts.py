@@ -10,7 +10,7 @@ from messages.phases import words
 from messages.phases.candidates import Candidate
 from messages.phases.facts import SeriesFacts
 from messages.phases.numbers import numbers_of_run, seconds_after, stem
-from messages.phases.parts import COUNTING_KEYWORDS
+from messages.phases.parts import COUNTING_KEYWORDS, NUMBER_KEYWORD
 from messages.phases.values import number_of
 
 #: Seconds below which phases are those of an ultrafast scan (TWIST, DISCO, 4D-TRAK: 3 to 15),
@@ -20,6 +20,11 @@ SHORTEST_S = 35.0
 #: Phases of a series without times above which it may be ultrafast: ten minutes of dynamic phases
 #: are five to eight.
 _MANY_PHASES = 8
+
+#: The same where only the numbering tells the phases apart. Such series never say times, slow ones
+#: neither (GE: ten phases), and what is proposed of them carries that doubt. Twice the usual number
+#: is no slow scan any more.
+_MANY_NUMBERED = 16
 
 #: Keywords whose values count the phases of a scan from 1 on.
 _FROM_ONE = frozenset({"TemporalPositionIndex", "TemporalPositionIdentifier"})
@@ -167,7 +172,8 @@ def _may_be_fast(series: SeriesFacts) -> bool:
     if resolution_ms > 0:
         return resolution_ms < 1000 * SHORTEST_S
     said = number_of(series.scan.get("NumberOfTemporalPositions", "")) or 0.0
-    return max(said, len(series.phases)) > _MANY_PHASES
+    alone = series.phases[0].keyword == NUMBER_KEYWORD
+    return max(said, len(series.phases)) > (_MANY_NUMBERED if alone else _MANY_PHASES)
 
 
 def _says(candidate: Candidate, *, post: bool) -> bool:

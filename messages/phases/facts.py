@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from messages.phases.flaws import Flaw
 from messages.phases.parts import Unclear
 
 
@@ -43,6 +44,8 @@ class PhaseFacts:
     #: The same time by AcquisitionDate and AcquisitionTime as they stand, or None without a date:
     #: what a lab compares. The other one may be concluded from a count, or lack its day.
     dated_at_s: float | None = None
+    #: Why its images are no volume, by the first of them; None where nothing says so.
+    flaw: Flaw | None = None
 
 
 @dataclass(frozen=True)
@@ -63,3 +66,5 @@ class SeriesFacts:
     image_count: int = 0
     #: Attributes of the scan by keyword, where known: see `messages.phases.kind.SCAN_KEYWORDS`.
     scan: Mapping[str, str] = field(default_factory=dict)
+    #: The first flaw among its phases, or that of an image where it is `unclear`.
+    flaw: Flaw | None = None

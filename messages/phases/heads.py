@@ -8,23 +8,25 @@ from dataclasses import replace
 from typing import Protocol
 
 from messages.phases.facts import GridFacts, PhaseFacts, SeriesFacts
+from messages.phases.flaws import NEEDED_KEYWORDS, PIXELS_KEYWORD, Flaw, FlawKind, flaw_of
 from messages.phases.grid import COSINE_TOLERANCE, ends
 from messages.phases.kind import SCAN_KEYWORDS, kind_of, same_contrast
 from messages.phases.parts import FRAME_PHASE_KEYWORDS, ImageFacts, Part, Parts, Unclear
+from messages.phases.plausible import implausible
 from messages.phases.positions import Position
 from messages.phases.times import TIME_KEYWORDS, began_at, dated_at, timed
+from messages.phases.values import number_of
 
 #: Attributes of the first image of a phase that are looked at.
 HEAD_KEYWORDS: tuple[str, ...] = (
     *FRAME_PHASE_KEYWORDS,
     *TIME_KEYWORDS,
+    "SOPClassUID",
     "StudyDate",
     "ImageType",
-    "Rows",
-    "Columns",
-    "PixelSpacing",
-    "ImageOrientationPatient",
-    "FrameOfReferenceUID",
+    "AcquisitionMatrix",
+    "SliceThickness",
+    *(keyword for keyword in NEEDED_KEYWORDS if keyword != PIXELS_KEYWORD),
     *SCAN_KEYWORDS,
 )
 
@@ -61,11 +63,15 @@ def facts_of(
     the last phases have neither time nor grid. Of an unclear series one is enough, of any image.
     """
     heads = [timed(head) for head in heads]
+    flaws = [flaw_of(head) for head in heads]
     unclear = parts.unclear or (None if _one_kind(heads) else Unclear.SEVERAL_KINDS)
     known = replace(series, image_count=len(images), unclear=unclear)
     if heads:
         known = _most_dynamic(known, heads)
-    return known if unclear else replace(known, phases=_phases(images, parts.parts, heads))
+    if not unclear:
+        phases = _phases(images, parts.parts, heads, flaws)
+        known, flaws = replace(known, phases=phases), [phase.flaw for phase in phases]
+    return replace(known, flaw=next((flaw for flaw in flaws if flaw is not None), None))
 
 
 def _one_kind(heads: Sequence[Mapping[str, str]]) -> bool:
@@ -100,7 +106,10 @@ def _scan_of(head: Mapping[str, str]) -> dict[str, str]:
 
 
 def _phases(
-    images: Sequence[Placed], parts: Sequence[Part], heads: Sequence[Mapping[str, str]]
+    images: Sequence[Placed],
+    parts: Sequence[Part],
+    heads: Sequence[Mapping[str, str]],
+    flaws: Sequence[Flaw | None],
 ) -> tuple[PhaseFacts, ...]:
     firsts = [
         ImageFacts(images[part.images[0]].position, head)
@@ -109,6 +118,11 @@ def _phases(
     alone = [Part(part.keyword, part.value, (i,)) for i, part in enumerate(parts[: len(firsts)])]
     study_date = heads[0].get("StudyDate", "") if heads else ""
     unread = [None] * (len(parts) - len(firsts))
+    grids = [
+        _grid([images[i] for i in part.images], head)
+        for part, head in zip(parts, heads, strict=False)
+    ]
+    sizes = [_flaw_of_size(grid, head) for grid, head in zip(grids, heads, strict=False)]
     return tuple(
         PhaseFacts(
             keyword=part.keyword,
@@ -116,13 +130,16 @@ def _phases(
             acquired_at_s=began,
             dated_at_s=dated,
             image_count=len(part.images),
-            grid=None if head is None else _grid([images[i] for i in part.images], head),
+            grid=grid,
+            flaw=flaw or size,
         )
-        for part, began, dated, head in zip(
+        for part, began, dated, grid, flaw, size in zip(
             parts,
             (*began_at(firsts, alone, study_date), *unread),
             (*dated_at(firsts, alone, study_date), *unread),
-            (*heads[: len(parts)], *unread),
+            (*grids, *unread),
+            (*flaws[: len(parts)], *unread),
+            (*sizes, *unread),
             strict=True,
         )
     )
@@ -150,6 +167,25 @@ def _grid(images: Sequence[Placed], head: Mapping[str, str]) -> GridFacts | None
         last=last,
         frame_of_reference_uid=head.get("FrameOfReferenceUID", ""),
     )
+
+
+def _flaw_of_size(grid: GridFacts | None, head: Mapping[str, str]) -> Flaw | None:
+    """A size that no scanner makes, of slices that are one grid as far as their ends tell."""
+    if grid is None:
+        return None
+    many = grid.slices > 1
+    gap = math.dist(grid.first, grid.last) / (grid.slices - 1) if many else None
+    thickness = number_of(head.get("SliceThickness", ""))
+    size = implausible(
+        rows=grid.rows,
+        columns=grid.columns,
+        slices=grid.slices,
+        orientation=grid.orientation,
+        pixel_spacing=grid.pixel_spacing,
+        # The lab refuses a slice without thickness by another name.
+        gap=gap if many else thickness or None,
+    )
+    return None if size is None else Flaw(FlawKind.IMPLAUSIBLE, size=size)
 
 
 def _same_direction(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> bool:

@@ -33,6 +33,14 @@ class LeftOut(StrEnum):
     PHASE_IMAGE = "phase_image"
     #: Fat, in-phase or opposed-phase images of a Dixon scan whose water images are there.
     DIXON_PART = "dixon_part"
+    #: Several slices in one image: a mosaic.
+    TILED = "tiled"
+    #: An attribute that a volume needs is absent.
+    MISSING_ATTRIBUTE = "missing_attribute"
+    #: Such an attribute is not what it must be.
+    MALFORMED = "malformed"
+    #: Of a size that no MR scanner makes.
+    IMPLAUSIBLE = "implausible"
     #: Calibration, bolus timing, spectroscopy or a report.
     NOT_DYNAMIC = "not_dynamic"
     #: Computed from other images: an earlier result (DERIVED, SECONDARY), or whatever is DERIVED

@@ -23,9 +23,20 @@ PHASE_KEYWORDS: tuple[str, ...] = (
 #: The same for frames of Enhanced MR, which count their phases in the Frame Content Sequence.
 FRAME_PHASE_KEYWORDS: tuple[str, ...] = ("TemporalPositionIndex", *PHASE_KEYWORDS)
 
-#: Keywords whose values count or time the phases from the start of their series.
+#: Numbers the images of a series. It tells phases apart in a way of its own, and only where none
+#: of the above does (`messages.phases.numbering`).
+NUMBER_KEYWORD = "InstanceNumber"
+
+#: Keywords whose values count or time the phases from the start of their series;
+#: `messages.phases.numbering.count_of` reads them.
 COUNTING_KEYWORDS = frozenset(
-    {"TemporalPositionIndex", "TemporalPositionIdentifier", "AcquisitionNumber", "TriggerTime"}
+    {
+        "TemporalPositionIndex",
+        "TemporalPositionIdentifier",
+        "AcquisitionNumber",
+        "TriggerTime",
+        NUMBER_KEYWORD,
+    }
 )
 
 #: Keywords whose values are times of day (TM): past midnight they start anew.
@@ -71,6 +82,31 @@ class Unclear(StrEnum):
     #: What a keyword tells apart are images of several kinds and not phases of one: water and fat,
     #: magnitude and phase, a run and its subtractions. See `messages.phases.heads`.
     SEVERAL_KINDS = "several_kinds"
+    #: The numbering of the images makes another number of phases than the series says that it
+    #: holds: a whole phase may be missing.
+    OTHER_COUNT = "other_count"
+    #: It has more images than are looked into: nothing is known of its phases.
+    TOO_MANY_IMAGES = "too_many_images"
+    #: More images lie at one place than files are read of, and the index does not tell them apart.
+    TOO_MANY_AT_ONE_PLACE = "too_many_at_one_place"
+    #: Its images say more of themselves than is read of one series.
+    TOO_LONG = "too_long"
+    #: The archive took longer than a page waits for one series. What was read is kept.
+    TOO_SLOW = "too_slow"
+
+
+#: Of these it is not known whether they hold several phases, or which: nothing was looked for.
+NOT_LOOKED_INTO = frozenset(
+    {
+        Unclear.TOO_MANY_IMAGES,
+        Unclear.TOO_MANY_AT_ONE_PLACE,
+        Unclear.TOO_LONG,
+        Unclear.TOO_SLOW,
+    }
+)
+
+#: Of these it is not known whether they are one phase as a whole: the lab looks closer.
+PERHAPS_ONE_PHASE = (NOT_LOOKED_INTO | {Unclear.NO_POSITION}) - {Unclear.TOO_MANY_AT_ONE_PLACE}
 
 
 @dataclass(frozen=True)

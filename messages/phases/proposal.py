@@ -30,9 +30,11 @@ from messages.phases.doubts import (
     unclear_start,
 )
 from messages.phases.facts import SeriesFacts
+from messages.phases.flaws import FlawKind
 from messages.phases.grid import GridFault
 from messages.phases.kind import LeftOut, dixon_parts, kind_of
 from messages.phases.missing import seems_missing
+from messages.phases.parts import NOT_LOOKED_INTO
 
 #: Roles of the four-phase models, in time order.
 DCE_ROLES: tuple[str, ...] = ("pre", "post1", "post2", "last")
@@ -50,6 +52,8 @@ class Problem(StrEnum):
     SEVERAL_GRIDS = "several_grids"
     #: A series that may be dynamic holds several phases which cannot be told apart.
     UNCLEAR_PARTS = "unclear_parts"
+    #: A series that may be dynamic was not looked into: it is not known which phases it holds.
+    NOT_LOOKED_INTO = "not_looked_into"
     #: A dynamic run seems to have been started again: which one counts is not known.
     REPEATED_RUN = "repeated_run"
     #: A series of its own lies before a run that would be complete without it, and nothing says
@@ -72,6 +76,18 @@ class Problem(StrEnum):
     IMPLAUSIBLE_TIME = "implausible_time"
     #: A description says "pre" or "post" where the acquisition times say otherwise.
     NAMES_DISAGREE = "names_disagree"
+
+
+#: Why a series takes no part whose images are no volume.
+_FLAWS = {
+    FlawKind.TILED: LeftOut.TILED,
+    FlawKind.MISSING: LeftOut.MISSING_ATTRIBUTE,
+    FlawKind.MALFORMED: LeftOut.MALFORMED,
+    FlawKind.IMPLAUSIBLE: LeftOut.IMPLAUSIBLE,
+}
+
+#: Of those the ones that may be a phase of the run all the same: no mosaic is.
+_FLAWED = frozenset(_FLAWS.values()) - {LeftOut.TILED}
 
 
 @dataclass(frozen=True)
@@ -111,7 +127,7 @@ def propose(series: Sequence[SeriesFacts], roles: Sequence[str] = DCE_ROLES) -> 
     phase fills the last: pre, first, second, last. Ambiguity is said as a `Problem`, not guessed.
     """
     several = len(roles) > 1
-    left_out = {s.series_id: why for s in series if (why := kind_of(s, dynamic=several))}
+    left_out = {s.series_id: why for s in series if (why := _kind_of(s, dynamic=several))}
     possible = [s for s in series if s.series_id not in left_out]
     left_out |= dict.fromkeys(dixon_parts(possible), LeftOut.DIXON_PART)
     possible = [s for s in possible if s.series_id not in left_out]
@@ -128,9 +144,14 @@ def propose(series: Sequence[SeriesFacts], roles: Sequence[str] = DCE_ROLES) -> 
     left_out |= _in_other_groups(groups)
     group = groups[0] if groups else []
     slices = group[0].phase.image_count if group else 0
-    if any(max(s.instance_count, s.image_count) >= slices for s in unclear):
-        # It holds enough images for one of the phases, perhaps for one that is missing here.
-        return Proposal(left_out=left_out, problem=Problem.UNCLEAR_PARTS)
+    flawed = [s for s in series if left_out.get(s.series_id) in _FLAWED]
+    untold = [*unclear, *(s for s in flawed if s.unclear)]
+    # They hold enough images for one of the phases, perhaps for one that is missing here.
+    enough_images = [s for s in untold if max(s.instance_count, s.image_count) >= slices]
+    if enough_images:
+        unread = all(s.unclear in NOT_LOOKED_INTO for s in enough_images)
+        problem = Problem.NOT_LOOKED_INTO if unread else Problem.UNCLEAR_PARTS
+        return Proposal(left_out=left_out, problem=problem)
     if not fitting:
         enough = sum(map(len, groups)) >= len(roles)
         problem = Problem.UNEQUAL_GRIDS if enough else Problem.TOO_FEW
@@ -141,10 +162,18 @@ def propose(series: Sequence[SeriesFacts], roles: Sequence[str] = DCE_ROLES) -> 
     proposal = _in_roles(ordered, roles, left_out)
     # Of a phase on this grid and without a time it is not known where it comes.
     derived_too = [s for s in series if left_out.get(s.series_id) is LeftOut.DERIVED]
-    others = [c for c in [*candidates, *candidates_of(derived_too)] if c not in group]
+    others = [c for c in [*candidates, *candidates_of(derived_too + flawed)] if c not in group]
     if several and proposal.choices and (silent or seems_missing(ordered, others)):
         return Proposal(left_out=left_out, problem=Problem.PHASE_LEFT_OUT)
     return proposal
+
+
+def _kind_of(series: SeriesFacts, *, dynamic: bool) -> LeftOut | None:
+    """Why a series takes no part by itself: what nobody can read as slices first."""
+    flaw = None if series.flaw is None else _FLAWS[series.flaw.kind]
+    if flaw is LeftOut.TILED:
+        return flaw
+    return kind_of(series, dynamic=dynamic) or flaw
 
 
 def _in_roles(

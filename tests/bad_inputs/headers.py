@@ -9,25 +9,27 @@ from tests.bad_inputs.study import BadInput, changed, each, raw, real, rewritten
 
 UNREADABLE, GEOMETRY = FailureCode.UNREADABLE_DICOM, FailureCode.GEOMETRY_MISMATCH
 UNSUPPORTED, TOO_LARGE = FailureCode.UNSUPPORTED_IMAGE, FailureCode.TOO_LARGE
-CHANGED = FailureCode.SERIES_CHANGED
+CHANGED, MISSED = FailureCode.SERIES_CHANGED, FailureCode.MISSING_ATTRIBUTE
 
 #: What a slice must have, and the code without it.
 _NEEDED = {
-    "SOPClassUID": UNREADABLE,
-    "SOPInstanceUID": UNREADABLE,
+    "SOPClassUID": MISSED,
+    "SOPInstanceUID": MISSED,
     "StudyInstanceUID": CHANGED,
     "SeriesInstanceUID": CHANGED,
-    "FrameOfReferenceUID": UNREADABLE,
-    "ImageOrientationPatient": UNREADABLE,
-    "ImagePositionPatient": UNREADABLE,
-    "PixelSpacing": UNREADABLE,
-    "Rows": UNREADABLE,
-    "Columns": UNREADABLE,
-    "SamplesPerPixel": UNREADABLE,
-    "BitsAllocated": UNREADABLE,
-    "BitsStored": UNREADABLE,
-    "PixelRepresentation": UNREADABLE,
-    "PixelData": UNREADABLE,
+    "FrameOfReferenceUID": MISSED,
+    "ImageOrientationPatient": MISSED,
+    "ImagePositionPatient": MISSED,
+    "PixelSpacing": MISSED,
+    "Rows": MISSED,
+    "Columns": MISSED,
+    "SamplesPerPixel": MISSED,
+    "BitsAllocated": MISSED,
+    "BitsStored": MISSED,
+    "HighBit": MISSED,
+    "PhotometricInterpretation": MISSED,
+    "PixelRepresentation": MISSED,
+    "PixelData": MISSED,
 }
 
 MISSING = tuple(
@@ -35,7 +37,7 @@ MISSING = tuple(
 )
 
 EMPTY = tuple(
-    BadInput(f"empty {keyword}", UNREADABLE, each(setting(**{keyword: None})))
+    BadInput(f"empty {keyword}", MISSED, each(setting(**{keyword: None})))
     for keyword in (
         "FrameOfReferenceUID",
         "ImagePositionPatient",
@@ -52,9 +54,9 @@ NO_NUMBERS = tuple(
         ("PixelSpacing", "NaN", rb"NaN\NaN", UNREADABLE),
         ("PixelSpacing", "text", rb"12,5 cm\1", UNREADABLE),
         ("PixelSpacing", "one value", b"1", UNREADABLE),
-        ("PixelSpacing", "zero", rb"0\0", GEOMETRY),
-        ("PixelSpacing", "negative", rb"-1\1", GEOMETRY),
-        ("PixelSpacing", "beyond every double when squared", rb"1e300\1e300", GEOMETRY),
+        ("PixelSpacing", "zero", rb"0\0", UNREADABLE),
+        ("PixelSpacing", "negative", rb"-1\1", UNREADABLE),
+        ("PixelSpacing", "beyond every double when squared", rb"1e300\1e300", UNSUPPORTED),
         ("ImageOrientationPatient", "NaN", rb"NaN\0\0\0\1\0", UNREADABLE),
         ("ImageOrientationPatient", "of zero length", rb"0\0\0\0\0\0", GEOMETRY),
         ("ImageOrientationPatient", "not at right angles", rb"1\0\0\1\0\0", GEOMETRY),

@@ -36,6 +36,7 @@ from tests.bad_inputs.study import (
 from tests.dicom_factory import Series, part10, spec
 
 UNSUPPORTED, CHANGED = FailureCode.UNSUPPORTED_IMAGE, FailureCode.SERIES_CHANGED
+MISSED = FailureCode.MISSING_ATTRIBUTE
 GEOMETRY, UNREADABLE = FailureCode.GEOMETRY_MISMATCH, FailureCode.UNREADABLE_DICOM
 
 
@@ -202,7 +203,7 @@ REAL = (
     ),
     BadInput(
         "a real slice of no frame of reference",
-        UNREADABLE,
+        MISSED,
         real("MR_small_bigendian.dcm", lambda ds: ds.__delattr__("FrameOfReferenceUID")),
     ),
     BadInput(
@@ -210,9 +211,7 @@ REAL = (
         UNREADABLE,
         real("MR_small_RLE.dcm", setting(ImageOrientationPatient=[float("nan")] * 6)),
     ),
-    BadInput(
-        "a real Enhanced MR that lost its functional groups", UNREADABLE, real("emri_small.dcm")
-    ),
+    BadInput("a real Enhanced MR that lost its functional groups", MISSED, real("emri_small.dcm")),
     BadInput(
         "a real Enhanced MR of a million frames",
         UNREADABLE,
@@ -220,7 +219,7 @@ REAL = (
     ),
     BadInput(
         "a real Enhanced MR of a million compressed frames",
-        UNREADABLE,
+        MISSED,
         real("emri_small_RLE.dcm", setting(NumberOfFrames=10**6)),
     ),
 )

@@ -157,8 +157,8 @@ ROWS = (
         real("MR_small_RLE.dcm", _frame(_sized(b"", 0, "<I", 0xFFFFFFFF))),
     ),
     BadInput(
-        "a frame too few in Enhanced MR",
-        UNREADABLE,
+        "a frame too few in Enhanced MR, without functional groups",
+        FailureCode.MISSING_ATTRIBUTE,
         real("emri_small_jpeg_2k_lossless_too_short.dcm"),
     ),
 )

@@ -45,7 +45,7 @@ def calls_of(page: Page, what: str) -> list[Route]:
 
 def failed(study: StoredStudy) -> InferenceRequest:
     now = datetime.now(UTC)
-    return request_of(study, "failed", finished_at=now, failure_code="geometry_mismatch")
+    return request_of(study, "failed", finished_at=now, failure_code="series_changed")
 
 
 def test_a_request_that_no_relay_has_is_cancelled_at_once(
@@ -321,3 +321,19 @@ def test_the_cancel_button_stays_where_it_is_while_the_sentence_changes(
     opened.push(event(row, state="cancelled", version=3))
     expect(page.locator("#cancel")).to_be_hidden()
     assert page.locator("#stages").bounding_box() == before
+
+
+def test_what_must_fail_again_is_not_offered_again_and_says_what_the_lab_found(
+    open_page: OpenPages, study: StoredStudy
+) -> None:
+    now = datetime.now(UTC)
+    row = request_of(study, "failed", finished_at=now, failure_code="mixed_phase")
+    row.failure_detail = "slice 3 of post1 has another EchoTime than the others"
+    row.save()
+    page = opened_on(open_page, study).page
+
+    expect(page.locator("#status")).to_contain_text("The slices of one phase do not belong")
+    expect(page.locator("#failure-detail")).to_have_text(row.failure_detail)
+    expect(page.locator("#retry")).to_be_hidden()
+    # Another choice may be right.
+    expect(page.locator("#analyse")).to_have_attribute("aria-disabled", "false")

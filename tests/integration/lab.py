@@ -35,6 +35,7 @@ from messages.phases import DCE_ROLES
 from messages.request import InferenceRequested, InputSeries
 from tests.dicom_factory import Series
 from tests.integration.nodes import LABS, TestBroker
+from tests.integration.plain_lab import module_for
 
 #: Seconds for a lab to load torch, MONAI and its bundle on a busy machine.
 START_SECONDS = 120.0
@@ -93,7 +94,7 @@ class LabProcess:
         self._environment = child_environment(environment)
         self.service = Service(
             f"lab {name}",
-            (sys.executable, "-m", "consumer", "run"),
+            (sys.executable, "-m", module_for(bundle), "run"),
             log=self.log,
             env=self._environment,
             cwd=REPOSITORY,
@@ -180,10 +181,13 @@ class StoredStudy:
         return InferenceRequested(**values)
 
 
-def store_small_study(archive: OrthancNode, *, timed: bool = True) -> StoredStudy:
+def store_small_study(
+    archive: OrthancNode, *, timed: bool = True, mixed: bool = False
+) -> StoredStudy:
     """Four phases of 6 x 16 x 16 in which a block of 2 x 4 x 4 voxels takes up contrast.
 
-    Where it is not `timed`, nothing says in which order they were acquired.
+    Where it is not `timed`, nothing says in which order they were acquired. Where it is `mixed`,
+    the fourth and fifth slice of the first phase after contrast are phase maps.
     """
     study_uid, frame_uid = generate_uid(), generate_uid()
     inputs = []
@@ -202,6 +206,8 @@ def store_small_study(archive: OrthancNode, *, timed: bool = True) -> StoredStud
         if not timed:
             for ds in series.datasets:
                 del ds.AcquisitionTime, ds.ContentTime, ds.AcquisitionDate, ds.ContentDate
+        for ds in series.datasets[3:5] if mixed and role == "post1" else ():
+            ds.ImageType = ["ORIGINAL", "PRIMARY", "PHASE MAP", "P", "FFE"]
         for data in series.files():
             answer = orthanc_post(archive, "/instances", data)
             study_id, series_id = answer["ParentStudy"], answer["ParentSeries"]

@@ -13,6 +13,7 @@ from infra.demo.reader import Reader
 from infra.demo.stack import PAGE_USER, Ports, Stack
 from messages import topology
 from tests.integration.lab import HeldBundle, StoredStudy, store_small_study
+from tests.integration.plain_lab import module_for
 
 
 class System:
@@ -85,7 +86,13 @@ def running_system(root: Path, **stack_arguments: Any) -> Iterator[System]:
     """Start everything with the held bundle; stop everything at the end."""
     root.mkdir(parents=True, exist_ok=True)
     bundle = HeldBundle(root)
-    stack = Stack(root / "var", Ports.free(), model_path=bundle.path, **stack_arguments)
+    stack = Stack(
+        root / "var",
+        Ports.free(),
+        model_path=bundle.path,
+        lab_module=module_for(bundle.path),
+        **stack_arguments,
+    )
     try:
         stack.start(lambda _text: None)
         yield System(stack, bundle)

@@ -280,7 +280,8 @@ def test_a_history_holds_every_change_of_state_and_no_mere_progress(
     assert [event["version"] for event in events] == [1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
     assert (events[0]["lab"], events[1]["lab"]) == ("", "lab1")
     sentence = FAILURE_TEXTS[code].reader("en")
-    assert events[4]["failure"] == {"code": code.value, "reader": sentence}
+    assert events[4]["failure"]["code"] == code
+    assert events[4]["failure"]["reader"] == sentence
     assert [event["failure"] for event in events].count(None) == len(events) - 1
 
 

@@ -188,10 +188,11 @@ def test_a_request_that_cannot_succeed_ends_in_a_sentence(system: System, reader
     system.stack.consumer.start()
     told = reader.wait(request_id, ended, PATIENCE)
     assert told["state"] == "failed"
-    assert told["failure"] == {
-        "code": "series_not_found",
-        "reader": "A series of this request is no longer in the archive.",
-    }
+    failure = told["failure"]
+    assert failure["code"] == "series_not_found"
+    assert failure["reader"] == "A series of this request is no longer in the archive."
+    assert study.inputs[2].series_uid in failure["detail"]
+    assert failure["final"]
 
 
 def delete_series(system: System, series_id: str) -> None:

@@ -62,6 +62,8 @@ def store_phases_in_one_series(archive: OrthancNode, *keywords: str) -> str:
                 ds.AcquisitionTime = time
             if "TemporalPositionIdentifier" in keywords:
                 ds.TemporalPositionIdentifier = phase + 1
+            if "NumberOfTemporalPositions" in keywords:
+                ds.NumberOfTemporalPositions = len(TIMES)
             series_id = orthanc_post(archive, "/instances", part10(ds))["ParentSeries"]
     return series_id
 
@@ -89,11 +91,13 @@ class Runs:
 def runs(orthanc: OrthancNode, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     folder = tmp_path_factory.mktemp("infer")
     study, other = store_small_study(orthanc), store_small_study(orthanc)
+    maps = store_small_study(orthanc, mixed=True)
     positioned = store_phases_in_one_series(
         orthanc, "TemporalPositionIdentifier", "AcquisitionTime"
     )
     timed = store_phases_in_one_series(orthanc, "AcquisitionTime")
     mixed = store_phases_in_one_series(orthanc)
+    numbered = store_phases_in_one_series(orthanc, "NumberOfTemporalPositions")
     ids = [item.series_id for item in study.inputs]
     settings = settings_for(orthanc, HeldBundle(folder))
 
@@ -117,6 +121,9 @@ def runs(orthanc: OrthancNode, tmp_path_factory: pytest.TempPathFactory) -> Runs
             "one series": run(
                 "--series-ids", positioned, "--table", "--no-upload", "--out", str(folder / "out")
             ),
+            "by number": run(
+                "--series-ids", numbered, "--table", "--no-upload", "--out", str(folder / "out")
+            ),
             # The option's older name, and without --no-upload.
             "by hand": run("--series-ids", timed, *by_hand, "--output", str(folder / "out")),
             "not told apart": run("--series-ids", mixed),
@@ -129,6 +136,7 @@ def runs(orthanc: OrthancNode, tmp_path_factory: pytest.TempPathFactory) -> Runs
             "two studies": run("--series-ids", *ids[:3], other.inputs[3].series_id),
             "unknown model": run("--model", "nothing", "--series-ids", *ids),
             "wrong threshold": run("--threshold", "1.5", "--series-ids", *ids),
+            "phase maps": run("--series-ids", *(item.series_id for item in maps.inputs)),
             "archive down": run("--series-ids", *ids, ORTHANC_URL="http://127.0.0.1:1"),
             "no option": run("--series-id", *ids),
         },
@@ -212,6 +220,16 @@ def test_phases_in_one_series_are_found_and_each_choice_is_told_with_its_reason(
     assert "{" not in end.output
 
 
+def test_phases_that_only_their_numbers_tell_apart_are_analysed_with_a_doubt(runs: Runs) -> None:
+    end = runs.ends["by number"]
+    assert end.status == 0, end.output
+    assert "5 phases by InstanceNumber: 1:5, 2:5, 3:5, 4:5, 5:5" in end.output
+    for role, value in (("pre", "1:5"), ("post1", "2:5"), ("post2", "3:5"), ("last", "5:5")):
+        assert f"{role}: series 1, InstanceNumber {value}" in end.output
+        assert f"only the numbering of the images tells {role} apart" in end.output
+    assert "0.04 ml, 32 voxels" in end.output
+
+
 def test_phases_said_by_hand_are_the_ones_that_are_analysed(runs: Runs) -> None:
     figures = runs.figures("by hand")
     inputs = figures["inputs"]
@@ -245,6 +263,11 @@ def test_the_older_name_of_the_folder_still_means_files_and_nothing_stored(runs:
         ("two studies", 2, "usage: the series belong to different studies"),
         ("unknown model", 3, "model_unavailable: MODEL_PATH holds no model nothing, but held"),
         ("wrong threshold", 2, "settings: The setting THRESHOLD is not usable"),
+        (
+            "phase maps",
+            3,
+            "mixed_phase: slice 4 of post1 has another ImageType than the others",
+        ),
         ("archive down", 4, "archive_unavailable: the archive cannot be reached"),
     ],
 )

@@ -447,6 +447,19 @@ async def test_a_body_that_does_not_come_holds_nothing(
     assert sentence_in(answer)
 
 
+async def test_a_phase_of_two_kinds_of_images_is_400_in_korean(orthanc: OrthancNode) -> None:
+    mixed = await sync_to_async(store_small_study)(orthanc, mixed=True)
+    async with caller(await cookie_of()) as client:
+        answer = await segment(client, mixed)
+    assert (answer.status_code, answer.json()["success"]) == (400, False)
+    assert sentence_in(answer) == (
+        '"조영 후 1차" 영상의 단면 중 위치 순서로 4번째 단면은 '
+        "영상 종류 값이 다른 단면들과 다릅니다. "
+        "다른 촬영이나 다른 종류의 영상이 섞여 있습니다."
+    )
+    assert not await InferenceRequest.objects.aexists()
+
+
 async def test_a_stranger_who_calls_again_and_again_reaches_no_thread(
     study: StoredStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

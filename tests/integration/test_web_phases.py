@@ -218,6 +218,18 @@ def breaking(kind: str) -> tuple[Any, ...]:
     return phases
 
 
+def mixing(kind: str) -> tuple[Any, ...]:
+    """Four phases of which the third is no single acquisition."""
+    phases = four_phases()
+    if kind == "phase maps":
+        for ds in phases[2].datasets[1:3]:
+            ds.ImageType = ["ORIGINAL", "PRIMARY", "PHASE MAP", "P", "FFE"]
+    if kind == "half of the last":
+        for ds in phases[2].datasets[3:]:
+            ds.AcquisitionTime = phases[3].datasets[0].AcquisitionTime
+    return phases
+
+
 @pytest.mark.parametrize(
     ("kind", "code", "words"),
     [
@@ -228,12 +240,15 @@ def breaking(kind: str) -> tuple[Any, ...]:
         ("shorter", "geometry_mismatch", "has 4 slices"),
         ("earlier", "phases_out_of_order", "was acquired before"),
         ("another day", "phases_out_of_order", "was acquired before"),
+        ("phase maps", "mixed_phase", "Slice 2 of"),
+        ("half of the last", "mixed_phase", "has another acquisition time"),
     ],
 )
 def test_phases_that_do_not_belong_together_are_refused_by_what_differs(
     reader: Client, orthanc: OrthancNode, kind: str, code: str, words: str
 ) -> None:
-    study = stored(orthanc, breaking(kind))
+    made = mixing(kind) if code == "mixed_phase" else breaking(kind)
+    study = stored(orthanc, made)
     chosen = [
         {"role": role, "series_id": series}
         for role, series in zip(DCE_ROLES, study.series_ids, strict=True)
@@ -241,8 +256,36 @@ def test_phases_that_do_not_belong_together_are_refused_by_what_differs(
     error = error_of(ask(reader, wish(study, chosen)))
     assert error["code"] == code
     assert words in error["message"]
+    told = reader.get(
+        f"{STUDIES}/{study.study_id}/concerns", {"phase": [item["series_id"] for item in chosen]}
+    ).json()["concerns"]
+    assert {"code": code, "message": error["message"], "refuses": True} in told
     assert "Post-contrast 2" in error["message"]
     assert not Outbox.objects.exists()
+
+
+def test_a_mixed_phase_is_said_with_the_proposal(reader: Client, orthanc: OrthancNode) -> None:
+    made = proposed(reader, stored(orthanc, mixing("half of the last")))
+    assert made["problem"] is None
+    (concern,) = made["concerns"]
+    assert (concern["code"], concern["refuses"]) == ("mixed_phase", True)
+
+
+def test_phases_on_different_scales_are_told_before_the_click(
+    reader: Client, orthanc: OrthancNode
+) -> None:
+    for stated in (False, True):
+        phases = four_phases()
+        for number, series in enumerate(phases, 1):
+            for ds in series.datasets:
+                ds.Manufacturer, ds.RescaleSlope, ds.RescaleIntercept = "Philips", number, "0"
+                if stated:
+                    ds.add_new(0x20050010, "LO", "Philips MR Imaging DD 001")
+                    ds.add_new(0x2005100E, "FL", 0.5 * number)
+        study = stored(orthanc, phases)
+        told = [(one["code"], one["refuses"]) for one in proposed(reader, study)["concerns"]]
+        assert told == ([] if stated else [("different_scales", False)])
+        assert ask(reader, wish(study, inputs_of(reader, study))).status_code == 202
 
 
 def test_phases_that_lack_a_slice_or_a_mark_are_not_told_apart(

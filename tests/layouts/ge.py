@@ -2,12 +2,18 @@
 
 AcquisitionNumber is 1 throughout. Newer software adds TemporalPositionIdentifier. VIBRANT is the
 breast scan; "MPH" is multi-phase. Series that the console splits by phase are named Ph1/, Ph2/.
-Screen saves and reformats carry DERIVED and SECONDARY.
+Screen saves and reformats carry DERIVED and SECONDARY. Some runs lack TriggerTime as well, and the
+numbers of their images alone tell the phases apart: all of a phase and then the next one, or all
+phases of a slice. NumberOfTemporalPositions says how many there are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from messages.phases import LeftOut, Problem
+from messages.phases.check import Fault
 from tests.layouts.tags import SAGITTAL, Layout, Series, Tags, stack, times
 
 GRADIENT_ECHO = {"ScanningSequence": "GR", "SequenceVariant": "SS\\SP", "EchoTime": "2.1"}
@@ -154,7 +160,102 @@ def _sagittal() -> Layout:
     )
 
 
+#: A run of ten phases of fifteen slices.
+NUMBERED, NUMBERED_SLICES = 10, 15
+
+
+def numbered(
+    number: Callable[[int, int], int], *, count: str = str(NUMBERED), phases: int = NUMBERED
+) -> Series:
+    """A run whose images differ in their numbers alone; `number` gives that of phase and slice.
+
+    `count` is how many phases the series says that it holds.
+    """
+    one: Tags = {"AcquisitionNumber": "1", "AcquisitionTime": "091500", "ContentTime": "091500"}
+    if count:
+        one["NumberOfTemporalPositions"] = count
+    made = stack("dyn", "Ax VIBRANT MPH", [one] * phases, slices=NUMBERED_SLICES, **GRADIENT_ECHO)
+    images = [
+        tags | {"InstanceNumber": str(number(*divmod(at, NUMBERED_SLICES)))}
+        for at, tags in enumerate(made.images)
+    ]
+    return replace(made, images=tuple(images))
+
+
+def by_phase(phase: int, place: int) -> int:
+    """All of a phase, then the next one."""
+    return NUMBERED_SLICES * phase + place + 1
+
+
+def by_place(phase: int, place: int) -> int:
+    """All phases of a slice, then the next one; the slices from above."""
+    return NUMBERED * (NUMBERED_SLICES - 1 - place) + phase + 1
+
+
+def _crossed(phase: int, place: int) -> int:
+    """Neither: the phases of the second half of the slices are numbered behind all others."""
+    half = NUMBERED_SLICES // 2
+    if place < half:
+        return half * phase + place + 1
+    return NUMBERED * half + (NUMBERED_SLICES - half) * phase + place - half + 1
+
+
+def _numbered(title: str, number: Callable[[int, int], int]) -> Layout:
+    return Layout(
+        f"GE, ten phases told apart by the numbers of their images, {title}",
+        (*others(), numbered(number)),
+        phases=tuple(("dyn", "InstanceNumber", f"{n}:10") for n in (1, 2, 3, 10)),
+        seconds=(None, None, None, None),
+        left_out=OTHERS,
+        doubts=frozenset({Fault.ONLY_NUMBERED}),
+    )
+
+
+def _not_numbered(title: str, series: Series) -> Layout:
+    return Layout(
+        f"GE, numbered images, {title}",
+        (series,),
+        problem=Problem.UNCLEAR_PARTS,
+        left_out={"dyn": LeftOut.UNCLEAR},
+    )
+
+
+def hole() -> Series:
+    """A slice of the fourth phase is missing."""
+    run = numbered(by_phase)
+    return replace(run, images=run.images[:50] + run.images[51:])
+
+
+def double() -> Series:
+    """Two images share a number, and the one behind them is missing."""
+    run = numbered(by_phase)
+    twice = run.images[51] | {"InstanceNumber": run.images[50]["InstanceNumber"]}
+    return replace(run, images=(*run.images[:51], twice, *run.images[52:]))
+
+
+def _no_numbers() -> Series:
+    run = numbered(by_phase)
+    bare = [{k: v for k, v in tags.items() if k != "InstanceNumber"} for tags in run.images]
+    return replace(run, images=tuple(bare))
+
+
+_NOT_NUMBERED = (
+    _not_numbered("one of which is missing", hole()),
+    _not_numbered("one number twice", double()),
+    _not_numbered("without numbers", _no_numbers()),
+    _not_numbered(
+        "a whole phase missing between the others",
+        numbered(lambda phase, place: by_phase(phase + (phase > 3), place), count="9", phases=9),
+    ),
+    _not_numbered("fewer phases than the series says", numbered(by_phase, phases=9)),
+    _not_numbered("and nothing says that they are phases", numbered(by_phase, count="")),
+    _not_numbered("every second slice in the other order", numbered(_crossed)),
+)
+
 LAYOUTS = (
+    _numbered("phase after phase", by_phase),
+    _numbered("slice after slice", by_place),
+    *_NOT_NUMBERED,
     _trigger_time(),
     _temporal_position(),
     _pre_and_post(),

@@ -217,7 +217,33 @@ def _stopped() -> Layout:
     )
 
 
+def _xa(title: str, **counted: str) -> Layout:
+    """XA: an Enhanced object for each time point; `counted` is what each of them counts anew."""
+    frames: list[Tags] = [
+        {
+            "TemporalPositionIndex": str(n),
+            "AcquisitionNumber": str(n),
+            "AcquisitionTime": at,
+            **counted,
+        }
+        for n, at in enumerate(times("103000", 20, 45.0), 1)
+    ]
+    made = stack("dyn", "t1_vibe_tra_dyn", frames, slices=4, **GRADIENT_ECHO)
+    numbers = {n: str(n) for n in range(20)}
+    images = [tags | {"InstanceNumber": numbers[at // 4]} for at, tags in enumerate(made.images)]
+    told = "TemporalPositionIndex" if not counted else "AcquisitionTime"
+    values = [frame[told] for frame in frames]
+    return Layout(
+        f"Siemens XA, an Enhanced object for each of 20 time points, {title}",
+        (Series("dyn", made.tags, tuple(images), multi_frame=True, objects=20),),
+        phases=tuple(("dyn", told, values[n]) for n in (0, 1, 2, 19)),
+        seconds=(0.0, 45.0, 90.0, 855.0),
+    )
+
+
 LAYOUTS = (
+    _xa("counted through"),
+    _xa("counted anew in each", TemporalPositionIndex="1", AcquisitionNumber="1"),
     _per_phase(),
     _one_series(),
     _twist(),

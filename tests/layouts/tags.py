@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from messages.phases import LeftOut, Problem
+from messages.phases.check import Fault
 
 AXIAL = "1\\0\\0\\0\\1\\0"
 SAGITTAL = "0\\1\\0\\0\\0\\-1"
@@ -19,13 +20,20 @@ Tags = dict[str, str]
 class Series:
     """`tags` are those of the series and of every image; `images` are what differs between them.
 
-    An image is an instance, or a frame of the one multi-frame instance.
+    An image is an instance, or a frame of the one multi-frame instance, or of several `objects`
+    that hold equally many.
     """
 
     series_id: str
     tags: Tags
     images: tuple[Tags, ...]
     multi_frame: bool = False
+    objects: int = 1
+
+    def in_objects(self) -> list[tuple[Tags, ...]]:
+        """The frames of each multi-frame object."""
+        count = len(self.images) // self.objects
+        return [self.images[at : at + count] for at in range(0, len(self.images), count)]
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,8 @@ class Layout:
     left_out: dict[str, LeftOut] = field(default_factory=dict)
     #: Seconds after the first phase, of each; None where the tags do not say it.
     seconds: tuple[float | None, ...] = ()
+    #: What is said of the proposal, and does not refuse it.
+    doubts: frozenset[Fault] = frozenset()
 
 
 def places(
@@ -90,7 +100,7 @@ def stack(
 
 def without(series: Series, count: int) -> Series:
     """The series without its last images: a run that was stopped."""
-    return Series(series.series_id, series.tags, series.images[:-count], series.multi_frame)
+    return replace(series, images=series.images[:-count])
 
 
 def times(first: str, count: int, step_s: float) -> Iterator[str]:

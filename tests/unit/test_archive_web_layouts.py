@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx
 import pytest
+from pydicom.datadict import tag_for_keyword
 
 from messages.lab import ModelDescriptor
 from messages.phases import DCE_ROLES, propose
+from messages.phases.check import Fault
 from tests.layouts import old_calls
 from tests.layouts.every import LAYOUTS
 from tests.layouts.tags import Layout, Series, Tags
@@ -20,13 +22,18 @@ from web.archive.phase_names import selector_of
 from web.archive.series_facts import read_series
 from web.archive.stack import read_stack
 from web.inference.choice import from_archive, look_up
-from web.inference.chosen import Selection, concerns_of
+from web.inference.chosen import Selection
 from web.inference.concerns import told
 
 every_layout = pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
 
 #: What Orthanc 1.10 keeps of an instance in its database, of what a layout says.
-IN_DATABASE = ("ImagePositionPatient", "ImageOrientationPatient", *KEPT_VALUES)
+IN_DATABASE = (
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "InstanceNumber",
+    *KEPT_VALUES,
+)
 
 #: Where a frame of Enhanced MR says what a classic image says of itself.
 GROUPS = {
@@ -41,6 +48,11 @@ GROUPS = {
 }
 
 
+MODEL = ModelDescriptor(
+    name="m", version="1", sha256="0" * 64, roles=DCE_ROLES, labels=("lesion",), notice=""
+)
+
+
 class Archive:
     """An Orthanc that holds one layout, its series and images in no order."""
 
@@ -52,7 +64,7 @@ class Archive:
         for number, series in enumerate(order.sample(layout.series, len(layout.series)), 1):
             one = identifier(number, 0)
             self.names[one], self.series[one] = series.series_id, series
-            objects = [object_of(series)] if series.multi_frame else classic(series)
+            objects = objects_of(series) if series.multi_frame else classic(series)
             order.shuffle(objects)
             self.images[one] = {identifier(number, n): tags for n, tags in enumerate(objects, 1)}
         self.orthanc = Orthanc(
@@ -88,7 +100,9 @@ class Archive:
             case "series", ["instances"]:
                 return httpx.Response(200, json=[*self.indexed(one)])
             case "series", ["instances-tags"]:
-                return httpx.Response(200, json=self.images[one])
+                form = by_number if request.url.query == b"short" else dict
+                found = {key: form(tags) for key, tags in self.images[one].items()}
+                return httpx.Response(200, json=found)
         assert (level, tail) == ("instances", ["simplified-tags"])
         (tags,) = (images[one] for images in self.images.values() if one in images)
         return httpx.Response(200, json=tags)
@@ -100,6 +114,15 @@ class Archive:
                 main["NumberOfFrames"] = tags["NumberOfFrames"]
             main |= {"SOPInstanceUID": f"1.2.{instance_id[:8]}.{number}"}
             yield {"ID": instance_id, "MainDicomTags": main}
+
+
+def by_number(tags: Mapping[str, Any]) -> dict[str, Any]:
+    """The tags as Orthanc's short form has them."""
+    return {
+        f"{number:08x}"[:4] + f",{number & 0xFFFF:04x}": value
+        for name, value in tags.items()
+        if (number := tag_for_keyword(name)) is not None
+    }
 
 
 STUDY = "-".join(["00000000"] * 5)
@@ -114,15 +137,19 @@ def classic(series: Series) -> list[Tags]:
     return [series.tags | image for image in series.images]
 
 
-def object_of(series: Series) -> dict[str, Any]:
-    """The one multi-frame object of a series; what all frames share stands at its top."""
-    return {
-        **{name: text for name, text in series.tags.items() if name not in GROUPS},
-        "ImageType": series.tags["ImageType"],
-        "NumberOfFrames": str(len(series.images)),
-        "SharedFunctionalGroupsSequence": [group(series.tags)],
-        "PerFrameFunctionalGroupsSequence": [group(image) for image in series.images],
-    }
+def objects_of(series: Series) -> list[dict[str, Any]]:
+    """The multi-frame objects of a series; what all frames share stands at their top."""
+    return [
+        {
+            **{name: text for name, text in series.tags.items() if name not in GROUPS},
+            "ImageType": series.tags["ImageType"],
+            "InstanceNumber": str(number),
+            "NumberOfFrames": str(len(images)),
+            "SharedFunctionalGroupsSequence": [group(series.tags)],
+            "PerFrameFunctionalGroupsSequence": [group(image) for image in images],
+        }
+        for number, images in enumerate(series.in_objects(), 1)
+    ]
 
 
 def group(tags: Tags) -> dict[str, Any]:
@@ -135,7 +162,7 @@ def group(tags: Tags) -> dict[str, Any]:
         date = tags.get("AcquisitionDate", "20260302")
         content = found.setdefault("FrameContentSequence", [{}])[0]
         content["FrameAcquisitionDateTime"] = date + tags["AcquisitionTime"]
-    known = {*GROUPS, "AcquisitionTime", "AcquisitionDate"}
+    known = {*GROUPS, "AcquisitionTime", "AcquisitionDate", "InstanceNumber"}
     other = {name: text for name, text in tags.items() if name not in known}
     if other:
         # As a converter of classic objects has it.
@@ -176,13 +203,25 @@ def test_what_the_old_front_end_asked_for_is_still_taken(layout: Layout) -> None
     """It names the series in their order; that the tags do not confirm it refuses nothing."""
     archive = Archive(layout)
     ids = {name: one for one, name in archive.names.items()}
-    model = ModelDescriptor(
-        name="m", version="1", sha256="0" * 64, roles=DCE_ROLES, labels=("lesion",), notice=""
-    )
     named = zip(DCE_ROLES, old_calls.NAMED, strict=True)
     chosen = [Selection(role, ids[name]) for role, name in named]
-    _uid, inputs = from_archive(archive.orthanc, model, STUDY, chosen)
+    _uid, inputs = from_archive(archive.orthanc, MODEL, STUDY, chosen)
 
     assert [archive.names[item.series_id] for item in inputs] == list(old_calls.NAMED)
-    found = look_up(archive.orthanc, model, STUDY, chosen)
-    assert told(concerns_of(found.chosen, found.phases))
+    found = look_up(archive.orthanc, MODEL, STUDY, chosen)
+    assert told(found.concerns)
+    assert not {one.fault for one in found.concerns} & {Fault.MIXED, Fault.SLICES_NOT_READ}
+
+
+@every_layout
+def test_the_slices_of_what_is_proposed_agree(layout: Layout) -> None:
+    archive = Archive(layout)
+    ids = {name: one for one, name in archive.names.items()}
+    chosen = [
+        Selection(role, ids[name], selector_of(keyword, value))
+        for role, (name, keyword, value) in zip(DCE_ROLES, layout.phases, strict=False)
+    ]
+    if chosen:
+        found = look_up(archive.orthanc, MODEL, STUDY, chosen)
+        assert not any(one.refuses for one in found.concerns)
+        assert Fault.SLICES_NOT_READ not in {one.fault for one in found.concerns}

@@ -7,10 +7,13 @@ import re
 import pytest
 from django.utils import translation
 
-from messages.phases import Unclear
+from messages.phases import SeriesFacts, Unclear
 from messages.phases.check import WARNINGS, Concern, Fault
+from messages.phases.parts import NOT_LOOKED_INTO, PERHAPS_ONE_PHASE
+from messages.request import PhaseSelector
 from web.inference import chosen
 from web.inference.concerns import refusal_of, told
+from web.inference.refusals import NotAsked
 
 HANGUL = re.compile("[\uac00-\ud7a3]")
 
@@ -57,7 +60,7 @@ def test_what_is_said_of_single_roles_is_one_sentence_and_a_refusal_comes_first(
     assert "Pre-contrast, Last post-contrast" in found[1].sentence
 
 
-@pytest.mark.parametrize("why", sorted(frozenset(Unclear) - {Unclear.NO_POSITION}))
+@pytest.mark.parametrize("why", sorted(frozenset(Unclear) - PERHAPS_ONE_PHASE))
 def test_a_series_whose_phases_cannot_be_told_apart_is_refused_in_both_languages(
     why: Unclear,
 ) -> None:
@@ -65,3 +68,15 @@ def test_a_series_whose_phases_cannot_be_told_apart_is_refused_in_both_languages
         assert not HANGUL.search(str(chosen._UNCLEAR[why]))
     with translation.override("ko"):
         assert HANGUL.search(str(chosen._UNCLEAR[why]))
+
+
+@pytest.mark.parametrize("why", sorted(NOT_LOOKED_INTO))
+def test_of_a_series_that_was_not_looked_into_no_phase_is_said_to_be_absent(why: Unclear) -> None:
+    series = {"s": SeriesFacts("s", "MR", "dyn", 20, unclear=why)}
+    phase = PhaseSelector(keyword="TemporalPositionIndex", value="3")
+
+    with translation.override("en"), pytest.raises(NotAsked) as caught:
+        chosen.phases_of(series, [chosen.Selection("image", "s", phase)])
+
+    assert caught.value.code == "phases_unclear"
+    assert "does not hold" not in str(caught.value.message)

@@ -15,11 +15,18 @@ from hypothesis import strategies as st
 from messages.phases import Unclear
 from messages.phases.frames import frames_of, point
 from messages.request import PhaseSelector
-from web.archive.errors import ArchiveUnavailable, PhaseNotFound, SeriesChanged, UnusableAnswer
-from web.archive.images import MAX_IMAGES, MAX_MULTI_FRAME, images_of
+from web.archive.errors import (
+    ArchiveUnavailable,
+    NotLookedInto,
+    PhaseNotFound,
+    SeriesChanged,
+    UnusableAnswer,
+)
+from web.archive.images import MAX_IMAGES, images_of
 from web.archive.orthanc import MAX_TAGS_BYTES, Orthanc
-from web.archive.patience import within
+from web.archive.patience import seconds_left, within
 from web.archive.phase_names import PhaseName, phase_named
+from web.archive.samples import MAX_AT_ONE_POSITION
 from web.archive.series_facts import read_series
 from web.archive.stack import read_stack, stack_of
 from web.archive.tags import Tags
@@ -411,7 +418,7 @@ def test_an_archive_that_goes_away_is_no_absent_tag():
         read_series(archive.orthanc, archive.item())
 
 
-@pytest.mark.parametrize("frames", ["999999999999", str(MAX_IMAGES), "-3", "x", "0"])
+@pytest.mark.parametrize("frames", ["999999999999", str(MAX_IMAGES + 1), "-3", "x", "0"])
 def test_a_header_that_lies_about_its_frames_is_one_image(frames):
     archive = Archive([instance(1, None, NumberOfFrames=frames)])
 
@@ -419,12 +426,114 @@ def test_a_header_that_lies_about_its_frames_is_one_image(frames):
     assert archive.asked == ["series/instances"]
 
 
-def test_of_very_many_multi_frame_objects_none_is_looked_into():
-    many = [instance(n, None, NumberOfFrames="2") for n in range(1, MAX_MULTI_FRAME + 2)]
-    archive = Archive(many)
+def one_for_each_time_point(count: int, frames: str = "3") -> list[dict[str, Any]]:
+    """Multi-frame objects as an archive lists them."""
+    return [
+        instance(n, None, NumberOfFrames=frames) | {"FileUuid": f"file {n}"}
+        for n in range(1, count + 1)
+    ]
 
-    assert len(images_of(archive.orthanc, SERIES, multi_frame=True)) == len(many)
-    assert archive.asked == ["series/instances"]
+
+def time_point(number: int) -> dict[str, Any]:
+    """What the object of a time point says: three slices."""
+    return enhanced([frame(2.5 * place, number) for place in range(3)])
+
+
+def test_an_object_for_each_of_many_time_points_is_read_once_and_shown():
+    archive = Archive(one_for_each_time_point(40), time_point)
+    facts = read_series(archive.orthanc, archive.item()).facts
+
+    assert [phase.value for phase in facts.phases] == [str(n) for n in range(1, 41)]
+    assert {phase.keyword for phase in facts.phases} == {"TemporalPositionIndex"}
+    assert {(phase.image_count, phase.grid is None) for phase in facts.phases} == {(3, False)}
+    assert archive.asked.count("instances/simplified-tags") == 40
+
+    seventeenth = PhaseSelector(keyword="TemporalPositionIndex", value="17")
+    stack = read_stack(archive.orthanc, SERIES, seventeenth)
+    assert [(image.number, image.frame) for image in stack.slices] == [(17, n) for n in range(3)]
+    assert archive.asked.count("instances/simplified-tags") == 40
+
+    # Deleted and stored again under the same UID: another file.
+    archive.instances[4]["FileUuid"] = "another file"
+    read_stack(archive.orthanc, SERIES, seventeenth)
+    assert archive.asked.count("instances/simplified-tags") == 41
+
+
+def test_of_more_images_than_are_looked_into_none_is_said_to_lack_anything():
+    archive = Archive(one_for_each_time_point(2, str(MAX_IMAGES // 2 + 1)))
+    facts = read_series(archive.orthanc, archive.item()).facts
+
+    assert (facts.unclear, facts.phases) == (Unclear.TOO_MANY_IMAGES, ())
+    # One, for what the series is.
+    assert archive.asked == ["series/instances", "instances/simplified-tags"]
+    with pytest.raises(NotLookedInto):
+        read_stack(
+            archive.orthanc, SERIES, PhaseSelector(keyword="TemporalPositionIndex", value="1")
+        )
+
+
+def test_objects_that_say_too_much_are_not_said_to_lack_their_place():
+    long = httpx.Response(200, content=json.dumps(TAGS).encode() + b" " * MAX_TAGS_BYTES)
+    archive = Archive(
+        one_for_each_time_point(6), lambda number: long if number > 2 else time_point(number)
+    )
+    facts = read_series(archive.orthanc, archive.item()).facts
+
+    assert facts.unclear is Unclear.TOO_LONG
+    # The bytes of a series are used up with the second of the long ones.
+    assert archive.asked.count("instances/simplified-tags") == 4
+
+
+def test_objects_that_come_too_slowly_leave_the_page_time_and_are_read_on_with_the_next_one():
+    def slowly(number: int) -> dict[str, Any]:
+        # Until the share of a series is used up.
+        while (left := seconds_left()) is not None and left > 0.4:
+            pass
+        return time_point(number)
+
+    archive = Archive(one_for_each_time_point(20), slowly)
+    with within(1.0):
+        facts = read_series(archive.orthanc, archive.item()).facts
+        assert (seconds_left() or 0) > 0
+    assert (facts.unclear, facts.phases) == (Unclear.TOO_SLOW, ())
+    assert archive.asked.count("instances/simplified-tags") == 1
+
+    assert len(read_series(archive.orthanc, archive.item()).facts.phases) == 20
+    assert archive.asked.count("instances/simplified-tags") == 20
+
+
+def test_of_many_images_at_one_place_it_is_not_said_that_nothing_tells_them_apart():
+    many = [instance(n + 1, 2.5 * (n % 2)) for n in range(2 * (MAX_AT_ONE_POSITION + 1))]
+    archive = Archive(many, lambda number: TAGS | {"TriggerTime": str(number // 2)})
+    facts = read_series(archive.orthanc, archive.item()).facts
+
+    assert (facts.unclear, facts.phases) == (Unclear.TOO_MANY_AT_ONE_PLACE, ())
+
+
+def test_the_number_of_an_image_is_the_last_resort_and_only_where_the_series_counts_phases():
+    numbered = TAGS | {"NumberOfTemporalPositions": "4"}
+    timed = {n: numbered | {"TriggerTime": f"{90_000 * ((n - 1) % 4)}"} for n in range(1, 13)}
+    for tags, found in (
+        (lambda _: numbered, [("InstanceNumber", f"{n}:4") for n in range(1, 5)]),
+        (timed.__getitem__, [("TriggerTime", str(90_000 * n)) for n in range(4)]),
+        (lambda _: TAGS, []),
+    ):
+        archive = Archive(four_phases(), tags)
+        phases = read_series(archive.orthanc, archive.item()).facts.phases
+        assert [(phase.keyword, phase.value) for phase in phases] == found
+
+    archive = Archive(four_phases(), lambda _: numbered)
+    third = read_stack(
+        archive.orthanc, SERIES, PhaseSelector(keyword="InstanceNumber", value="3:4")
+    )
+    assert [image.number for image in third.slices] == [3, 7, 11]
+    # No file is read for that.
+    assert archive.asked == ["series", "series/instances"]
+    for value in ("3:5", "5:4", "3", "03:4"):
+        with pytest.raises(PhaseNotFound):
+            read_stack(
+                archive.orthanc, SERIES, PhaseSelector(keyword="InstanceNumber", value=value)
+            )
 
 
 def test_a_phase_that_only_files_tell_is_shown_after_one_call_for_all_of_them():

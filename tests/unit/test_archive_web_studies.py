@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import httpx
 import pytest
 
+from messages.phases.times import seconds_from
 from web.archive.orthanc import Orthanc
-from web.archive.studies import readable_name, studies, study_detail
+from web.archive.studies import as_date, readable_name, studies, study_detail
 
 STUDY = "-".join(["0123abcd"] * 5)
 
@@ -105,3 +108,26 @@ def test_the_list_is_newest_first_although_orthanc_does_not_sort():
 )
 def test_a_name_is_shown_for_a_person_to_read(dicom, shown):
     assert readable_name(dicom) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("20260101", date(2026, 1, 1)),
+        ("2026 101", None),
+        ("2026-1-1", None),
+        ("20260230", None),
+        ("2026", None),
+        ("", None),
+        ("20260101 ", None),
+        ("٢٠٢٦٠١٠١", None),
+    ],
+)
+def test_a_date_is_eight_digits_for_the_page_and_for_the_api(text: str, found: date | None) -> None:
+    assert as_date(text) == found
+
+
+@pytest.mark.parametrize("text", ["2026 101", "٢٠٢٦٠١٠١", "20260230", "2026.1.1"])
+def test_what_is_no_date_is_none_for_the_times_of_phases(text: str) -> None:
+    # Without a date of the study no day is counted.
+    assert seconds_from(text, "20260103", "101500") == seconds_from("", "", "101500")

@@ -106,7 +106,7 @@ def test_what_passes_a_limit_of_the_lab_ends_in_its_code(passed: str) -> None:
 
 @pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless, RLELossless])
 def test_a_decoder_without_memory_is_no_broken_file(syntax: UID) -> None:
-    image = series(slices=1, rows=4, columns=4)
+    image = series(slices=1, rows=4, columns=4, spacing=(2.5, 0.1, 0.1))
     (ds,) = image.datasets
     ds.Rows = ds.Columns = 4000
     ds.PixelData = np.zeros((4000, 4000), np.uint16).tobytes()

@@ -19,6 +19,7 @@ from consumer.children import reader
 from consumer.errors import (
     GeometryMismatch,
     LabError,
+    MissingAttribute,
     PhasesOutOfOrder,
     SeriesChanged,
     UnreadableDicom,
@@ -340,14 +341,14 @@ def test_a_missing_frame_is_a_missing_slice(memory):
         {"FrameOfReferenceUID": None},
     ],
 )
-def test_frames_that_do_not_say_where_they_lie_are_unreadable(memory, damage):
+def test_frames_that_do_not_say_where_they_lie_lack_an_attribute(memory, damage):
     ds = enhanced([Series()])
     for keyword, value in damage.items():
         if value is None:
             delattr(ds, keyword)
         else:
             setattr(ds, keyword, value)
-    refused(UnreadableDicom, Case(memory, [ds], (("pre", ""),)))
+    refused(MissingAttribute, Case(memory, [ds], (("pre", ""),)))
 
 
 def test_fewer_functional_groups_than_frames_are_unreadable(memory):

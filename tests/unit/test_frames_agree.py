@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from io import BytesIO
 from itertools import pairwise
 from typing import Any
@@ -14,11 +15,15 @@ from pydicom.multival import MultiValue
 from pydicom.uid import generate_uid
 
 from consumer.children import enhanced as child
+from consumer.children import reader
+from consumer.handover import DownloadIndex
 from consumer.manual.facts import look_at
+from consumer.memory import MemoryFile
 from messages.phases import PhaseFacts
 from messages.phases.parts import FRAME_PHASE_KEYWORDS, ImageFacts, parts_of
 from messages.phases.times import began_at
 from tests.dicom_factory import Series, part10
+from tests.dicom_factory import place as placed
 from tests.enhanced_factory import enhanced
 from tests.unit import test_archive_web_series as site
 from tests.unit import test_infer_images as by_hand
@@ -88,21 +93,29 @@ def orthanc_tells(ds: Dataset) -> dict[str, Any]:
     }
 
 
-def by_the_site(ds: Dataset) -> Sequence[PhaseFacts]:
-    listed = [site.instance(1, None, NumberOfFrames=str(ds.NumberOfFrames))]
-    archive = site.Archive(listed, lambda _: orthanc_tells(ds))
+def by_the_site(*objects: Dataset) -> Sequence[PhaseFacts]:
+    listed = [
+        site.instance(number, None, NumberOfFrames=str(ds.NumberOfFrames))
+        for number, ds in enumerate(objects, 1)
+    ]
+    archive = site.Archive(listed, lambda number: orthanc_tells(objects[number - 1]))
     return read_series(archive.orthanc, archive.item()).facts.phases
 
 
-def by_the_command(ds: Dataset) -> Sequence[PhaseFacts]:
-    listed = [by_hand.instance(0, 1, NumberOfFrames=str(ds.NumberOfFrames))]
-    answers = by_hand.paths(by_hand.MR, listed, {listed[0]["ID"]: orthanc_tells(ds)})
-    with by_hand.orthanc(answers) as (archive, _):
+def by_the_command(*objects: Dataset) -> Sequence[PhaseFacts]:
+    listed = [
+        by_hand.instance(0, number, NumberOfFrames=str(ds.NumberOfFrames))
+        for number, ds in enumerate(objects, 1)
+    ]
+    told = {item["ID"]: orthanc_tells(ds) for item, ds in zip(listed, objects, strict=True)}
+    with by_hand.orthanc(by_hand.paths(by_hand.MR, listed, told), limit=200) as (archive, _):
         return look_at(archive, by_hand.SERIES).facts.phases
 
 
-def by_the_reader(ds: Dataset) -> Told:
-    heads = [image.head for image in child.images_of(dcmread(BytesIO(part10(ds))))]
+def by_the_reader(*objects: Dataset) -> Told:
+    heads = [
+        image.head for ds in objects for image in child.images_of(dcmread(BytesIO(part10(ds))))
+    ]
     images = [
         ImageFacts(
             tuple(map(float, head.ImagePositionPatient)),  # type: ignore[arg-type]
@@ -115,11 +128,34 @@ def by_the_reader(ds: Dataset) -> Told:
         for head in heads
     ]
     parts = parts_of(images).parts
-    times = began_at(images, parts, ds.StudyDate)
+    times = began_at(images, parts, objects[0].StudyDate)
     return [
         (part.keyword, part.value, len(part.images), at)
         for part, at in zip(parts, times, strict=True)
     ]
+
+
+def one_for_each_of_20(*, count: bool) -> list[Dataset]:
+    """As Siemens XA writes them; without `count` each counts anew, and its frames say no time."""
+    first, objects = Series(slices=5), []
+    for number in range(20):
+        phase = Series(
+            slices=5,
+            time=f"10{15 + number}00",
+            study_uid=first.study_uid,
+            series_uid=first.series_uid,
+            frame_uid=first.frame_uid,
+        )
+        ds = enhanced([phase])
+        ds.InstanceNumber = number + 1
+        for group in ds.PerFrameFunctionalGroupsSequence:
+            (content,) = group.FrameContentSequence
+            if count:
+                content.TemporalPositionIndex = content.FrameAcquisitionNumber = number + 1
+            else:
+                del content.FrameAcquisitionDateTime
+        objects.append(ds)
+    return objects
 
 
 def told(phases: Sequence[PhaseFacts]) -> Told:
@@ -149,6 +185,41 @@ def test_all_who_read_an_object_find_the_same_phases_at_the_same_times(
 
     assert found[0] == [(keyword, value, 5, at) for value, at in zip(values, seconds, strict=True)]
     assert all(one == other for one, other in pairwise(found)), found
+
+
+@pytest.mark.parametrize(
+    ("count", "keyword", "values", "part"),
+    [
+        (True, "TemporalPositionIndex", [str(n) for n in range(1, 21)], 0.25),
+        (False, "AcquisitionTime", [f"10{15 + n}00" for n in range(20)], 0),
+    ],
+    ids=["counted through", "counted anew"],
+)
+def test_all_who_read_an_object_for_each_time_point_find_the_same_20_phases(
+    count, keyword, values, part
+):
+    objects = one_for_each_of_20(count=count)
+    found = by_the_reader(*objects), told(by_the_site(*objects)), told(by_the_command(*objects))
+
+    assert found[0] == [
+        (keyword, value, 5, 36_900 + 60 * n + part) for n, value in enumerate(values)
+    ]
+    assert all(one == other for one, other in pairwise(found)), found
+
+
+@pytest.mark.parametrize("count", [True, False])
+def test_the_lab_reads_the_last_of_20_objects(count):
+    objects = one_for_each_of_20(count=count)
+    keyword, value = ("TemporalPositionIndex", "20") if count else ("AcquisitionTime", "103400")
+    with MemoryFile() as memory, MemoryFile() as target:
+        files = [part10(ds) for ds in objects]
+        phase = placed(memory, files, "image", objects[0].SeriesInstanceUID)
+        phase = replace(phase, selector=(keyword, value))
+        header = reader.read_phases(
+            DownloadIndex(objects[0].StudyInstanceUID, (phase,)), target.path
+        )
+    assert header.shape == (1, 5, 8, 10)
+    assert {uid for _, uid in header.instances[0]} == {objects[19].SOPInstanceUID}
 
 
 @pytest.mark.parametrize("make", [converted, split])

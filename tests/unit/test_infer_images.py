@@ -250,6 +250,16 @@ def test_what_the_archive_says_wrong_ends_in_its_code(
     assert "Nobody" not in str(caught.value)
 
 
+def test_too_many_images_are_counted_as_images_and_the_limit_is_named() -> None:
+    listed = [instance(0, number, NumberOfFrames="33") for number in range(1, 21)]
+    with (
+        orthanc(paths(MR, listed, {}), limit=659) as (images, asked),
+        pytest.raises(TooLarge, match="holds 660 images, and up to 659 are looked at"),
+    ):
+        look_at(images, SERIES)
+    assert len(asked) == 3
+
+
 def test_more_instances_than_can_be_asked_one_by_one_are_refused_before_the_first() -> None:
     listed = [instance(0, number) for number in range(MAX_ASKED + 1)]
     with orthanc(paths(MR, listed, {}), limit=MAX_ASKED + 1) as (images, asked):

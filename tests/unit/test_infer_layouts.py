@@ -11,6 +11,7 @@ from consumer.manual.facts import look_at
 from consumer.orthanc.images import Image, Images, ImageSeries, numbers_of
 from messages.phases import DCE_ROLES, propose
 from messages.phases.parts import FRAME_PHASE_KEYWORDS
+from messages.phases.values import integer
 from tests.layouts.every import LAYOUTS
 from tests.layouts.tags import Layout, Series
 
@@ -35,7 +36,7 @@ class Archive:
             series_uid="1.2.3",
             modality=series.tags["Modality"],
             description=series.tags["SeriesDescription"],
-            instance_count=1 if series.multi_frame else len(series.images),
+            instance_count=series.objects if series.multi_frame else len(series.images),
             images=tuple(self._image(series, place) for place in range(len(series.images))),
         )
 
@@ -58,6 +59,7 @@ class Archive:
             values={name: tags[name] for name in names if tags.get(name)},
             spacing=numbers_of(tags["PixelSpacing"], 2) if series.multi_frame else None,
             frame=series.multi_frame,
+            number=integer(tags.get("InstanceNumber", "")),
         )
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydicom import Dataset
 
-from consumer.children.order import began_at, check_order
+from consumer.children.order import began_at, check_order, seconds_after_first
 from consumer.errors import PhasesOutOfOrder
 from consumer.handover import PhaseFiles
 from messages.phases.check import check_choice
@@ -47,6 +47,14 @@ def test_times_that_differ_decide_against_a_count(seconds, refused) -> None:
     phases = [phase("pre", "AcquisitionNumber", "2"), phase("post1", "AcquisitionNumber", "1")]
     with pytest.raises(PhasesOutOfOrder) if refused else nullcontext():
         check_order(phases, [START, START + timedelta(seconds=seconds)])
+
+
+def test_a_time_that_phases_share_is_told_of_none_of_them() -> None:
+    later = START + timedelta(seconds=90)
+    assert seconds_after_first([START, later, None]) == (0.0, 90.0, None)
+    assert seconds_after_first([START, later, later]) == (0.0, None, None)
+    assert seconds_after_first([START, START, later]) == (None, None, None)
+    assert seconds_after_first([None, later]) == (None, None)
 
 
 def test_a_count_orders_no_phases_of_two_series_and_a_clock_time_is_none() -> None:

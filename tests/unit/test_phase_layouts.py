@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from messages.phases import DCE_ROLES, SeriesFacts, propose
 from messages.phases.check import Fault, check_choice
 from messages.phases.heads import facts_of
+from messages.phases.numbering import or_numbered
 from messages.phases.parts import FRAME_PHASE_KEYWORDS, ImageFacts, parts_of
+from messages.phases.values import integer
 from messages.request import PhaseSelector
 from tests.layouts import old_calls
 from tests.layouts.every import LAYOUTS
@@ -44,17 +46,18 @@ def read(series: Series) -> SeriesFacts:
         for image in tags
     ]
     wanted = (*FRAME_PHASE_KEYWORDS, "AcquisitionDate")
-    parts = parts_of(
-        [
-            ImageFacts(at.position, {name: image[name] for name in wanted if name in image})
-            for at, image in zip(placed, tags, strict=True)
-        ]
-    )
+    images = [
+        ImageFacts(at.position, {name: image[name] for name in wanted if name in image})
+        for at, image in zip(placed, tags, strict=True)
+    ]
+    numbered = [integer(image.get("InstanceNumber", "")) for image in tags]
+    said = {image.get("NumberOfTemporalPositions", "") for image in tags}
+    parts = or_numbered(parts_of(images), images, numbered, said)
     bare = SeriesFacts(
         series_id=series.series_id,
         modality=series.tags["Modality"],
         description=series.tags["SeriesDescription"],
-        instance_count=1 if series.multi_frame else len(tags),
+        instance_count=series.objects if series.multi_frame else len(tags),
     )
     heads = [tags[part.images[0]] for part in parts.parts] or tags[:1]
     return facts_of(bare, placed, parts, heads)
@@ -64,8 +67,7 @@ def shuffled(layout: Layout) -> list[Series]:
     """The study as an archive gives it: series and images in no order."""
     order = random.Random(layout.name)
     series = [
-        Series(s.series_id, s.tags, tuple(order.sample(s.images, len(s.images))), s.multi_frame)
-        for s in layout.series
+        replace(s, images=tuple(order.sample(s.images, len(s.images)))) for s in layout.series
     ]
     return order.sample(series, len(series))
 
@@ -102,7 +104,9 @@ def test_what_is_proposed_passes_the_checks_and_can_be_asked_for(layout):
             PhaseSelector(keyword=phase.keyword, value=phase.value)
     assert len(chosen) == len(layout.phases)
     homes = [choice.series_id for choice in made.choices]
-    assert not chosen or check_choice(chosen, DCE_ROLES, homes) == []
+    concerns = check_choice(chosen, DCE_ROLES, homes) if chosen else []
+    assert {concern.fault for concern in concerns} == layout.doubts
+    assert not any(concern.refuses for concern in concerns)
 
 
 @pytest.mark.parametrize(

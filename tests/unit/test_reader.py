@@ -17,6 +17,7 @@ from consumer.children.enhanced import Image
 from consumer.errors import (
     GeometryMismatch,
     LabError,
+    MissingAttribute,
     PhasesOutOfOrder,
     SeriesChanged,
     TooLarge,
@@ -26,6 +27,8 @@ from consumer.errors import (
 from consumer.handover import DownloadIndex, VolumeHeader
 from consumer.memory import MemoryFile, open_array
 from tests.dicom_factory import AXIAL, SAGITTAL, Series, index, oblique, part10, place
+
+CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
 
 ORIENTATIONS = {"axial": AXIAL, "sagittal": SAGITTAL, "oblique": oblique()}
 
@@ -242,9 +245,6 @@ def test_a_stack_that_leans_is_refused():
 @pytest.mark.parametrize(
     ("keyword", "value", "said"),
     [
-        ("PixelSpacing", ["1e300", "1e300"], "1e+300 x 1e+300 mm apart"),
-        ("PixelSpacing", ["0", "0.6"], "0 x 0.6 mm apart"),
-        ("PixelSpacing", ["-1", "0.6"], "-1 x 0.6 mm apart"),
         ("ImageOrientationPatient", ["1", "0", "0", "1", "0", "0"], "no rectangular grid"),
         ("ImageOrientationPatient", ["1e200"] * 6, "no rectangular grid"),
         ("ImagePositionPatient", ["1e300", "0", "0"], "100 m away"),
@@ -255,6 +255,50 @@ def test_a_place_that_no_scanner_has_is_refused(keyword, value, said):
     for ds in series.datasets:
         setattr(ds, keyword, value)
     assert said in refused(GeometryMismatch, pre=series)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"spacing": (2.5, 1e300, 1e300)}, "reach 1e+301 mm across the body, more than 700 mm"),
+        ({"spacing": (2.5, 70.1, 1.0), "columns": 40}, "have pixels 70.1 mm apart, more than 50"),
+        ({"spacing": (2.5, 0.0008, 0.0006)}, "are 0.006 mm wide, less than 1 mm"),
+        ({"spacing": (601.0, 0.8, 0.6), "slices": 2}, "have slices 601 mm apart, more than 600"),
+        (
+            {"spacing": (0.0009, 0.8, 0.6), "slices": 1},
+            "have slices 0.0018 mm apart, less than 0.002",
+        ),
+        # A sagittal stack of 800 mm from side to side.
+        ({"spacing": (160.0, 0.8, 0.6), "orientation": SAGITTAL}, "reach 800 mm across"),
+        ({"spacing": (510.0, 0.8, 0.6)}, "reach 2550 mm along the body, more than 2500 mm"),
+    ],
+)
+def test_a_size_that_no_scanner_makes_is_refused_with_its_number_and_the_limit(change, said):
+    assert said in refused(UnsupportedImage, pre=Series(**change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        # A wrist coil's microscopy, and a sample of 1.3 mm.
+        {"spacing": (1.0, 0.05, 0.05), "rows": 400, "columns": 400},
+        {"spacing": (0.02, 0.005, 0.005), "rows": 256, "columns": 256},
+        # Whole-body coronal images put together of stations, 500 x 1960 mm.
+        {"spacing": (6.0, 2.0, 2.0), "rows": 980, "columns": 250, "orientation": CORONAL},
+        # The same as an axial stack.
+        {"spacing": (20.0, 2.0, 2.0), "slices": 98, "rows": 250, "columns": 250},
+        # Three slices of a localizer, and one slab of the whole trunk.
+        {"spacing": (100.0, 1.0, 1.0), "slices": 3},
+        {"spacing": (280.0, 1.0, 1.0), "slices": 1},
+        # The largest field of view, a matrix that was doubled.
+        {"spacing": (5.0, 1.171875, 1.171875), "slices": 2, "rows": 512, "columns": 512},
+        # A coarse map over the body.
+        {"spacing": (30.0, 30.0, 30.0), "rows": 16, "columns": 16},
+    ],
+)
+def test_what_is_legitimate_at_the_edge_is_read(change):
+    header, _ = read(pre=Series(**change))
+    np.testing.assert_allclose(header.spacing[1:], change["spacing"][1:])
 
 
 def test_slices_of_one_phase_in_two_frames_of_reference_are_refused():
@@ -327,10 +371,51 @@ def test_what_is_no_single_frame_mr_image_is_unsupported(keyword, value):
     "keyword",
     ["ImagePositionPatient", "PixelSpacing", "FrameOfReferenceUID", "PixelData", "SOPInstanceUID"],
 )
-def test_a_slice_without_what_a_volume_needs_is_unreadable(keyword):
+def test_a_slice_without_what_a_volume_needs_lacks_an_attribute_by_name(keyword):
     series = Series()
     delattr(series.datasets[1], keyword)
-    assert "instance 2" in refused(UnreadableDicom, pre=series)
+    lacks = "holds no pixels" if keyword == "PixelData" else f"has no {keyword}"
+    assert refused(MissingAttribute, pre=series) == f"instance 2 of pre {lacks}"
+
+
+def test_a_phase_without_any_pixels_is_said_as_a_whole():
+    pre = Series()
+    post = second_phase(pre)
+    for ds in post.datasets:
+        del ds.PixelData
+    said = refused(MissingAttribute, pre=pre, post1=post)
+    assert said == "the images of post1 hold no pixels"
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "error", "said"),
+    [
+        ("PixelSpacing", None, MissingAttribute, "instance 3 of pre has an empty PixelSpacing"),
+        (
+            "PixelSpacing",
+            ["0.8"],
+            UnreadableDicom,
+            "PixelSpacing in instance 3 of pre is not two finite numbers",
+        ),
+        (
+            "PixelSpacing",
+            ["0", "0.6"],
+            UnreadableDicom,
+            "PixelSpacing in instance 3 of pre is not two numbers above 0",
+        ),
+        (
+            "ImageOrientationPatient",
+            ["1", "0", "0"],
+            UnreadableDicom,
+            "ImageOrientationPatient in instance 3 of pre is not 6 finite numbers",
+        ),
+        ("RescaleSlope", "nan", UnreadableDicom, "RescaleSlope in instance 3 of pre is not a f"),
+    ],
+)
+def test_absent_empty_and_malformed_are_three_things(keyword, value, error, said):
+    series = Series()
+    setattr(series.datasets[2], keyword, value)
+    assert said in refused(error, pre=series)
 
 
 @pytest.mark.parametrize("damage", [b"no DICOM at all", None])
@@ -434,7 +519,8 @@ def test_a_frame_of_reference_that_is_empty_is_none():
     post = second_phase(pre)
     for ds in (*pre.datasets, *post.datasets):
         ds.FrameOfReferenceUID = ""
-    assert "instance 1" in refused(UnreadableDicom, pre=pre, post1=post)
+    said = refused(MissingAttribute, pre=pre, post1=post)
+    assert said == "instance 1 of pre has an empty FrameOfReferenceUID"
 
 
 @pytest.mark.parametrize("time", [None, ""])

@@ -21,7 +21,7 @@ from web.archive.studies import study_detail
 from web.archive.views import seen
 from web.door.audit import Action
 from web.inference.choice import check_selections, look_up
-from web.inference.chosen import Selection, concerns_about, concerns_of
+from web.inference.chosen import Selection, concerns_about
 from web.inference.concerns import told
 from web.inference.refusals import NotAsked
 from web.labs.catalogue import model_on_offer
@@ -136,7 +136,7 @@ def phases(
             for series_id, reason in made.left_out.items()
         ],
         problem=made.problem or None,
-        concerns=_views(concerns_about(study.series, made)),
+        concerns=_views(concerns_about(archive(), study.series, made)),
     )
 
 
@@ -159,7 +159,7 @@ def concerns(request: HttpRequest, study_id: str, wanted: Query[ChosenPhases]) -
     check_selections(model, study_id, inputs, None)
     found = look_up(archive(), model, study_id, inputs)
     caller.note(Action.STUDY_VIEWED, study_id=study_id)
-    return ConcernList(concerns=_views(concerns_of(found.chosen, found.phases)))
+    return ConcernList(concerns=_views(found.concerns))
 
 
 def _views(found: Sequence[Concern]) -> list[ConcernView]:

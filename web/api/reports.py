@@ -56,7 +56,7 @@ class LesionView(Schema):
     longest_diameter_mm: float | None
     #: Within one slice.
     longest_in_plane_mm: float | None
-    #: Null for models that have no contrast phases.
+    #: Null for models that have no contrast phases, and where the curves are withheld.
     kinetics: KineticsView | None
 
 
@@ -95,6 +95,9 @@ class OriginView(Schema):
     #: ISO 8601; without an offset where the report states no time zone.
     created: str
     notice: str
+    #: `first_phase` where the signal of the phases was brought to the scale of the first,
+    #: `different` where they have several and not all state theirs.
+    signal_scale: str
 
 
 class ReplacedView(Schema):
@@ -120,6 +123,9 @@ class ReportView(Schema):
     lesions: list[LesionView] | None
     #: Marks that were not taken for lesions: too small, or too many. Null where not stated.
     left_out: int | None
+    #: Why no curves are stated although the model has phases for them: `different_scales`; else
+    #: empty.
+    curves_withheld: str
     origin: OriginView
     replaces: ReplacedView | None
 
@@ -159,6 +165,7 @@ def _shown(row: InferenceRequest, stored: StoredReport) -> ReportView:
         longest_diameter_mm=told.longest_diameter_mm,
         lesions=None if told.lesions is None else [_lesion(one) for one in told.lesions],
         left_out=told.left_out,
+        curves_withheld=told.curves_withheld,
         origin=_origin(told.origin),
         replaces=_replaces(row, told.predecessor_uid),
     )
@@ -213,6 +220,7 @@ def _origin(origin: Origin) -> OriginView:
         smallest_mm3=origin.smallest_mm3,
         created=origin.created,
         notice=notice_text(origin.notice),
+        signal_scale=origin.signal_scale,
     )
 
 

@@ -17,6 +17,7 @@ from web.archive.errors import (
     ArchiveUnavailable,
     InstanceNotFound,
     NotAnOrthancId,
+    NotLookedInto,
     PhaseNotFound,
     SeriesChanged,
     SeriesNotFound,
@@ -41,6 +42,10 @@ _ANSWERS: dict[type[ArchiveError], tuple[int, Promise]] = {
     SliceNotFound: (404, _("The series has no slice of this number.")),
     NotAnOrthancId: (404, _("The address does not name a study or series.")),
     InstanceNotFound: (404, _("The stored result is no longer in the archive.")),
+    NotLookedInto: (
+        502,
+        _("Not all images of this series could be looked into. Please load the page again."),
+    ),
     UnreadableReport: (502, _("The stored report cannot be read.")),
 }
 

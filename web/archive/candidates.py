@@ -9,11 +9,12 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from messages.phases import PhaseFacts, Unclear
+from messages.phases.parts import PERHAPS_ONE_PHASE
 from web.archive.phase_names import PhaseName, selector_of
 from web.archive.studies import SeriesDetail
 
 #: Several phases, and none that could be asked for by itself.
-_NOT_OFFERED = frozenset(Unclear) - {Unclear.NO_POSITION}
+_NOT_OFFERED = frozenset(Unclear) - PERHAPS_ONE_PHASE
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ class Candidate:
 def candidates_of(series: Sequence[SeriesDetail]) -> list[Candidate]:
     """The choices that a study offers, in the order of its series and of their phases.
 
-    A series whose phases cannot be told apart is none: no lab could read it.
+    A series whose phases cannot be told apart is none, nor is a phase whose images are no volume:
+    no lab could read them.
     """
     return [
         candidate
         for item in series
         if item.facts.modality == "MR" and item.facts.unclear not in _NOT_OFFERED
+        if not (item.facts.flaw and not item.facts.phases)
         for candidate in _of(item)
     ]
 
@@ -55,6 +58,8 @@ def _of(series: SeriesDetail) -> list[Candidate]:
         label = f"{series.number} · {label}"
     if len(phases) < 2:
         name = PhaseName(series.series_id)
+        if any(phase.flaw for phase in phases):
+            return []
         return [Candidate(name, label, series.image_count)]
     return [
         Candidate(
@@ -63,6 +68,7 @@ def _of(series: SeriesDetail) -> list[Candidate]:
             slices=phase.image_count,
         )
         for place, phase in enumerate(phases)
+        if phase.flaw is None
     ]
 
 

@@ -5,6 +5,8 @@ ArchiveError
 ├── UnreadableResult            a stored result cannot be drawn (502)
 │   └── UnreadableReport        a stored report cannot be told (502)
 ├── UnusableAnswer              an object says more than a page can use (502)
+│   ├── TooLongAnswer           it is too long, alone or with those before it (502)
+│   └── NotLookedInto           a series has more than is looked into, or came too slowly (502)
 ├── SeriesChanged               the page counts the slices of an earlier moment (409)
 └── NotInArchive                asking again will not help (404)
     ├── NotAnOrthancId
@@ -34,6 +36,14 @@ class UnreadableReport(UnreadableResult):
 
 class UnusableAnswer(ArchiveError):
     """The tags of an object are too long, nested too deep or broken."""
+
+
+class TooLongAnswer(UnusableAnswer):
+    """The tags of an object, or those of all objects that were asked for, are too long."""
+
+
+class NotLookedInto(UnusableAnswer):
+    """Not all images of a series could be looked into, so it is not known which are of a phase."""
 
 
 class SeriesChanged(ArchiveError):

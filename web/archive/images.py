@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from messages.phases.frames import numbers, point, text_of
+from messages.phases.parts import Unclear
 from messages.phases.positions import Position
 from messages.phases.values import integer
 from web.archive.orthanc import Orthanc
 from web.archive.tags import Tags
 
-#: Multi-frame objects of a series that are looked into, each by one call; more is no study of ours.
-MAX_MULTI_FRAME = 16
-
 #: Images of one series: a dynamic study has some hundreds. What has more is shown as it is stored.
+#: In how many objects they lie does not matter: Siemens writes one for each time point.
 MAX_IMAGES = 10_000
 
 #: What Orthanc 1.10 keeps of an instance in its database, of what may tell phases apart.
@@ -40,8 +39,10 @@ class Image:
     spacing: tuple[float, ...] | None = None
     #: Of the keywords that may tell phases apart, those that are known without reading a file.
     values: tuple[tuple[str, str], ...] = ()
-    #: What a frame shows, by the keywords of classic objects (`web.archive.frames`).
+    #: What a frame shows, by the keywords of classic objects (`messages.phases.frames`).
     kind: tuple[tuple[str, str], ...] = ()
+    #: Why what it says of itself was not looked into; None where it was.
+    unread: Unclear | None = None
 
     @property
     def address(self) -> str:
@@ -55,15 +56,16 @@ def images_of(
     """Return the images of a series in InstanceNumber order, the frames of one file in its order.
 
     One call, and with `multi_frame` (for MR alone: a segmentation has frames, too, and long tags)
-    one more for each multi-frame object. Raises `SeriesNotFound` or `ArchiveUnavailable`.
+    one more for each multi-frame object that this process has not read yet. Where bytes or time of
+    a series are used up, the rest is `unread`, an image for each object; with more than
+    `MAX_IMAGES` all of it. Raises `SeriesNotFound` or `ArchiveUnavailable`.
     """
     items = sorted(orthanc.json("series", series_id, "/instances"), key=_order)
-    several = [item for item in items if _frame_count(item) is not None]
-    if not multi_frame or len(several) > MAX_MULTI_FRAME:
+    several = any(_frame_count(item) is not None for item in items)
+    if not multi_frame or not several:
         return tuple(_image(item) for item in items)
-    total = len(items) + sum(_frame_count(item) or 0 for item in several)
-    if total > MAX_IMAGES:
-        return tuple(_image(item) for item in items)
+    if sum(_frame_count(item) or 1 for item in items) > MAX_IMAGES:
+        return tuple(replace(_image(item), unread=Unclear.TOO_MANY_IMAGES) for item in items)
     known = tags or Tags(orthanc)
     found: list[Image] = []
     for item in items:
@@ -85,7 +87,9 @@ def _image(item: Mapping[str, Any]) -> Image:
 
 def _frames(tags: Tags, item: Mapping[str, Any]) -> Sequence[Image]:
     whole = _image(item)
-    found = tags.frames(whole.instance_id, _frame_count(item) or 1)
+    found = tags.frames(whole.instance_id, item.get("FileUuid", ""), _frame_count(item) or 1)
+    if isinstance(found, Unclear):
+        return [replace(whole, unread=found)]
     return [
         Image(
             instance_id=whole.instance_id,

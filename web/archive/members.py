@@ -7,11 +7,17 @@ from functools import lru_cache
 from typing import Any
 
 from messages.phases.frames import text_of
-from messages.phases.parts import FRAME_PHASE_KEYWORDS, ImageFacts, parts_of
+from messages.phases.numbering import numbered, place_of
+from messages.phases.parts import FRAME_PHASE_KEYWORDS, NUMBER_KEYWORD, ImageFacts, parts_of
 from messages.phases.values import same_value
 from messages.request import PhaseSelector
 from web.archive.doubts import doubt, state_of
-from web.archive.errors import InstanceNotFound, PhaseNotFound, UnusableAnswer
+from web.archive.errors import (
+    InstanceNotFound,
+    NotLookedInto,
+    PhaseNotFound,
+    UnusableAnswer,
+)
 from web.archive.images import MAX_IMAGES, Image
 from web.archive.orthanc import Orthanc
 
@@ -27,8 +33,13 @@ def members(
     By what is known of them; only where Orthanc's database does not hold the keyword their files
     are read, in one call, or in one for each where their tags are too long for that. Where the
     files say something else than `web.archive.samples` has seen in some of them, that is
-    remembered. Raises `PhaseNotFound` when there are none, or `ArchiveUnavailable`.
+    remembered. Raises `PhaseNotFound` when there are none, `NotLookedInto` or
+    `ArchiveUnavailable`.
     """
+    if any(image.unread is not None for image in images):
+        raise NotLookedInto("not all images of the series could be looked into")
+    if phase.keyword == NUMBER_KEYWORD:
+        return _by_number(images, phase.value)
     values = [dict(image.values).get(phase.keyword, "") for image in images]
     if not any(values) and phase.keyword in FRAME_PHASE_KEYWORDS and len(images) <= MAX_IMAGES:
         ids = tuple(dict.fromkeys(image.instance_id for image in images))
@@ -46,6 +57,14 @@ def members(
     if not found:
         raise PhaseNotFound("no image of the series has that value")
     return found
+
+
+def _by_number(images: Sequence[Image], value: str) -> tuple[Image, ...]:
+    groups = numbered([image.position for image in images], [image.number for image in images])
+    wanted = place_of(value)
+    if wanted is None or wanted[1] != len(groups):
+        raise PhaseNotFound("the series is not numbered so")
+    return tuple(images[i] for i in groups[wanted[0] - 1])
 
 
 @lru_cache(maxsize=_KEPT_SERIES)

@@ -21,6 +21,7 @@ from web.archive.errors import (
     NotInArchive,
     SeriesNotFound,
     StudyNotFound,
+    TooLongAnswer,
     UnusableAnswer,
 )
 from web.archive.patience import seconds_left
@@ -56,10 +57,10 @@ class Budget:
     left: int
 
     def take(self, count: int, *, so_far: int) -> None:
-        """Raise `UnusableAnswer` where one answer, or all of them, are longer than they may be."""
+        """Raise `TooLongAnswer` where one answer, or all of them, are longer than they may be."""
         self.left -= count
         if self.left < 0 or so_far > MAX_TAGS_BYTES:
-            raise UnusableAnswer("Orthanc answers with more bytes than a page can use")
+            raise TooLongAnswer("Orthanc answers with more bytes than a page can use")
 
 
 def checked_id(text: str) -> str:
@@ -103,12 +104,33 @@ class Orthanc:
         """The same, read while there is something left of the `budget` of several calls."""
         return self._tags("instances", instance_id, "/simplified-tags", budget)
 
-    def series_tags(self, series_id: str) -> dict[str, Any]:
+    def numbered_tags(self, instance_id: str, budget: Budget) -> dict[str, Any]:
+        """The same by number (``"0019,100a"``): only so the private ones are told apart."""
+        return self._tags("instances", instance_id, "/tags?short", budget)
+
+    def has_pixels(self, instance_id: str) -> bool:
+        """Whether the file of an instance holds Pixel Data (7FE0,0010); raises as `tags` does.
+
+        No more of them is read than shows that they are there: Orthanc answers no HEAD for them.
+        """
+        tail = f"/instances/{checked_id(instance_id)}/content/7fe0-0010"
+        asked = self._client.build_request("GET", tail)
+        try:
+            self._send(asked, absent=InstanceNotFound, budget=Budget(0))
+        except UnusableAnswer:
+            return True
+        except InstanceNotFound:
+            return False
+        return False
+
+    def series_tags(self, series_id: str, *, short: bool = False) -> dict[str, Any]:
         """The same for each instance of a series, by its id; every file is read for it.
 
-        Raises `UnusableAnswer`, `SeriesNotFound` or `ArchiveUnavailable`.
+        With `short` by number, as ``0008,0008``, private ones too. Raises `UnusableAnswer`,
+        `SeriesNotFound` or `ArchiveUnavailable`.
         """
-        return self._tags("series", series_id, "/instances-tags?simplify", Budget(MAX_TAGS_BYTES))
+        tail = f"/instances-tags?{'short' if short else 'simplify'}"
+        return self._tags("series", series_id, tail, Budget(MAX_TAGS_BYTES))
 
     def _tags(self, level: Level, orthanc_id: str, tail: str, budget: Budget) -> dict[str, Any]:
         asked = self._client.build_request("GET", f"/{level}/{checked_id(orthanc_id)}{tail}")

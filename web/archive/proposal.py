@@ -9,8 +9,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop
 
 from messages.phases import DCE_ROLES, Choice, LeftOut, Problem, SeriesFacts, Unclear, propose
+from web.archive.flaw_wording import left_out_for
+from web.archive.images import MAX_IMAGES
 from web.archive.phase_names import PhaseName, selector_of
+from web.archive.samples import MAX_AT_ONE_POSITION
 from web.archive.studies import SeriesDetail
+from web.archive.tags import MAX_SERIES_TAGS_BYTES
 
 _ROLE_LABELS = {
     "pre": gettext_lazy("Pre-contrast"),
@@ -27,6 +31,10 @@ _LEFT_OUT = {
     LeftOut.PROJECTION: gettext_lazy("A projection or reformat"),
     LeftOut.OTHER_WEIGHTING: gettext_lazy("Not T1-weighted dynamic images (T2, STIR or similar)"),
     LeftOut.DIFFUSION: gettext_lazy("Diffusion images or a map made of them"),
+    LeftOut.TILED: gettext_lazy("Several slices in one image (mosaic)"),
+    LeftOut.MISSING_ATTRIBUTE: gettext_lazy("The images lack an attribute that is needed"),
+    LeftOut.MALFORMED: gettext_lazy("The images have an attribute that cannot be read"),
+    LeftOut.IMPLAUSIBLE: gettext_lazy("Of a size that no MR scanner makes"),
     LeftOut.PARAMETER_MAP: gettext_lazy("A map of computed values"),
     LeftOut.PHASE_IMAGE: gettext_lazy("Not the magnitude of the signal"),
     LeftOut.DIXON_PART: gettext_lazy("Part of a Dixon scan whose water images are used"),
@@ -53,6 +61,29 @@ _UNCLEAR = {
     Unclear.VALUE_NOT_CARRIED: gettext_lazy(
         "Several phases, told apart by values that no request can carry"
     ),
+    Unclear.OTHER_COUNT: gettext_lazy(
+        "The numbering of the images makes another number of phases than the series says"
+    ),
+    Unclear.TOO_MANY_IMAGES: gettext_lazy(
+        "More than %(images)d images: it was not looked into which phases they are"
+    ),
+    Unclear.TOO_MANY_AT_ONE_PLACE: gettext_lazy(
+        "More than %(at_one_place)d images at one place: it was not looked into what tells them "
+        "apart"
+    ),
+    Unclear.TOO_LONG: gettext_lazy(
+        "The images say more of themselves than the %(megabytes)d MB that are read of one series"
+    ),
+    Unclear.TOO_SLOW: gettext_lazy(
+        "The archive took too long to describe all images. Please load the page again."
+    ),
+}
+
+#: What the sentences above name.
+_LIMITS = {
+    "images": MAX_IMAGES,
+    "at_one_place": MAX_AT_ONE_POSITION,
+    "megabytes": MAX_SERIES_TAGS_BYTES // 1024**2,
 }
 
 _PROBLEMS = {
@@ -69,6 +100,10 @@ _PROBLEMS = {
     Problem.UNCLEAR_PARTS: gettext_lazy(
         "A series that may be dynamic holds several phases which cannot be told apart. "
         "Please choose the phases yourself."
+    ),
+    Problem.NOT_LOOKED_INTO: gettext_lazy(
+        "A series that may be dynamic could not be looked into, so it is not known which phases "
+        "it holds. Please choose the phases yourself."
     ),
     Problem.REPEATED_RUN: gettext_lazy(
         "A dynamic run seems to have been started again, so it is not known which one counts. "
@@ -111,6 +146,11 @@ _PROBLEMS = {
         "Please choose the phases yourself."
     ),
 }
+
+#: What the series itself says more exactly than its reason does.
+_OF_A_FLAW = frozenset(
+    {LeftOut.TILED, LeftOut.MISSING_ATTRIBUTE, LeftOut.MALFORMED, LeftOut.IMPLAUSIBLE}
+)
 
 #: Notices of the bundles that ship with the project, so that they can be translated here. The
 #: notice of another bundle is shown as its maker wrote it.
@@ -174,8 +214,10 @@ def _name(choice: Choice) -> PhaseName:
 
 
 def _left_out(series: SeriesFacts, why: LeftOut) -> str:
+    if why in _OF_A_FLAW and series.flaw is not None:
+        return left_out_for(series.flaw)
     if why is LeftOut.UNCLEAR and series.unclear is not None:
-        return str(_UNCLEAR[series.unclear])
+        return str(_UNCLEAR[series.unclear]) % _LIMITS
     return str(_LEFT_OUT[why])
 
 

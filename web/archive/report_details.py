@@ -123,6 +123,9 @@ class Origin:
     created: str
     #: In the words of the bundle.
     notice: str
+    #: ``first_phase`` where the phases were brought to the scale of the first, ``different`` where
+    #: they have several and not all state theirs; empty where nothing says that they differ.
+    signal_scale: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,9 @@ class ReportTold:
     verification: str
     #: SOP Instance UID of the report that this one replaces, or empty.
     predecessor_uid: str
+    #: Why there are no curves although the model has phases for them: ``different_scales``, or
+    #: empty.
+    curves_withheld: str = ""
 
 
 def report_told(report: Any) -> ReportTold:
@@ -180,6 +186,7 @@ def _read(report: Any) -> ReportTold:
         origin=_origin(report, summary),
         verification=str(report.get("VerificationFlag", "")),
         predecessor_uid=_predecessor(report),
+        curves_withheld=dict(_pairs(texts(summary, _PARAMETER))).get("curves_withheld", ""),
     )
 
 
@@ -238,6 +245,7 @@ def _origin(report: Any, summary: Any) -> Origin:
         smallest_mm3=facts.get("smallest_mm3", ""),
         created=facts.get("created", "") or _content_time(report),
         notice=facts.get("notice", ""),
+        signal_scale=facts.get("signal_scale", ""),
     )
 
 

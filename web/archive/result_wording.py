@@ -58,9 +58,24 @@ ORIGIN_TEXTS = {
     "device": _("Device"),
     "labrelay": _("Labrelay version"),
     "created": _("Computed at"),
+    "signal_scale": _("Signal of the phases"),
     "status": _("Status"),
     "report": _("Report"),
     "replaces": _("Replaces the report"),
+}
+
+#: Why a report states no curves, by its code.
+CURVES_WITHHELD_TEXTS = {
+    "different_scales": _(
+        "No curves are stated: the phases are stored on different scales, and the images do not "
+        "say by how much."
+    ),
+}
+
+#: On which scale the signal of the phases was compared, by its code.
+SIGNAL_SCALE_TEXTS = {
+    "first_phase": _("Brought to the scale of the first phase"),
+    "different": _("Different scales, not known by how much"),
 }
 
 #: By type of curve.

@@ -10,8 +10,8 @@ from messages.phases.positions import places_of
 from web.archive.images import KEPT_VALUES, Image
 from web.archive.tags import Tags
 
-#: Images at one position of which the files are read, at three positions; more is no dynamic run
-#: that a reader would wait for.
+#: Images at one position of which the files are read, at three positions; of more it is said that
+#: nobody has looked: it is no dynamic run that a reader would wait for.
 MAX_AT_ONE_POSITION = 32
 
 
@@ -32,8 +32,10 @@ def sampled_parts(tags: Tags, images: Sequence[Image], doubted: Collection[str])
     for index, place in enumerate(places_of(known)):
         by_place.setdefault(place, []).append(index)
     repeats = {len(at) for at in by_place.values()}
-    if len(repeats) > 1 or not 1 < max(repeats) <= MAX_AT_ONE_POSITION:
+    if len(repeats) > 1 or max(repeats) < 2:
         return None
+    if max(repeats) > MAX_AT_ONE_POSITION:
+        return Parts((), Unclear.TOO_MANY_AT_ONE_PLACE)
     places = list(by_place.values())
     looked_at = {id(at): at for at in (places[0], places[len(places) // 2], places[-1])}
     chosen = [index for at in looked_at.values() for index in at]

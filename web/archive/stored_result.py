@@ -28,7 +28,7 @@ from pydicom.uid import (
 from messages import identity
 from messages.events import ModelReference
 from messages.request import InputSeries
-from web.archive.errors import InstanceNotFound, NotInArchive, UnreadableResult
+from web.archive.errors import InstanceNotFound, NotInArchive, NotLookedInto, UnreadableResult
 from web.archive.orthanc import Orthanc
 from web.archive.report import LONGEST_DIAMETER, VOLUME, figure, slices_of_first
 from web.archive.stack import read_stack
@@ -122,6 +122,8 @@ def _slices(report: Any, asked: Asked, orthanc: Orthanc) -> int:
         return len(read_stack(orthanc, first.series_id, first.phase_selector).slices)
     except NotInArchive:
         raise UnreadableResult("the images of the result are no longer there") from None
+    except NotLookedInto:
+        raise UnreadableResult("the images of the result could not be looked into") from None
 
 
 def _guarded(read: Callable[..., T], *args: Any) -> T:

@@ -23,11 +23,13 @@ from messages.lab import ModelDescriptor
 from web.archive import answers
 from web.archive.candidates import candidates_of
 from web.archive.errors import SeriesChanged, StudyNotFound, UnreadableResult
-from web.archive.orthanc import checked_id
+from web.archive.orthanc import archive, checked_id
 from web.archive.overlay import overlay_of
+from web.archive.patience import within
 from web.archive.phase_names import PhaseName, phase_named, selector_of
 from web.archive.proposal import StudyProposal, notice_text, proposal_for
 from web.archive.series_lines import series_lines
+from web.archive.slice_facts import SLICES_SECONDS
 from web.archive.slices import rendered, window_of
 from web.archive.stack import Stack, stack_of
 from web.archive.studies import StudyDetail, studies, study_detail
@@ -103,7 +105,9 @@ def study_page(request: HttpRequest, study_id: str) -> HttpResponse:
     study = study_detail(study_id)
     visitor.note(Action.STUDY_VIEWED, study_id=study.study_id)
     candidates = candidates_of(study.series)
-    offered = [_offered(model, study) for model in models_on_offer()]
+    # All of them together: where the archive is slow, the last ones are not looked at as closely.
+    with within(SLICES_SECONDS):
+        offered = [_offered(model, study) for model in models_on_offer()]
     row = _latest([study.study_id]).get(study.study_id)
     if row is not None:
         # What stands beside a request is the model that it asked for.
@@ -235,7 +239,9 @@ def _offered(model: ModelDescriptor, study: StudyDetail) -> OfferedModel:
         or _("No lab has described this model yet. Not for clinical use."),
         marks=other_than_tumour(model.labels),
         proposal=proposal,
-        concerns=tuple(one.sentence for one in told(concerns_about(study.series, proposal))),
+        concerns=tuple(
+            one.sentence for one in told(concerns_about(archive(), study.series, proposal))
+        ),
     )
 
 

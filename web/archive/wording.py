@@ -11,7 +11,13 @@ from django.utils.translation import gettext_lazy as _
 
 from messages.failures import FAILURE_TEXTS, FailureCode
 from messages.lab import ARCHIVE_AWAY, DRAINING, SERVING
-from web.archive.result_wording import ORIGIN_TEXTS, RESULT_TEXTS, WASH_OUT_TEXTS
+from web.archive.result_wording import (
+    CURVES_WITHHELD_TEXTS,
+    ORIGIN_TEXTS,
+    RESULT_TEXTS,
+    SIGNAL_SCALE_TEXTS,
+    WASH_OUT_TEXTS,
+)
 from web.inference.states import State
 from web.inference.verdict import DECISION_LABELS
 
@@ -209,6 +215,8 @@ def page_texts() -> dict[str, object]:
         **_spoken(RESULT_TEXTS),
         "origin": _spoken(ORIGIN_TEXTS),
         "wash_out": _spoken(WASH_OUT_TEXTS),
+        "curves_withheld": _spoken(CURVES_WITHHELD_TEXTS),
+        "signal_scale": _spoken(SIGNAL_SCALE_TEXTS),
         "decisions": _spoken(DECISION_LABELS),
         "status": _spoken(_STATUS),
         "ends": _spoken(_ENDS),

@@ -15,7 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 from messages.envelope import Uid
 from messages.lab import ModelDescriptor
 from messages.phases import PhaseFacts
+from messages.phases.check import Concern
 from messages.request import InputSeries, PhaseSelector
+from web.archive.doubts import state_of
 from web.archive.errors import (
     ArchiveUnavailable,
     NotAnOrthancId,
@@ -43,6 +45,8 @@ class Found:
     #: By id, as Orthanc describes them.
     series: dict[str, dict[str, Any]]
     phases: tuple[PhaseFacts, ...]
+    #: What speaks against the choice.
+    concerns: tuple[Concern, ...]
 
 
 def check_selections(
@@ -74,10 +78,10 @@ def check_selections(
 def look_up(
     orthanc: Orthanc, model: ModelDescriptor, study_id: str, inputs: Sequence[Selection]
 ) -> Found:
-    """The chosen phases as the archive has them now.
+    """The chosen phases as the archive has them now, and what speaks against them.
 
-    Two calls, and those of `read_series` for each chosen series that has changed since its study
-    was shown; not of the others, as `study_detail` does: the reader waits. In
+    Two calls, and those of `read_series` and `concerns_of` for each chosen series that has changed
+    since its study was shown; not of the others, as `study_detail` does: the reader waits. In
     `web.archive.patience.PAGE_SECONDS` altogether. Raises `NotAsked` and `NotNow`.
     """
     by_role = {item.role: item for item in inputs}
@@ -94,6 +98,9 @@ def look_up(
             for item in items.values():
                 _check_kind(item)
             facts = {key: read_series(orthanc, item).facts for key, item in items.items()}
+            phases = phases_of(facts, chosen)
+            states = {key: state_of(item) for key, item in items.items()}
+            concerns = concerns_of(orthanc, chosen, phases, states)
     except StudyNotFound:
         raise no_study() from None
     except SeriesNotFound:
@@ -101,7 +108,7 @@ def look_up(
     except ArchiveUnavailable:
         sentence = _("The image archive does not answer. Nothing was sent; please try again.")
         raise NotNow("archive_unavailable", sentence) from None
-    return Found(study_uid, chosen, items, phases_of(facts, chosen))
+    return Found(study_uid, chosen, items, phases, tuple(concerns))
 
 
 def from_archive(
@@ -113,12 +120,11 @@ def from_archive(
     doubtful is noted: a person has ordered it.
     """
     found = look_up(orthanc, model, study_id, inputs)
-    concerns = concerns_of(found.chosen, found.phases)
-    for concern in concerns:
+    for concern in found.concerns:
         if concern.refuses:
             raise refusal_of(concern)
-    if concerns:
-        faults = sorted({concern.fault.value for concern in concerns})
+    if found.concerns:
+        faults = sorted({concern.fault.value for concern in found.concerns})
         log.info("choice_with_concerns", study_id=study_id, concerns=faults)
     try:
         _UID.validate_python(found.study_uid)

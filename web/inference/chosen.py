@@ -8,10 +8,16 @@ from dataclasses import dataclass
 from django.utils.translation import gettext_lazy as _
 
 from messages.phases import PhaseFacts, SeriesFacts, Unclear
-from messages.phases.check import Concern, check_choice
+from messages.phases.check import Concern, check_choice, check_slices
+from messages.phases.flaws import Flaw
+from messages.phases.parts import NOT_LOOKED_INTO
 from messages.phases.values import same_value
 from messages.request import PhaseSelector
+from web.archive.flaw_wording import refused_for
+from web.archive.orthanc import Orthanc
+from web.archive.patience import within
 from web.archive.proposal import StudyProposal
+from web.archive.slice_facts import SLICES_SECONDS, slices_of
 from web.archive.studies import SeriesDetail
 from web.inference.refusals import NotAsked
 
@@ -28,6 +34,14 @@ _UNCLEAR = {
     ),
     Unclear.VALUE_NOT_CARRIED: _(
         "A chosen series holds several phases, told apart by values that no request can carry."
+    ),
+    Unclear.OTHER_COUNT: _(
+        "The numbering of the images of a chosen series makes another number of phases than the "
+        "series says that it holds: a phase may be missing."
+    ),
+    Unclear.TOO_MANY_AT_ONE_PLACE: _(
+        "A chosen series holds more images at one place than are looked into, so its phases are "
+        "not known."
     ),
 }
 
@@ -59,23 +73,43 @@ def phases_of(
     return phases
 
 
-def concerns_of(chosen: Sequence[Selection], phases: Sequence[PhaseFacts]) -> list[Concern]:
+def concerns_of(
+    orthanc: Orthanc,
+    chosen: Sequence[Selection],
+    phases: Sequence[PhaseFacts],
+    states: Mapping[str, str],
+) -> list[Concern]:
     """What speaks against analysing the phases together, in the model's order.
 
-    Order, equal grids and plausible timing; some concerns refuse, others are only said.
+    Slices of one acquisition, order, equal grids and plausible timing; some concerns refuse, others
+    are only said. `states` are those of the series by their ids. For each series that was not
+    looked at in this state two calls, which read all its files (`web.archive.slice_facts`). Where
+    that takes too long it is a concern.
     """
     roles = [item.role for item in chosen]
-    return check_choice(phases, roles, [item.series_id for item in chosen])
+    with within(SLICES_SECONDS):
+        slices = [
+            slices_of(orthanc, item.series_id, states[item.series_id], phase)
+            for item, phase in zip(chosen, phases, strict=True)
+        ]
+    # The lab, too, says of a phase that is several before that it begins in the middle of another.
+    return [
+        *check_slices(slices, roles),
+        *check_choice(phases, roles, [item.series_id for item in chosen]),
+    ]
 
 
-def concerns_about(series: Sequence[SeriesDetail], proposal: StudyProposal) -> list[Concern]:
+def concerns_about(
+    orthanc: Orthanc, series: Sequence[SeriesDetail], proposal: StudyProposal
+) -> list[Concern]:
     """The same of what is proposed of a study; nothing where the proposal is not complete."""
     chosen = [
         Selection(item.role, *item.phase) for item in proposal.roles if item.phase is not None
     ]
     if len(chosen) < len(proposal.roles):
         return []
-    return concerns_of(chosen, phases_of({item.series_id: item.facts for item in series}, chosen))
+    phases = phases_of({item.series_id: item.facts for item in series}, chosen)
+    return concerns_of(orthanc, chosen, phases, {item.series_id: item.state for item in series})
 
 
 def twice() -> NotAsked:
@@ -84,9 +118,31 @@ def twice() -> NotAsked:
 
 
 def _phase(series: SeriesFacts, wanted: PhaseSelector | None) -> PhaseFacts:
-    """What is known of the phase that was chosen of a series."""
+    """What is known of the phase that was chosen of a series, of which a volume can be made."""
+    if series.flaw is not None and not series.phases:
+        raise _flawed(series.flaw)
+    phase = _named(series, wanted)
+    if phase.flaw is not None:
+        raise _flawed(phase.flaw)
+    return phase
+
+
+def _flawed(flaw: Flaw) -> NotAsked:
+    return NotAsked(str(flaw.code), refused_for(flaw))
+
+
+def _named(series: SeriesFacts, wanted: PhaseSelector | None) -> PhaseFacts:
     if series.unclear in _UNCLEAR:
         raise NotAsked("phases_unclear", _UNCLEAR[series.unclear])
+    if wanted is not None and series.unclear in NOT_LOOKED_INTO:
+        raise NotAsked(
+            "phases_unclear",
+            _(
+                "A chosen series could not be looked into, so it is not known whether it holds the "
+                "chosen phase. Please load the page again; it says beside the series what the "
+                "reason is."
+            ),
+        )
     if wanted is None:
         if len(series.phases) > 1:
             raise NotAsked(

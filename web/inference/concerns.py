@@ -24,6 +24,20 @@ _CODES = {
     Fault.SPACING: FailureCode.GEOMETRY_MISMATCH,
     Fault.POSITION: FailureCode.GEOMETRY_MISMATCH,
     Fault.FRAME_OF_REFERENCE: FailureCode.GEOMETRY_MISMATCH,
+    Fault.MIXED: FailureCode.MIXED_PHASE,
+}
+
+#: What a reader calls the attributes in which slices of one phase may differ.
+_ATTRIBUTES: dict[str, Promise] = {
+    "ImageType": gettext_lazy("kind of image"),
+    "EchoTime": gettext_lazy("echo time"),
+    "EchoNumbers": gettext_lazy("echo number"),
+    "DiffusionBValue": gettext_lazy("b-value"),
+    "TemporalPositionIdentifier": gettext_lazy("temporal position"),
+    "TemporalPositionIndex": gettext_lazy("temporal position"),
+    "AcquisitionNumber": gettext_lazy("acquisition number"),
+    "AcquisitionTime": gettext_lazy("acquisition time"),
+    "TriggerTime": gettext_lazy("trigger time"),
 }
 
 #: `first` and `second` are roles, `found` and `expected` what they have.
@@ -74,6 +88,22 @@ _SENTENCES: dict[Fault, Promise] = {
     Fault.NO_GRID: gettext_lazy(
         "The place of the slices is not known here; the lab will check it: %(roles)s."
     ),
+    Fault.MIXED: gettext_lazy(
+        'Slice %(found)s of "%(first)s", counted by position, has another %(attribute)s than the '
+        "other slices: images of another acquisition or of another kind are mixed in."
+    ),
+    Fault.SLICES_NOT_READ: gettext_lazy(
+        "Not every slice could be looked at here; the lab will check whether all belong to one "
+        "acquisition: %(roles)s."
+    ),
+    Fault.DIFFERENT_SCALES: gettext_lazy(
+        "The phases are stored on different scales, and the images do not say by how much: the "
+        "model compares unlike signals, and no curves will be stated."
+    ),
+    Fault.ONLY_NUMBERED: gettext_lazy(
+        "Only the numbering of the images tells these phases apart, so neither their order nor "
+        "their times can be checked: %(roles)s."
+    ),
 }
 
 
@@ -90,7 +120,8 @@ def told(concerns: Sequence[Concern]) -> tuple[Told, ...]:
     """The concerns, those that refuse first; what is said of single roles in one sentence."""
     found: dict[tuple[Fault, tuple[str, ...]], Concern] = {}
     for concern in sorted(concerns, key=lambda one: not one.refuses):
-        alone = len(concern.roles) == 1
+        # Of what differs inside a role each has its own sentence.
+        alone = len(concern.roles) == 1 and not concern.keyword
         key = (concern.fault, () if alone else concern.roles)
         earlier = found.get(key)
         roles = (*earlier.roles, *concern.roles) if earlier and alone else concern.roles
@@ -118,6 +149,7 @@ def _sentence(concern: Concern) -> str:
         "first": first,
         "second": second,
         "roles": ", ".join(roles),
+        "attribute": _ATTRIBUTES.get(concern.keyword, ""),
         "found": _figure(concern.found, share),
         "expected": _figure(concern.expected, share),
     }

@@ -77,7 +77,8 @@ function renderNothing(sentence) {
 
 function render(report) {
   const lesions = report.lesions ?? [];
-  note(report.tumor_detected && report.lesions === null ? page.texts.measured_as_one : "");
+  const asOne = report.tumor_detected && report.lesions === null ? page.texts.measured_as_one : "";
+  note(asOne || (page.texts.curves_withheld[report.curves_withheld] ?? ""));
   at("lesions").hidden = !lesions.length;
   at("lesion-rows").replaceChildren(...lesions.map(lesionRow));
   const kinetics = lesions.some((lesion) => lesion.kinetics);
@@ -184,6 +185,7 @@ function originRows({ origin, verification, report, replaces }) {
     [texts.device, origin.device],
     [texts.labrelay, origin.labrelay],
     [texts.created, moment(origin.created)],
+    ...(origin.signal_scale ? [[texts.signal_scale, page.texts.signal_scale[origin.signal_scale] ?? ""]] : []),
     [texts.status, verification === "VERIFIED" ? page.texts.verified : page.texts.not_verified],
     [texts.report, report.sop_instance_uid, "code"],
     ...(replaces ? [[texts.replaces, replaces.sop_instance_uid, "code"]] : []),
