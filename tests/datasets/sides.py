@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from consumer.manual.facts import look_at
 from consumer.memory import MemoryFile
 from consumer.orthanc.images import Images
 from infra.local.orthanc import OrthancNode
+from infra.local.process import ServiceFailed
 from messages.lab import ModelDescriptor
 from messages.request import PhaseSelector
 from tests.datasets.finding import FoundSeries, Item
@@ -33,7 +34,7 @@ from web.archive.orthanc import Orthanc
 from web.archive.proposal import StudyProposal, proposal_for
 from web.archive.studies import StudyDetail, study_detail
 from web.inference.choice import from_archive, look_up
-from web.inference.chosen import Selection, concerns_of
+from web.inference.chosen import Selection
 from web.inference.concerns import told
 from web.inference.refusals import Refused
 
@@ -115,7 +116,14 @@ class Archive:
 
     def _stored(self, item: Item) -> str:
         """Orthanc's id of the study that the file came into; empty where it was not taken."""
-        answer = self._http.post("/instances", content=item.path.read_bytes())
+        content = item.path.read_bytes()
+        for _ in range(_TRIES):
+            # Orthanc closes a connection that was idle just when the next file comes.
+            with suppress(httpx.TransportError):
+                answer = self._http.post("/instances", content=content)
+                break
+        else:
+            raise ServiceFailed("the private Orthanc takes no files")
         stored = answer.json() if answer.status_code == httpx.codes.OK else {}
         return str(stored.get("ParentStudy", ""))
 
@@ -179,7 +187,7 @@ def _site_says(archive: Archive, study_id: str, inputs: Sequence[Input]) -> Answ
             found = look_up(archive.pages, model, study_id, chosen)
         except Refused as refused:
             return Answer(refused.code, str(refused.message))
-        doubts = told(concerns_of(found.chosen, found.phases))
+        doubts = told(found.concerns)
         return Answer(doubts=tuple(one.sentence for one in doubts))
 
 
