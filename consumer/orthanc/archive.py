@@ -6,7 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 from consumer.attentive import Look, looking, unwatched
-from consumer.errors import ArchiveUnavailable, LabError, SeriesNotFound, TooLarge, UploadRejected
+from consumer.errors import (
+    ArchiveUnavailable,
+    LabError,
+    ResultMisfiled,
+    SeriesNotFound,
+    TooLarge,
+    UploadRejected,
+)
 from consumer.multipart import PartCount, boundary_of, parts_of
 from consumer.orthanc.transport import DEFAULT_TIMEOUT, Transport
 from messages.envelope import ORTHANC_ID_PATTERN, UID_PATTERN
@@ -108,30 +115,59 @@ class Archive:
     def _not_found(self, study_uid: str, series_uid: str) -> LabError:
         # A missing plugin or a wrong path answers 404 too; only the core's index knows.
         for series_id in self._lookup(series_uid, "Series"):
-            with self._http.send("GET", f"/series/{_orthanc_id(series_id)}/study") as response:
-                self._http.expect_ok(response)
-                study = self._http.json(response)
-            tags = study.get("MainDicomTags", {}) if isinstance(study, dict) else {}
-            if tags.get("StudyInstanceUID") == study_uid:
+            if self._parent_study(f"/series/{_orthanc_id(series_id)}")[1] == study_uid:
                 return ArchiveUnavailable("the archive has the series, but not by DICOMweb")
         return SeriesNotFound(f"the archive has no series {series_uid} in study {study_uid}")
 
-    def has_series(self, series_uid: str, *, look: Look = unwatched) -> bool:
-        """Whether the archive holds a series of this UID now; raises ArchiveUnavailable."""
-        with looking(look):
-            return bool(self._lookup(series_uid, "Series"))
+    def study_of(
+        self, series_id: str, series_uid: str, study_uid: str, *, look: Look = unwatched
+    ) -> str | None:
+        """Orthanc's id of the study that holds this series now; None where none does.
 
-    def find_instance(self, sop_instance_uid: str, *, look: Look = unwatched) -> str | None:
-        """Orthanc's id of the stored object with this UID, or None.
-
-        Raises UploadRejected when several objects carry it (one of them was copied to another
-        patient or study), and ArchiveUnavailable.
+        Orthanc files by the patient's number as well, so that a UID may be in several studies: the
+        series is the one with this id. An id that is gone (the patient's number was corrected) is
+        looked for by its UIDs. Raises SeriesNotFound where several are left, ArchiveUnavailable.
         """
         with looking(look):
-            ids = self._lookup(sop_instance_uid, "Instance")
+            ids = self._lookup(series_uid, "Series")
+            ids = [series_id] if series_id in ids else ids
+            found = [self._parent_study(f"/series/{_orthanc_id(one)}") for one in ids]
+        studies = {key for key, uid in found if key is not None and uid == study_uid}
+        if len(studies) > 1:
+            raise SeriesNotFound(
+                f"the archive holds series {series_uid} in {len(studies)} studies, and in none "
+                "under the id that the request names"
+            )
+        return studies.pop() if studies else None
+
+    def find_instance(
+        self, sop_instance_uid: str, study_id: str, *, look: Look = unwatched
+    ) -> str | None:
+        """Orthanc's id of the object with this UID that lies in this study of Orthanc's, or None.
+
+        Copies in other studies, of other patients too, are somebody else's. Raises UploadRejected
+        when the study holds several (in different series), and ArchiveUnavailable.
+        """
+        with looking(look):
+            ids = [_orthanc_id(one) for one in self._lookup(sop_instance_uid, "Instance")]
+            ids = [one for one in ids if self._parent_study(f"/instances/{one}")[0] == study_id]
         if len(ids) > 1:
-            raise UploadRejected(f"the archive holds {len(ids)} objects {sop_instance_uid}")
-        return _orthanc_id(ids[0]) if ids else None
+            raise UploadRejected(f"the study holds {len(ids)} objects {sop_instance_uid}")
+        return ids[0] if ids else None
+
+    def _parent_study(self, resource: str) -> tuple[str | None, str | None]:
+        """Orthanc's id and the UID of the study of a series or instance; nothing once it is gone.
+
+        Raises ArchiveUnavailable.
+        """
+        with self._http.send("GET", f"{resource}/study") as response:
+            if response.status_code == 404:
+                return None, None
+            self._http.expect_ok(response)
+            study = self._http.json(response)
+        if not isinstance(study, dict):
+            raise ArchiveUnavailable("the archive described a study with something else")
+        return _orthanc_id(study.get("ID")), study.get("MainDicomTags", {}).get("StudyInstanceUID")
 
     def _lookup(self, uid: str, level: str) -> list[object]:
         _check(UID_PATTERN, uid)
@@ -149,11 +185,14 @@ class Archive:
             self._http.expect_ok(response)
             return self._http.body(response, OBJECT_BYTES)
 
-    def store(self, dicom_bytes: bytes, *, look: Look = unwatched) -> str:
+    def store(
+        self, dicom_bytes: bytes, *, study_id: str | None = None, look: Look = unwatched
+    ) -> str:
         """Store a Part 10 file; returns Orthanc's id of what is now stored under its UIDs.
 
-        That may be another object that was first: read it back. Raises UploadRejected when the
-        archive answers and does not take it, ArchiveUnavailable when it may take it later.
+        That may be another object that was first: read it back. Raises ResultMisfiled when it lies
+        in another study of Orthanc's than `study_id`, UploadRejected when the archive answers and
+        does not take it, ArchiveUnavailable when it may take it later.
         """
         headers = {"Content-Type": "application/dicom"}
         with (
@@ -169,7 +208,24 @@ class Archive:
         # 200 alone is not enough: a filtered object answers 200 with "FilteredOut".
         if status not in ("Success", "AlreadyStored"):
             raise UploadRejected("the archive answered neither Success nor AlreadyStored")
-        return _orthanc_id(answer.get("ID"))
+        stored = _orthanc_id(answer.get("ID"))
+        if study_id is not None:
+            self._check_filed(stored, answer.get("ParentStudy"), study_id, look)
+        return stored
+
+    def _check_filed(self, stored: str, said: object, study_id: str, look: Look) -> None:
+        """Raise ResultMisfiled unless the archive itself says that the object lies in the study."""
+        if said is None:
+            # An Orthanc, or a proxy, whose answer does not name it.
+            with looking(look):
+                said, _ = self._parent_study(f"/instances/{stored}")
+            if said is None:
+                raise ArchiveUnavailable(f"the archive has no instance {stored} any more")
+        if said != study_id:
+            raise ResultMisfiled(
+                f"the archive filed instance {stored} in another study than that of the images, "
+                f"which is {study_id}"
+            )
 
     def delete_instance(self, instance_id: str) -> None:
         """Delete one instance, for the checklist; raises ArchiveUnavailable."""

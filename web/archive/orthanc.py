@@ -174,10 +174,18 @@ class Orthanc:
 
         Not Orthanc's id, which changes with the number of the patient.
         """
+        return self.filed(instance_id)[1]
+
+    def filed(self, instance_id: str) -> tuple[str, str]:
+        """Orthanc's id and the UID of the study that holds this instance.
+
+        The archive files by the patient's number too: two studies can have one UID, and only the
+        ids tell them apart. Raises `InstanceNotFound`.
+        """
         try:
             described = self.json("instances", instance_id, "/study")
-            return str(described["MainDicomTags"]["StudyInstanceUID"])
-        except (KeyError, TypeError):
+            return str(described.get("ID", "")), str(described["MainDicomTags"]["StudyInstanceUID"])
+        except (AttributeError, KeyError, TypeError):
             raise ArchiveUnavailable("Orthanc described an instance without its study") from None
 
     def delete_instance(self, instance_id: str) -> None:

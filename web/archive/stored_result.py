@@ -67,6 +67,8 @@ class Asked:
     """The request whose result it is."""
 
     request_id: UUID
+    #: Orthanc's id of the study, and its UID.
+    study_id: str
     study_uid: str
     inputs: Sequence[InputSeries]
 
@@ -105,8 +107,13 @@ def _look(asked: Asked, orthanc: Orthanc) -> StoredResult | None:
 
 
 def _instance_in_study(asked: Asked, uid: str, orthanc: Orthanc) -> str | None:
-    """Copies of it in other studies are somebody else's."""
-    found = [one for one in orthanc.instances_with(uid) if orthanc.study_of(one) == asked.study_uid]
+    """Copies of it in other studies are somebody else's.
+
+    One that the archive filed under another patient's number is no result: its study may have the
+    same UID, and has another id.
+    """
+    study = (asked.study_id, asked.study_uid)
+    found = [one for one in orthanc.instances_with(uid) if orthanc.filed(one) == study]
     if len(found) > 1:
         raise UnreadableResult(f"the study holds {len(found)} objects {uid}")
     return found[0] if found else None
