@@ -231,7 +231,8 @@ class Analysis:
         self._run.begin_upload()
         with self._run.timed("report"):
             report_id = self._lab.archive.store(report, study_id=study_id, look=look)
-            # An answer is not yet a stored object: read it back before anything is promised.
+            # An answer is not yet a stored object: read it back, as a page does, before anything
+            # is promised.
             if not self._lab.archive.fetch_instance(report_id, look=look):
                 raise UploadRejected(f"the report {self._spec.report_instance_uid} is stored empty")
         return report_id
@@ -243,8 +244,8 @@ class Analysis:
         with self._run.timed("key_slices"):
             for picture in pictures:
                 picture_id = self._lab.archive.store(picture, study_id=study_id, look=look)
-                # As with the report.
-                if not self._lab.archive.fetch_instance(picture_id, look=look):
+                # As with the report; in any encoding, because only viewers show it.
+                if not self._lab.archive.fetch_instance(picture_id, as_stored=True, look=look):
                     raise UploadRejected("a key slice is stored empty")
 
     def _completed(self, measured: Measured, primary_id: str, report_id: str) -> InferenceCompleted:

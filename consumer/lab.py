@@ -43,8 +43,10 @@ class ArchivePort(Protocol):
     ) -> str | None:
         """The archive's id of an instance, if it is stored in this study of the archive."""
 
-    def fetch_instance(self, instance_id: str, *, look: Callable[[], None]) -> bytes:
-        """The stored file."""
+    def fetch_instance(
+        self, instance_id: str, *, as_stored: bool = False, look: Callable[[], None]
+    ) -> bytes:
+        """The object as an uncompressed file, or in the encoding that the archive keeps it in."""
 
     def store(self, dicom: bytes, *, study_id: str, look: Callable[[], None]) -> str:
         """Store, or find that the same UID is stored already; the archive's id either way.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,6 +49,7 @@ def measured(
 ) -> Measured:
     """See `consumer.children.reader.measure_stored`; `volumes` may be None where none is needed."""
     first = first_phase(source)
+    spec = replace(spec, filing=first.filing)
     count, grid = len(first.images), first.grid
     try:
         model = stored_model(primary)

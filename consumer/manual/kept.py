@@ -36,7 +36,13 @@ class Kept:
         look()
         return None
 
-    def fetch_instance(self, instance_id: str, *, look: Callable[[], None]) -> bytes:
+    def fetch_instance(
+        self,
+        instance_id: str,
+        *,
+        as_stored: bool = False,  # noqa: ARG002 - it is as it was made
+        look: Callable[[], None],
+    ) -> bytes:
         """What was kept under it."""
         look()
         return self._objects[instance_id]

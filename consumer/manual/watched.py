@@ -75,9 +75,11 @@ class WatchedArchive:
         """See `ArchivePort`."""
         return self.archive.find_instance(sop_instance_uid, study_id, look=look)
 
-    def fetch_instance(self, instance_id: str, *, look: Callable[[], None]) -> bytes:
+    def fetch_instance(
+        self, instance_id: str, *, as_stored: bool = False, look: Callable[[], None]
+    ) -> bytes:
         """See `ArchivePort`."""
-        return self.archive.fetch_instance(instance_id, look=look)
+        return self.archive.fetch_instance(instance_id, as_stored=as_stored, look=look)
 
     def store(self, dicom: bytes, *, study_id: str, look: Callable[[], None]) -> str:
         """See `ArchivePort`."""

@@ -17,6 +17,7 @@ from consumer.errors import (
 from consumer.multipart import PartCount, boundary_of, parts_of
 from consumer.orthanc.transport import DEFAULT_TIMEOUT, Transport
 from messages.envelope import ORTHANC_ID_PATTERN, UID_PATTERN
+from messages.part10 import PLAIN, RESULT_BYTES, only_part, plain_accept, transfer_syntax
 
 if TYPE_CHECKING:
     from consumer.memory import MemoryFile
@@ -29,9 +30,6 @@ DEFAULT_SERIES_BYTES = 2 * 1024**3
 
 #: Instances of the largest series that is taken.
 DEFAULT_SERIES_INSTANCES = 20_000
-
-#: Bytes of the largest single object: a SEG of 1000 slices of 512 x 512 takes 33 MB.
-OBJECT_BYTES = 512 * 1024**2
 
 
 class Archive:
@@ -178,12 +176,55 @@ class Archive:
             raise ArchiveUnavailable("the archive answered a lookup with something else")
         return [item.get("ID") for item in found if item.get("Type") == level]
 
-    def fetch_instance(self, instance_id: str, *, look: Look = unwatched) -> bytes:
-        """Return the stored Part 10 file. Raises ArchiveUnavailable or TooLarge."""
+    def fetch_instance(
+        self, instance_id: str, *, as_stored: bool = False, look: Look = unwatched
+    ) -> bytes:
+        """Return an object as an uncompressed Part 10 file, or in the encoding that it is kept in.
+
+        Raises ArchiveUnavailable or TooLarge, and UploadRejected where the archive keeps it in an
+        encoding (`messages.part10`) and does not give it in another: no page could show it.
+        """
         _check(ORTHANC_ID_PATTERN, instance_id)
-        with looking(look), self._http.send("GET", f"/instances/{instance_id}/file") as response:
+        with looking(look):
+            with self._http.send("GET", f"/instances/{instance_id}/file") as response:
+                self._http.expect_ok(response)
+                stored = self._http.body(response, RESULT_BYTES)
+            syntax = transfer_syntax(stored)
+            # What states none is no DICOM: whoever parses it will say so.
+            if as_stored or syntax is None or syntax in PLAIN:
+                return stored
+            return self._decoded(instance_id, syntax)
+
+    def _decoded(self, instance_id: str, syntax: str) -> bytes:
+        """The object by WADO-RS, which the archive decodes. Raises as `fetch_instance`."""
+        levels = (("/study", "Study"), ("/series", "Series"), ("", "SOP"))
+        uids = [
+            self._uid(f"/instances/{instance_id}{tail}", f"{level}InstanceUID")
+            for tail, level in levels
+        ]
+        path = "/dicom-web/studies/{}/series/{}/instances/{}".format(*uids)
+        plain = None
+        with self._http.send("GET", path, headers={"Accept": plain_accept()}) as response:
+            if response.status_code not in (400, 406, 415):
+                self._http.expect_ok(response)
+                kind = response.headers.get("Content-Type", "")
+                plain = only_part(self._http.body(response, RESULT_BYTES), kind)
+        if plain is None or transfer_syntax(plain) not in PLAIN:
+            raise UploadRejected(
+                f"the archive keeps instance {instance_id} in transfer syntax {syntax} and does "
+                "not give it uncompressed, so that no page could show it"
+            )
+        return plain
+
+    def _uid(self, path: str, keyword: str) -> str:
+        with self._http.send("GET", path) as response:
             self._http.expect_ok(response)
-            return self._http.body(response, OBJECT_BYTES)
+            described = self._http.json(response)
+        tags = described.get("MainDicomTags") if isinstance(described, dict) else None
+        uid = tags.get(keyword) if isinstance(tags, dict) else None
+        if not isinstance(uid, str) or re.fullmatch(UID_PATTERN.strip("^$"), uid) is None:
+            raise ArchiveUnavailable("the archive described an instance without its UIDs")
+        return uid
 
     def store(
         self, dicom_bytes: bytes, *, study_id: str | None = None, look: Look = unwatched

@@ -112,7 +112,9 @@ class SharedArchive(MemoryArchive):
         look()
         return found
 
-    def fetch_instance(self, instance_id: str, *, look: Callable[[], None]) -> bytes:
+    def fetch_instance(
+        self, instance_id: str, *, as_stored: bool = False, look: Callable[[], None]
+    ) -> bytes:
         try:
             stored = super().fetch_instance(instance_id, look=look)
         except KeyError:

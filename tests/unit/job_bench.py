@@ -103,7 +103,9 @@ class MemoryArchive:
         self.step("find")
         return self.primary_id or self.ids.get(sop_instance_uid)
 
-    def fetch_instance(self, instance_id: str, *, look: Callable[[], None]) -> bytes:
+    def fetch_instance(
+        self, instance_id: str, *, as_stored: bool = False, look: Callable[[], None]
+    ) -> bytes:
         self.step("fetch")
         return self.objects[instance_id]
 

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import httpx
 from django.conf import settings
 
-from messages.envelope import ORTHANC_ID_PATTERN
+from messages.envelope import ORTHANC_ID_PATTERN, UID_PATTERN
+from messages.part10 import PLAIN, RESULT_BYTES, only_part, plain_accept, transfer_syntax
 from web.archive.errors import (
     ArchiveUnavailable,
     InstanceNotFound,
@@ -21,6 +22,7 @@ from web.archive.errors import (
     NotInArchive,
     SeriesNotFound,
     StudyNotFound,
+    UnreadableResult,
     UnusableAnswer,
 )
 from web.archive.patience import seconds_left
@@ -48,17 +50,22 @@ _ABSENT: dict[Level, type[NotInArchive]] = {
 
 _ID = re.compile(ORTHANC_ID_PATTERN)
 
+#: Where Orthanc names the UIDs of an instance, and as what.
+_UIDS = {"/study": "StudyInstanceUID", "/series": "SeriesInstanceUID", "": "SOPInstanceUID"}
+
 
 @dataclass
 class Budget:
-    """Bytes of tags that may still be read."""
+    """Bytes of what is in an object that may still be read."""
 
     left: int
+    #: Bytes of one answer, at most.
+    most: int = MAX_TAGS_BYTES
 
     def take(self, count: int, *, so_far: int) -> None:
         """Raise `UnusableAnswer` where one answer, or all of them, are longer than they may be."""
         self.left -= count
-        if self.left < 0 or so_far > MAX_TAGS_BYTES:
+        if self.left < 0 or so_far > self.most:
             raise UnusableAnswer("Orthanc answers with more bytes than a page can use")
 
 
@@ -131,6 +138,44 @@ class Orthanc:
     ) -> bytes:
         """The bytes of ``/<level>/<id><tail>``: a file, a rendered image, an array."""
         return self._get(level, orthanc_id, tail, params or {}, accept).content
+
+    def result_file(self, instance_id: str) -> bytes:
+        """A stored result as an uncompressed Part 10 file, whatever encoding it is kept in.
+
+        The archive, which has encoded it, decodes it: no decoder meets a stranger's bytes here, and
+        nothing inflates. Raises `UnreadableResult` where it does not, `InstanceNotFound` and
+        `ArchiveUnavailable`.
+        """
+        stored = self._bounded(f"/instances/{checked_id(instance_id)}/file", "*/*").content
+        syntax = transfer_syntax(stored)
+        # What states none is no DICOM: whoever parses it will say so.
+        if syntax is None or syntax in PLAIN:
+            return stored
+        try:
+            study, series, instance = (
+                str(self.json("instances", instance_id, tail)["MainDicomTags"][keyword])
+                for tail, keyword in _UIDS.items()
+            )
+        except (KeyError, TypeError):
+            raise ArchiveUnavailable("Orthanc described an instance without its UIDs") from None
+        if not all(re.fullmatch(UID_PATTERN, uid) for uid in (study, series, instance)):
+            raise UnreadableResult("the object has a UID that is none")
+        path = f"/dicom-web/studies/{study}/series/{series}/instances/{instance}"
+        answer = self._bounded(path, plain_accept())
+        plain = only_part(answer.content, answer.headers.get("Content-Type", ""))
+        if plain is None or transfer_syntax(plain) not in PLAIN:
+            raise UnreadableResult(
+                f"instance {instance_id} is kept in transfer syntax {syntax}, and Orthanc does not "
+                "give it uncompressed"
+            )
+        return plain
+
+    def _bounded(self, path: str, accept: str) -> httpx.Response:
+        request = self._client.build_request("GET", path, headers={"Accept": accept})
+        try:
+            return self._send(request, InstanceNotFound, Budget(RESULT_BYTES, RESULT_BYTES))
+        except UnusableAnswer:
+            raise UnreadableResult("Orthanc does not give the object, or not in bounds") from None
 
     def find(self, query: dict[str, Any]) -> Any:
         """What ``/tools/find`` answers to `query`."""
@@ -248,7 +293,10 @@ class Orthanc:
                     budget.take(len(part), so_far=len(body))
                 # Each part may come in time, and there be very many.
                 seconds_left()
-        return httpx.Response(answer.status_code, content=bytes(body), request=request)
+        kept = {"Content-Type": answer.headers.get("Content-Type", "")}
+        return httpx.Response(
+            answer.status_code, headers=kept, content=bytes(body), request=request
+        )
 
 
 def _decoded(answer: httpx.Response) -> Any:

@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import pydicom
-from pydicom.uid import UID, ComprehensiveSRStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import ComprehensiveSRStorage
 
 from messages import identity
-from web.archive.errors import InstanceNotFound, UnreadableReport
+from messages.part10 import PLAIN
+from web.archive.errors import InstanceNotFound, UnreadableReport, UnreadableResult
 from web.archive.orthanc import Orthanc
 from web.archive.patience import within
 from web.archive.report_details import ReportTold, report_told
-
-#: As in `web.archive.segmentation`: no decoder meets the bytes of a stranger.
-_PLAIN = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,10 @@ def stored_report(
             raise InstanceNotFound("the archive holds no such report")
         if len(found) > 1:
             raise UnreadableReport("the study holds several reports under one UID")
-        file = orthanc.content("instances", found[0], "/file")
+        try:
+            file = orthanc.result_file(found[0])
+        except UnreadableResult as exc:
+            raise UnreadableReport(str(exc)) from None
     told = _read(file, (uid, series_uid, study[1]))
     if told.tumor_detected != tumor_detected:
         raise UnreadableReport("the report states another outcome than the request")
@@ -78,6 +79,6 @@ def _read(file: bytes, names: tuple[str, str, str]) -> ReportTold:
         raise UnreadableReport(f"the report cannot be read: {type(exc).__name__}") from None
     if found != names:
         raise UnreadableReport("the report names another study or series")
-    if kind != ComprehensiveSRStorage or UID(syntax) not in _PLAIN:
+    if kind != ComprehensiveSRStorage or syntax not in PLAIN:
         raise UnreadableReport("the object is no plain report")
     return report_told(stored)
