@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 from highdicom import SOPClass
 from pydicom import dcmread
@@ -80,8 +81,11 @@ def _is_none(error: str, data: bytes) -> bool:
     if _SOURCE_UID.match(error) or _PATIENT_ID.match(error):
         return True
     if _CHARACTER_SET.match(error):
-        number = dcmread(BytesIO(data), specific_tags=["PatientID"]).get_item("PatientID")
-        return not number.value.isascii()
+        with catch_warnings():
+            # pydicom does not know the set either.
+            simplefilter("ignore")
+            found = dcmread(BytesIO(data), specific_tags=["PatientID"])
+        return not found.get_item("PatientID").value.isascii()
     long = _TOO_LONG.match(error)
     if long is None:
         return False

@@ -18,6 +18,8 @@ import pytest
 import requests
 from pydicom import dcmread
 
+from consumer.checks import archive as lab_check
+from consumer.checks.line import State
 from consumer.children import reader
 from consumer.handover import DownloadIndex, Measured, ResultSpec
 from consumer.memory import MemoryFile
@@ -33,6 +35,8 @@ from web.archive.overlay import overlay_of
 from web.archive.phase_names import PhaseName
 from web.archive.stored_report import stored_report
 from web.archive.stored_result import Asked, stored_result
+from web.checks import results
+from web.inference.models import InferenceRequest
 from web.legacy.frames import frames_of, stored_segmentation
 
 #: IngestTranscoding and DefaultEncoding of three archives.
@@ -236,6 +240,14 @@ def test_a_result_that_the_archive_re_encodes_is_read_by_lab_and_site_alike(
         stored.study_id, [PhaseName(stored.series_id, None)], primary_id, orthanc=site
     )
     assert overlay.areas == {1: 12, 2: 12}
+    row = InferenceRequest(
+        id=one.request_id,
+        study_id=stored.study_id,
+        study_uid=one.series.study_uid,
+        inputs=[item.model_dump(mode="json") for item in inputs],
+        result={"tumor_detected": True, "seg_instance_id": primary_id},
+    )
+    assert str(results.read(row, site)).startswith("✓ newest result")
     # The old front end's pictures, and what a viewer is given that asks for any encoding.
     assert len(frames_of(site, stored_segmentation(site, primary_id))) == SHAPE[0]
     for instance_id in (primary_id, report_id, picture_id):
@@ -249,3 +261,12 @@ def test_a_result_that_the_archive_re_encodes_is_read_by_lab_and_site_alike(
         assert viewed is not None
         assert dcmread(BytesIO(viewed)).file_meta.TransferSyntaxUID == EXPLICIT_LITTLE
     site.close()
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_the_labs_check_says_what_the_archive_changes(
+    nodes: dict[str, OrthancNode], name: str
+) -> None:
+    lines = {line.noun: line for line in lab_check.check(lab_of(nodes[name]), lab="x", store=True)}
+    assert {line.state for line in lines.values()} == {State.OK}, list(map(str, lines.values()))
+    assert ARCHIVES[name][0] in lines["read back"].text
