@@ -108,6 +108,18 @@ class VolumeHeader:
 
 
 @dataclass(frozen=True)
+class Filing:
+    """What an archive files the images by, byte for byte as a slice has it."""
+
+    #: Specific Character Set (0008,0005), Patient ID and Study Instance UID; None where absent.
+    character_set: bytes | None
+    patient_id: bytes | None
+    study_uid: bytes | None
+    #: Whether the number of the patient is text of the declared set, and so the same in another.
+    is_text: bool
+
+
+@dataclass(frozen=True)
 class ResultSpec:
     """What a result says of its origin, and the UIDs derived from the request."""
 
@@ -142,6 +154,8 @@ class ResultSpec:
     key_instance_uids: tuple[str, ...] = ()
     #: How the signal of the phases compared when the model saw it.
     scale: Scale = Scale.ONE
+    #: What the result is filed by, as the images are; None before they were read.
+    filing: Filing | None = None
 
 
 @dataclass(frozen=True)

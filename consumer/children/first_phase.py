@@ -7,6 +7,7 @@ patient and study come from it. All others become what a result needs of them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,38 +19,44 @@ from consumer.children.files import read_file
 from consumer.children.series import guarded
 from consumer.children.slices import Slices, read_slices
 from consumer.memory import map_bytes
+from consumer.result.filing import filing_of, settle_text
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from consumer.handover import DownloadIndex, FirstPhase, PhaseFiles
+    from consumer.handover import DownloadIndex, Filing, PhaseFiles
 
 
 def first_phase(source: DownloadIndex) -> Slices:
     """The slices of the first phase, without pixels. Raises as `read_slices` does."""
     phase, known = source.phases[0], source.first
     if known is None or phase.instances is None:
-        return read_slices(source.phases[:1], source.study_uid, pixels=False)[0]
-    first = _parsed(phase, known)
+        found = read_slices(source.phases[:1], source.study_uid, pixels=False)[0]
+        first, filing = _parsed(phase, found.numbers[0], found.images[0].frame)
+        return replace(found, images=(first, *found.images[1:]), filing=filing)
+    first, filing = _parsed(phase, *known.places[0])
     images = [first]
     named = zip(phase.instances, known.places, known.grid.positions, strict=True)
     for (sop_class_uid, sop_instance_uid), (_, frame), position in list(named)[1:]:
         head = _outline(first.head, position)
         head.SOPClassUID, head.SOPInstanceUID = sop_class_uid, sop_instance_uid
         images.append(Image(head, head, frame))
-    return Slices(phase, tuple(images), tuple(number for number, _ in known.places), known.grid)
+    numbers = tuple(number for number, _ in known.places)
+    return Slices(phase, tuple(images), numbers, known.grid, filing)
 
 
-def _parsed(phase: PhaseFiles, known: FirstPhase) -> Image:
-    """The first slice as its file has it."""
-    number, frame = known.places[0]
+def _parsed(phase: PhaseFiles, number: int, frame: int | None) -> tuple[Image, Filing]:
+    """The first slice as its file has it, but for what is no text; and what it is filed by."""
     offset, length = phase.files[number - 1]
     with map_bytes(phase.path) as memory:
         read = partial(read_file, memory[offset : offset + length], stop_before_pixels=True)
         ds = guarded(phase, number, read)
+    # Before anybody looks at a text, and pydicom makes one of its bytes.
+    filing = guarded(phase, number, partial(filing_of, ds))
+    guarded(phase, number, partial(settle_text, ds))
     images = guarded(phase, number, partial(images_of, ds))
-    return images[0] if frame is None else images[frame - 1]
+    return (images[0] if frame is None else images[frame - 1]), filing
 
 
 def _outline(first: Dataset, position: NDArray[np.float64]) -> Dataset:

@@ -56,6 +56,7 @@ def measured(
 ) -> Measured:
     """See `consumer.children.reader.measure_stored`; `volumes` may be None where none is needed."""
     first = first_phase(source)
+    spec = replace(spec, filing=first.filing)
     count, grid = len(first.images), first.grid
     try:
         model = stored_model(primary)

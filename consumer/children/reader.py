@@ -149,7 +149,7 @@ def package(
 
     mask = open_array(mask_path, shape, np.uint8)
     slices = first_phase(source)
-    spec = replace(spec, scale=source.scale)
+    spec = replace(spec, scale=source.scale, filing=slices.filing)
     grid = slices.grid
     check_mask(mask, (len(slices.images), grid.rows, grid.columns), spec)
     segments = segments_of(mask, grid.spacing, spec.min_lesion_mm3)

@@ -13,6 +13,7 @@ from pydicom.sr.codedict import codes as dicom_codes
 from scipy.ndimage import binary_dilation, generate_binary_structure
 
 from consumer.result.caption import with_caption
+from consumer.result.filing import file_alike
 from consumer.result.origin import (
     KEY_SERIES_NUMBER,
     complete,
@@ -135,6 +136,7 @@ def _picture(  # noqa: PLR0917 - the first three say which
     stamp_alike(made, seg)
     # Now, which is not when the content is from.
     del made.DateOfSecondaryCapture, made.TimeOfSecondaryCapture
+    file_alike(made, spec.filing)
     buffer = BytesIO()
     made.save_as(buffer)
     return buffer.getvalue()

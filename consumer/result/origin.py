@@ -13,6 +13,7 @@ from pydicom.filewriter import write_data_element
 from pydicom.valuerep import DA, TM
 
 from consumer.handover import StoredModel
+from consumer.result.copied import make_valid
 
 if TYPE_CHECKING:
     from pydicom import DataElement, Dataset
@@ -84,8 +85,9 @@ def complete(origin: Dataset) -> None:
     """Make a slice, in place, one whose patient and study highdicom copies whatever they hold.
 
     Empty type 2 attributes come where they lack. What cannot be copied becomes empty or goes: a
-    date, sex or number that is none, bytes that are no text of the declared character set. It
-    must not stop a result. Text is read by that set and written as UTF-8, without the characters
+    date, sex or number that is none, bytes that are no text of the declared character set, and
+    whatever the standard does not allow there (`consumer.result.copied`). It must not stop a
+    result. Text is read by that set and written as UTF-8, without the characters
     that no text may hold.
     """
     for tag in list(origin.keys()):
@@ -93,6 +95,7 @@ def complete(origin: Dataset) -> None:
             del origin[tag]
             continue
         _clean(origin[tag])
+    make_valid(origin)
     for keyword in _TYPE_2:
         if keyword not in origin:
             setattr(origin, keyword, None)

@@ -31,6 +31,7 @@ from pydicom.tag import Tag
 from pydicom.uid import generate_uid
 
 from consumer.result import codes
+from consumer.result.filing import file_alike
 from consumer.result.lesion_group import DIAMETER_DECIMALS, VOLUME_DECIMALS, Found, group_of
 from consumer.result.origin import (
     MANUFACTURER,
@@ -109,7 +110,7 @@ def no_lesion_report(source: Source, left_out: int, spec: ResultSpec) -> bytes:
     )
     report.CurrentRequestedProcedureEvidenceSequence = evidence_of(source.evidence)
     stamp(report, created, source.origin)
-    return _file(report)
+    return _file(report, spec)
 
 
 def measurement_report(  # noqa: PLR0917 - in the order of the sentence
@@ -159,7 +160,7 @@ def measurement_report(  # noqa: PLR0917 - in the order of the sentence
     )
     report.CurrentRequestedProcedureEvidenceSequence = evidence_of([seg, *source.evidence])
     stamp_alike(report, seg)
-    return _file(report)
+    return _file(report, spec)
 
 
 def stated_count(report: Dataset, name: CodedConcept) -> int:
@@ -280,7 +281,8 @@ def _report(
     )
 
 
-def _file(report: ComprehensiveSR) -> bytes:
+def _file(report: ComprehensiveSR, spec: ResultSpec) -> bytes:
+    file_alike(report, spec.filing)
     buffer = BytesIO()
     report.save_as(buffer)
     return buffer.getvalue()

@@ -21,6 +21,7 @@ from pydicom.valuerep import format_number_as_ds
 from consumer.children.grid import PLACE_SHARE
 from consumer.errors import ModelFailed
 from consumer.result import codes
+from consumer.result.filing import file_alike
 from consumer.result.origin import (
     LO_BYTES,
     MANUFACTURER,
@@ -118,6 +119,7 @@ def segmentation(
     )
     stamp(seg, created, origin)
     sources.name_in(seg)
+    file_alike(seg, spec.filing)
     buffer = BytesIO()
     seg.save_as(buffer)
     return buffer.getvalue()

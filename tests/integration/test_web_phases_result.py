@@ -157,7 +157,7 @@ def test_the_outline_lies_on_the_slices_of_the_first_phase(
 
 
 def test_the_stored_result_has_the_slices_of_one_phase(analysed: Analysed) -> None:
-    asked = Asked(analysed.row.pk, analysed.row.study_uid, analysed.inputs)
+    asked = Asked(analysed.row.pk, analysed.row.study_id, analysed.row.study_uid, analysed.inputs)
     read = stored_result(asked, archive())
     assert read is not None
     assert (read.slices, read.slices_with_tumor) == (SLICES, 2)

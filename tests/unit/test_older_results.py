@@ -18,7 +18,7 @@ from consumer.memory import MemoryFile
 from messages import identity
 from tests.dicom_factory import Series, index, oblique, spec
 from tests.unit.test_result_objects import lab_work, parsed
-from tests.unit.test_stored_result import Shelf, asked_for, orthanc_id
+from tests.unit.test_stored_result import STUDY_ID, Shelf, asked_for, orthanc_id
 from web.archive.report_details import report_told
 from web.archive.stored_result import Asked, stored_result
 
@@ -63,7 +63,7 @@ def source():
 
 
 def asked(source: DownloadIndex, request_id: UUID) -> Asked:
-    return Asked(request_id, source.study_uid, asked_for(source).inputs)
+    return Asked(request_id, STUDY_ID, source.study_uid, asked_for(source).inputs)
 
 
 def test_the_site_tells_an_older_result_as_its_lab_told_it(source):

@@ -145,7 +145,7 @@ def report(request: HttpRequest, request_id: UUID) -> ReportView:
     if row.state != State.COMPLETED or row.result is None:
         raise NoResult(request_id)
     found = Result.model_validate(row.result).tumor_detected
-    stored = stored_report(row.pk, row.study_uid, archive(), tumor_detected=found)
+    stored = stored_report(row.pk, (row.study_id, row.study_uid), archive(), tumor_detected=found)
     caller.note(Action.RESULT_VIEWED, study_id=row.study_id, subject=str(row.pk))
     return _shown(row, stored)
 

@@ -113,7 +113,7 @@ def overlay_of(
 def _outlines(
     orthanc: Orthanc, seg_instance_id: str, stack: Stack, rows: int, columns: int
 ) -> _Drawn:
-    found = marked_in(orthanc.content("instances", seg_instance_id, "/file"), stack)
+    found = marked_in(orthanc.result_file(seg_instance_id), stack)
     volume = found.volume
     if volume.shape[1:] != (rows, columns):
         raise UnreadableResult("the segmentation has another size than the images")

@@ -13,14 +13,10 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.multival import MultiValue
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from messages.part10 import PLAIN
 from web.archive.errors import UnreadableResult
 from web.archive.stack import Stack, nearest
-
-#: A decoder of compressed pixels would meet whatever bytes somebody stored: none is used here.
-#: A mask of single bits is small without.
-_PLAIN = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
 
 T = TypeVar("T")
 
@@ -104,7 +100,8 @@ def _guarded(read: Callable[[], T]) -> T:
 
 
 def _contents(seg: Any) -> _Contents:
-    if seg.file_meta.TransferSyntaxUID not in _PLAIN:
+    # A decoder would meet whatever bytes somebody stored (`web.archive.orthanc` asks for plain).
+    if seg.file_meta.TransferSyntaxUID not in PLAIN:
         raise UnreadableResult("the segmentation is compressed")
     pixels = seg.pixel_array
     groups = list(seg.PerFrameFunctionalGroupsSequence)

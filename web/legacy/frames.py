@@ -69,7 +69,7 @@ def _picture(mask: NDArray[np.bool_]) -> str:
 
 
 def _file(orthanc: Orthanc, instance_id: str) -> bytes:
-    return orthanc.content("instances", instance_id, "/file")
+    return orthanc.result_file(instance_id)
 
 
 def _size(orthanc: Orthanc, stack: Stack) -> tuple[int, int]:
