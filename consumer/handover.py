@@ -5,7 +5,7 @@ No heavy import here, so that the main process stays free of pydicom and the seg
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -59,11 +59,13 @@ class PhaseFiles:
     selector: tuple[str, str] | None = None
     #: (SOP Class UID, SOP Instance UID) of its slices, once they were read; None before.
     instances: tuple[tuple[str, str], ...] | None = None
+    #: Where its slices lie, so that they are not parsed once more; None before they were read.
+    slice_index: SliceIndex | None = None
 
 
 @dataclass(frozen=True)
-class FirstPhase:
-    """Where the slices of the first phase lie, in the patient and in the download."""
+class SliceIndex:
+    """Where the slices of a phase lie, in the patient and in the download."""
 
     grid: Grid
     #: By slice, the number of its instance in the download, from 1, and its frame there, from 1;
@@ -73,12 +75,16 @@ class FirstPhase:
 
 @dataclass(frozen=True)
 class DownloadIndex:
-    """The inputs of a request in channel order. Results refer to the first one."""
+    """The inputs of a request in channel order. A result refers to one of them."""
 
     study_uid: str
     phases: tuple[PhaseFiles, ...]
-    #: What a run has seen of the first phase, so that it is not parsed once more; None before.
-    first: FirstPhase | None = None
+
+    def as_read(self, header: VolumeHeader) -> DownloadIndex:
+        """The same with what a run has seen of each phase."""
+        seen = zip(self.phases, header.instances, header.slice_indices, strict=True)
+        phases = tuple(replace(one, instances=uids, slice_index=index) for one, uids, index in seen)
+        return replace(self, phases=phases)
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,8 @@ class VolumeHeader:
     instances: tuple[tuple[tuple[str, str], ...], ...]
     #: Seconds from the beginning of the first phase to that of each; None where it is not known.
     seconds: tuple[float | None, ...]
-    first: FirstPhase
+    #: In channel order.
+    slice_indices: tuple[SliceIndex, ...]
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,9 @@ class ResultSpec:
     report_instance_uid: str
     #: What the bundle says of the marked voxels.
     codes: ResultCodes = TUMOR
+    #: Role of the phase on which the result is read, as the bundle names it; empty for the default
+    #: (`consumer.result.kinetics.reading_place`).
+    reading_phase: str = ""
     #: (file in the bundle, 64 hexadecimal digits) of the weights that the bundle declares.
     weights_sha256: tuple[tuple[str, str], ...] = ()
     #: As in the lab's settings: ``cpu`` or ``cuda:0``.

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from consumer.children.evidence import building, report_source
-from consumer.children.first_phase import first_phase
-from consumer.errors import UploadRejected
+from consumer.children.reference_phase import phase_at, place_referred, place_to_read
+from consumer.errors import LabError, UploadRejected
 from consumer.handover import Figures, LesionFacts, Measured
 from consumer.memory import open_array
 from consumer.result import codes
 from consumer.result.figures import figures
 from consumer.result.key_slice import Drawn, key_slices
-from consumer.result.kinetics import curves, first_after, is_dynamic
+from consumer.result.kinetics import curves, is_dynamic, reading_place
 from consumer.result.lesion_group import Found, label_of
 from consumer.result.lesions import measure
 from consumer.result.origin import stored_model
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
     from consumer.children.grid import Grid
-    from consumer.children.slices import Slices
     from consumer.handover import DownloadIndex, ResultSpec, Volumes
     from consumer.result.kinetics import Curve
     from consumer.result.segmentation import StoredMask
@@ -47,8 +46,9 @@ def measured(
     primary: Dataset, source: DownloadIndex, spec: ResultSpec, volumes: Volumes | None
 ) -> Measured:
     """See `consumer.children.reader.measure_stored`; `volumes` may be None where none is needed."""
-    first = first_phase(source)
-    count, grid = len(first.images), first.grid
+    place = _place_of(primary, source, spec)
+    referred = phase_at(source, place)
+    count, grid = len(referred.images), referred.grid
     try:
         model = stored_model(primary)
         if primary.Modality == "SR":
@@ -59,38 +59,54 @@ def measured(
         start = _first_slice(stored, grid)
         stated_out = int(read_back(primary).get(LEFT_OUT, "0"))
     except Exception as exc:  # noqa: BLE001 - a foreign object can break the parser in any way
-        raise UploadRejected(
-            f"the stored object {spec.primary_instance_uid} cannot be read ({type(exc).__name__})"
-        ) from None
+        raise _unreadable(spec, exc) from None
     depth, rows, columns = stored.segments.shape
     same_grid = (rows, columns) == (grid.rows, grid.columns) and 0 <= start <= count - depth
     if not (fits and same_grid and stored.mask.any()):
         raise UploadRejected(
-            f"the stored segmentation {spec.primary_instance_uid} does not fit the first series"
+            f"the stored segmentation {spec.primary_instance_uid} does not fit the images"
         )
     segments = stored_segments(stored)
     lesions = measure(segments.labels, stored.spacing, start)
     drawn = _curves(volumes, segments.labels, start)
     found = [
-        Found(lesion, segment, first.images[lesion.in_plane_slice], curve)
+        Found(lesion, segment, referred.images[lesion.in_plane_slice], curve)
         for lesion, segment, curve in zip(
             lesions, segments.kinds, drawn or [None] * len(lesions), strict=True
         )
     ]
     result = figures(stored.mask, lesions, stored.spacing, count)
     left_out = stated_out + segments.left_out
-    about = report_source(source, first)
+    about = report_source(source, place, referred)
     with building(source):
         report = measurement_report(primary, result, found, left_out, model, about, spec)
     pictures: tuple[bytes, ...] = ()
     undrawn = ""
     try:
-        pictures = _pictures(primary, first, volumes, stored, start, found, spec)
+        pictures = _pictures(primary, place, source, volumes, stored, start, found, spec)
     except Exception as exc:  # noqa: BLE001 - of highdicom, Pillow, fonts; SEG and SR are whole
         # Pictures are for viewers that show nothing better: no reason to fail a request.
         undrawn = type(exc).__name__
     told = tuple(_facts(one, primary) for one in found)
     return Measured(result, model, report, pictures, told, left_out, undrawn)
+
+
+def _place_of(primary: Dataset, source: DownloadIndex, spec: ResultSpec) -> int:
+    """The place of the phase to which the primary refers; a report refers to all alike."""
+    if primary.Modality == "SR":
+        return place_to_read(source, spec)
+    try:
+        return place_referred(primary, source)
+    except (LabError, MemoryError):
+        raise
+    except Exception as exc:  # noqa: BLE001 - as above
+        raise _unreadable(spec, exc) from None
+
+
+def _unreadable(spec: ResultSpec, exc: Exception) -> UploadRejected:
+    return UploadRejected(
+        f"the stored object {spec.primary_instance_uid} cannot be read ({type(exc).__name__})"
+    )
 
 
 def _first_slice(stored: StoredMask, grid: Grid) -> int:
@@ -114,7 +130,8 @@ def _curves(
 
 def _pictures(  # noqa: PLR0917 - all of them were computed just before
     primary: Dataset,
-    first: Slices,
+    place: int,
+    source: DownloadIndex,
     volumes: Volumes | None,
     stored: StoredMask,
     start: int,
@@ -124,11 +141,14 @@ def _pictures(  # noqa: PLR0917 - all of them were computed just before
     if volumes is None or not spec.key_instance_uids:
         return ()
     header = volumes.header
-    # The first phase after contrast shows a tumour best; a model of one phase has no other.
-    channel = first_after(header.roles) or 0
+    channel = place
+    if place != place_to_read(source, spec):
+        # A SEG of an earlier version refers to the first input; before contrast no tumour shines.
+        channel = max(place, reading_place(header.roles))
+    shown = phase_at(source, channel)
     drawn = Drawn(
-        images=first.images,
-        grid=first.grid,
+        images=shown.images,
+        grid=shown.grid,
         voxels=open_array(volumes.path, header.shape, np.float32)[channel],
         role=header.roles[channel],
         marked=stored.mask,

@@ -54,7 +54,7 @@ _LETTERS = (("L", "R"), ("P", "A"), ("H", "F"))
 class Drawn:
     """What the pictures show."""
 
-    #: Of the first phase, in slice order: what the pictures are derived from.
+    #: Of the phase that is drawn, in slice order: what the pictures are derived from.
     images: Sequence[Image]
     grid: Grid
     #: float32 (slices, rows, columns): the phase that is drawn, and its role.

@@ -60,7 +60,7 @@ class Found:
     lesion: Lesion
     #: Number of the segment that holds it; several lesions share one in SEGs written before.
     segment: int
-    #: The slice of the first phase in which its diameter is longest.
+    #: The slice of the phase to which the SEG refers in which its diameter is longest.
     widest: Image
     #: None where the model has not the phases for one.
     curve: Curve | None
@@ -73,7 +73,7 @@ def group_of(
     algorithm: AlgorithmIdentification,
     spec: ResultSpec,
 ) -> VolumetricROIMeasurementsAndQualitativeEvaluations:
-    """The group of one lesion, which refers to its segment. `origin` is of the first phase."""
+    """The group of one lesion, which refers to its segment. `origin` is of that phase."""
     lesion = found.lesion
     return VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=_tracking(found, seg),

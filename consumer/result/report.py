@@ -77,7 +77,7 @@ class Reference(NamedTuple):
 class Source:
     """The images of which a report speaks."""
 
-    #: A slice of the first phase, from which patient and study are copied.
+    #: A slice of the phase to which the result refers, from which patient and study are copied.
     origin: Dataset
     #: The four UIDs of every slice of every phase.
     evidence: Sequence[Dataset | Reference]

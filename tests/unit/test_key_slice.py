@@ -96,7 +96,7 @@ def test_a_picture_says_what_it_is_of_what_and_lies_under_a_derived_uid():
     assert picture.DeviceSerialNumber == "lab-1"
     assert picture.ContentTime == seg.ContentTime
     sources = [item.ReferencedSOPInstanceUID for item in picture.SourceImageSequence]
-    assert sources == [series["pre"].datasets[2].SOPInstanceUID, seg.SOPInstanceUID]
+    assert sources == [series["post1"].datasets[2].SOPInstanceUID, seg.SOPInstanceUID]
     # 0.8 x 0.6 mm, and each pixel is drawn larger.
     assert [float(v) for v in picture.PixelSpacing] == pytest.approx([0.8 / TIMES, 0.6 / TIMES])
 
