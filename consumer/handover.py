@@ -199,6 +199,8 @@ class LesionFacts:
     #: Percent, and how the late phases go on; None where the model has no such phases.
     wash_in_percent: float | None
     wash_out: str | None
+    #: ``left``, ``right`` or ``not_determined``; None of what is no lesion of the breast.
+    laterality: str | None = None
 
 
 @dataclass(frozen=True)

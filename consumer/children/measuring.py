@@ -15,10 +15,12 @@ from consumer.result import codes
 from consumer.result.figures import figures
 from consumer.result.key_slice import Drawn, key_slices
 from consumer.result.kinetics import curves, is_dynamic, reading_place
+from consumer.result.laterality import has_sides, sides
 from consumer.result.lesion_group import Found, label_of
 from consumer.result.lesions import measure
+from consumer.result.midline import midline_x
 from consumer.result.origin import stored_model
-from consumer.result.provenance import LEFT_OUT, read_back
+from consumer.result.provenance import LEFT_OUT, made_by, read_back
 from consumer.result.report import measurement_report, stated_count
 from consumer.result.segmentation import PLACE_TOLERANCE, stored_mask
 from consumer.result.segments import stored_segments
@@ -30,8 +32,9 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
     from consumer.children.grid import Grid
-    from consumer.handover import DownloadIndex, ResultSpec, Volumes
+    from consumer.handover import Code, DownloadIndex, ResultSpec, Volumes
     from consumer.result.kinetics import Curve
+    from consumer.result.laterality import Laterality
     from consumer.result.segmentation import StoredMask
 
 
@@ -39,7 +42,8 @@ def needs_voxels(primary: Dataset, source: DownloadIndex, spec: ResultSpec) -> b
     """Whether the voxels of the phases are needed to tell of this primary."""
     if primary.Modality == "SR":
         return False
-    return bool(spec.key_instance_uids) or is_dynamic([phase.role for phase in source.phases])
+    dynamic = is_dynamic([phase.role for phase in source.phases])
+    return bool(spec.key_instance_uids) or dynamic or has_sides(spec.codes.site)
 
 
 def measured(
@@ -58,6 +62,7 @@ def measured(
         fits = primary.FrameOfReferenceUID == grid.frame_of_reference_uid
         start = _first_slice(stored, grid)
         stated_out = int(read_back(primary).get(LEFT_OUT, "0"))
+        site = made_by(spec, model, primary).codes.site
     except Exception as exc:  # noqa: BLE001 - a foreign object can break the parser in any way
         raise _unreadable(spec, exc) from None
     depth, rows, columns = stored.segments.shape
@@ -69,10 +74,15 @@ def measured(
     segments = stored_segments(stored)
     lesions = measure(segments.labels, stored.spacing, start)
     drawn = _curves(volumes, segments.labels, start)
+    lateralities = _sides(volumes, segments.labels, start, site)
     found = [
-        Found(lesion, segment, referred.images[lesion.in_plane_slice], curve)
-        for lesion, segment, curve in zip(
-            lesions, segments.kinds, drawn or [None] * len(lesions), strict=True
+        Found(lesion, segment, referred.images[lesion.in_plane_slice], curve, side)
+        for lesion, segment, curve, side in zip(
+            lesions,
+            segments.kinds,
+            drawn or [None] * len(lesions),
+            lateralities or [None] * len(lesions),
+            strict=True,
         )
     ]
     result = figures(stored.mask, lesions, stored.spacing, count)
@@ -128,6 +138,18 @@ def _curves(
     return curves(voxels[:, start : start + labels.shape[0]], labels, header.roles, header.seconds)
 
 
+def _sides(
+    volumes: Volumes | None, labels: NDArray[np.uint16], start: int, site: Code
+) -> tuple[Laterality, ...] | None:
+    if volumes is None or not has_sides(site):
+        return None
+    header = volumes.header
+    # The first phase: before contrast, where there is one, so that no enhancement is taken for the
+    # outline of the body.
+    first = open_array(volumes.path, header.shape, np.float32)[0]
+    return sides(labels, start, header.affine_lps, midline_x(first, header.affine_lps))
+
+
 def _pictures(  # noqa: PLR0917 - all of them were computed just before
     primary: Dataset,
     place: int,
@@ -167,4 +189,5 @@ def _facts(found: Found, seg: Dataset) -> LesionFacts:
         longest_in_plane_mm=lesion.longest_in_plane_mm,
         wash_in_percent=curve.wash_in_percent if curve else None,
         wash_out=str(curve.type) if curve and curve.type else None,
+        laterality=found.laterality and str(found.laterality),
     )

@@ -55,9 +55,10 @@ def report_of(row: InferenceRequest) -> dict[str, Any]:
         "volume_ml": 12.5,
         "longest_diameter_mm": 31.26,
         "lesions": [
-            lesion(1, (210.0, 480.0, 455.0, 400.0), "washout"),
-            lesion(2, (180.0, 300.0, 320.0, 380.0), "persistent"),
-            lesion(3, (190.0, 350.0, 352.0, 348.0), "plateau"),
+            lesion(1, (210.0, 480.0, 455.0, 400.0), "washout") | {"laterality": "left"},
+            lesion(2, (180.0, 300.0, 320.0, 380.0), "persistent")
+            | {"laterality": "not_determined"},
+            lesion(3, (190.0, 350.0, 352.0, 348.0), "plateau") | {"laterality": "not_stated"},
         ],
         "left_out": 2,
         "origin": {
@@ -103,9 +104,9 @@ def test_each_lesion_has_its_line_and_its_curve(open_page, study):
     page = opened_on(open_page, study, report_of(row)).page
 
     assert cells(page) == [
-        ["1", "12.35", "31.3", "28.0", "129", "Wash-out"],
-        ["2", "0.77", "15.6", "14.0", "67", "Persistent"],
-        ["3", "0.15", "10.4", "9.3", "84", "Plateau"],
+        ["1", "Left breast", "12.35", "31.3", "28.0", "129", "Wash-out"],
+        ["2", "Not determined", "0.77", "15.6", "14.0", "67", "Persistent"],
+        ["3", "Not stated", "0.15", "10.4", "9.3", "84", "Plateau"],
     ]
     expect(page.locator("#left-out")).to_contain_text("2")
     expect(page.locator("#curve .curve")).to_have_count(3)

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from messages.failures import FAILURE_TEXTS, FailureCode
 from messages.lab import ARCHIVE_AWAY, DRAINING, SERVING
-from web.archive.result_wording import ORIGIN_TEXTS, RESULT_TEXTS, WASH_OUT_TEXTS
+from web.archive.result_wording import LATERALITY_TEXTS, ORIGIN_TEXTS, RESULT_TEXTS, WASH_OUT_TEXTS
 from web.inference.states import State
 from web.inference.verdict import DECISION_LABELS
 
@@ -209,6 +209,7 @@ def page_texts() -> dict[str, object]:
         **_spoken(RESULT_TEXTS),
         "origin": _spoken(ORIGIN_TEXTS),
         "wash_out": _spoken(WASH_OUT_TEXTS),
+        "laterality": _spoken(LATERALITY_TEXTS),
         "decisions": _spoken(DECISION_LABELS),
         "status": _spoken(_STATUS),
         "ends": _spoken(_ENDS),
