@@ -130,6 +130,10 @@ class ResultSpec:
     #: Role of the phase on which the result is read, as the bundle names it; empty for the default
     #: (`consumer.result.kinetics.reading_place`).
     reading_phase: str = ""
+    #: Which request of its study it is, from 1; None where nobody has counted.
+    number: int | None = None
+    #: When the content was made, ISO 8601 with its offset; empty before.
+    created: str = ""
     #: (file in the bundle, 64 hexadecimal digits) of the weights that the bundle declares.
     weights_sha256: tuple[tuple[str, str], ...] = ()
     #: As in the lab's settings: ``cpu`` or ``cuda:0``.

@@ -33,6 +33,7 @@ def spec_of(request: InferenceRequested, bundle: Bundle, lab: Lab) -> ResultSpec
         report_instance_uid=identity.report_instance_uid(request_id),
         codes=bundle.codes,
         reading_phase=bundle.reading_phase,
+        number=request.number,
         weights_sha256=bundle.weights_sha256,
         device=lab.device,
         threshold=request.threshold or lab.threshold,

@@ -14,10 +14,10 @@ from scipy.ndimage import binary_dilation, generate_binary_structure
 
 from consumer.result.caption import with_caption
 from consumer.result.origin import (
-    KEY_SERIES_NUMBER,
     complete,
     description,
     equipment,
+    series_number,
     stored_model,
 )
 from consumer.result.provenance import made_by, stamp_alike
@@ -116,7 +116,7 @@ def _picture(  # noqa: PLR0917 - the first three say which
         coordinate_system="PATIENT",
         patient_orientation=_patient_orientation(drawn.grid),
         series_instance_uid=spec.key_series_uid,
-        series_number=KEY_SERIES_NUMBER,
+        series_number=series_number(spec, "key slices"),
         sop_instance_uid=spec.key_instance_uids[number - 1],
         instance_number=number,
         pixel_spacing=tuple(value / times for value in drawn.grid.spacing[1:]),

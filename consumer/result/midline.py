@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: mm of the blocks of voxels that are looked at, and the width of a column of them along x: finer than
-#: the margin within which no side is told, and a few voxels of noise are nothing.
+#: mm of the blocks of voxels that are looked at, and the width of a column of them along x: finer
+#: than the margin within which no side is told, and a few voxels of noise are nothing.
 _STEP_MM, _COLUMN_MM = 4.0, 6.0
 
 #: Of the voxels along the body, at one x and y, the share that must be tissue where the body is. A
