@@ -187,7 +187,7 @@ class Figures:
     volume_voxels: int
     volume_ml: float
     longest_diameter_mm: float
-    #: Slices of the first series.
+    #: Slices of a phase.
     slices: int
     slices_with_tumor: int
 

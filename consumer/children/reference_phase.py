@@ -18,7 +18,7 @@ from pydicom.valuerep import format_number_as_ds
 
 from consumer.children.enhanced import Image, images_of
 from consumer.children.files import read_file
-from consumer.children.series import EVIDENCE_TAGS, guarded, parse
+from consumer.children.series import EVIDENCE_TAGS, by_series, guarded, parse
 from consumer.children.slices import Slices, read_slices
 from consumer.memory import map_bytes
 from consumer.result.kinetics import reading_place
@@ -51,9 +51,13 @@ def place_referred(seg: Dataset, source: DownloadIndex) -> int:
     if len(offered) <= 1:
         return offered[0] if offered else 0
     named = set(_sources(seg))
-    images = _images_of([source.phases[at] for at in offered], source.study_uid)
+    phases = [source.phases[at] for at in offered]
+    counts = [0] * len(phases)
+    for group in by_series(phases):
+        images = _images_of([phases[at] for at in group], source.study_uid)
+        for at, own in zip(group, images, strict=True):
+            counts[at] = len(named & own)
     # The first of those that are named alike.
-    counts = [len(named & own) for own in images]
     return offered[counts.index(max(counts))]
 
 

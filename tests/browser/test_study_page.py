@@ -49,7 +49,7 @@ def test_a_stored_result_opens_on_the_largest_area_with_its_outline(open_page, s
     expect(page.locator("#result-notice")).not_to_be_empty()
 
 
-@pytest.mark.parametrize(("referred", "opened"), [(0, 1), (1, 1), (2, 2)])
+@pytest.mark.parametrize(("referred", "opened"), [(0, 1), (2, 2)])
 def test_a_result_opens_on_the_phase_that_it_refers_to_unless_that_is_before_contrast(
     open_page, study, referred, opened
 ):
