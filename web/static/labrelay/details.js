@@ -82,7 +82,6 @@ function render(report) {
   at("lesion-rows").replaceChildren(...lesions.map(lesionRow));
   const kinetics = lesions.some((lesion) => lesion.kinetics);
   at("lesions").toggleAttribute("data-plain", !kinetics);
-  at("lesions").toggleAttribute("data-no-sides", !lesions.some((lesion) => lesion.laterality));
   at("left-out").hidden = !report.left_out;
   say(at("left-out"), fill(page.texts.left_out, { count: number(report.left_out ?? 0) }));
   const drawn = lesions.filter((lesion) => lesion.kinetics).slice(0, DRAWN);
@@ -122,9 +121,15 @@ function lesionRow(lesion) {
   renderNumber(place);
   head.append(place);
   head.title = lesion.label;
+  if (lesion.laterality) {
+    const side = document.createElement("span");
+    side.className = "side";
+    side.textContent = page.texts.laterality[lesion.laterality];
+    head.append(side);
+    line.dataset.side = lesion.laterality;
+  }
   line.append(
     head,
-    cell(page.texts.laterality[lesion.laterality] ?? "–", "side word"),
     cell(figure(lesion.volume_ml, 2)),
     cell(figure(lesion.longest_diameter_mm, 1)),
     cell(figure(lesion.longest_in_plane_mm, 1)),
