@@ -217,9 +217,7 @@ class Analysis:
                 self._run.halt,
             )
         self._tell_stage(Stage.UPLOADING, 0, 2)
-        read = zip(source.phases, header.instances, strict=True)
-        phases = tuple(replace(phase, instances=seen) for phase, seen in read)
-        source = replace(source, phases=phases, first=header.first, scale=header.scale)
+        source = source.as_read(header)
         with self._run.timed("package"):
             packaged = self._lab.workbench.package(
                 source, mask.path, header.shape[1:], self._spec, self._run.halt

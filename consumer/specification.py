@@ -32,6 +32,8 @@ def spec_of(request: InferenceRequested, bundle: Bundle, lab: Lab) -> ResultSpec
         report_series_uid=identity.report_series_uid(request_id),
         report_instance_uid=identity.report_instance_uid(request_id),
         codes=bundle.codes,
+        reading_phase=bundle.reading_phase,
+        number=request.number,
         weights_sha256=bundle.weights_sha256,
         device=lab.device,
         threshold=request.threshold or lab.threshold,

@@ -19,10 +19,10 @@ from consumer.halt import Halt
 from consumer.handover import (
     DownloadIndex,
     Figures,
-    FirstPhase,
     Measured,
     PackagedPrimary,
     ResultSpec,
+    SliceIndex,
     StoredModel,
     VolumeHeader,
     Volumes,
@@ -39,7 +39,7 @@ ROLES = ("pre", "post1", "post2", "last")
 ORTHANC_ID = "01234567-89abcdef-01234567-89abcdef-0123456{}"
 
 #: Two slices in two files.
-FIRST = FirstPhase(
+INDEX = SliceIndex(
     Grid(np.zeros((2, 3)), np.zeros(6), (1.0, 1.0, 1.0), 3, 3, "1.2.9"), ((1, None), (2, None))
 )
 
@@ -131,7 +131,7 @@ class ScriptedWorkbench:
         self.calls.append("read")
         self.step("read")
         return VolumeHeader(
-            ROLES, (4, 2, 3, 3), ((1.0,) * 4,) * 4, (1, 1, 1), ((),) * 4, (None,) * 4, FIRST
+            ROLES, (4, 2, 3, 3), ((1.0,) * 4,) * 4, (1, 1, 1), ((),) * 4, (None,) * 4, (INDEX,) * 4
         )
 
     def segment(self, job: SegmentationJob, halt: Halt) -> None:
