@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +11,8 @@ from messages.phases.agreement import AGREEMENT_KEYWORDS
 from messages.phases.check import SlicesFacts
 from messages.phases.facts import PhaseFacts
 from messages.phases.frames import numbers, point, text_of
-from messages.phases.parts import FRAME_PHASE_KEYWORDS
+from messages.phases.numbering import numbered, place_of
+from messages.phases.parts import FRAME_PHASE_KEYWORDS, NUMBER_KEYWORD
 from messages.phases.positions import Position
 from messages.phases.scale import Stored
 from messages.phases.times import timed
@@ -68,6 +69,8 @@ class _Slice:
     orientation: tuple[float, ...] | None
     values: Mapping[str, str]
     stored: Stored
+    #: InstanceNumber, or None.
+    number: int | None = None
 
 
 def slices_of(
@@ -85,15 +88,22 @@ def slices_of(
         return None
     if slices is None:
         return None
-    wanted = [
-        one
-        for one in slices
-        if not phase.keyword or same_value(one.values.get(phase.keyword, ""), phase.value)
-    ]
-    order = _in_order(wanted)
+    order = _in_order(_of_phase(slices, phase))
     if order is None or len(order) != phase.image_count:
         return None
     return SlicesFacts(tuple(one.values for one in order), tuple(one.stored for one in order))
+
+
+def _of_phase(slices: Sequence[_Slice], phase: PhaseFacts) -> Sequence[_Slice]:
+    if not phase.keyword:
+        return slices
+    if phase.keyword != NUMBER_KEYWORD:
+        return [one for one in slices if same_value(one.values.get(phase.keyword, ""), phase.value)]
+    groups = numbered([one.position for one in slices], [one.number for one in slices])
+    place = place_of(phase.value)
+    if place is None or place[1] != len(groups):
+        return ()
+    return [slices[index] for index in groups[place[0] - 1]]
 
 
 def _in_order(slices: Sequence[_Slice]) -> list[_Slice] | None:
@@ -134,9 +144,10 @@ def _all_slices(orthanc: Orthanc, series_id: str, state: str) -> tuple[_Slice, .
     found = []
     for image in images:
         tags = read.get(image.instance_id)
-        if image.frame is None and not isinstance(tags, dict):
+        if image.unread is not None or (image.frame is None and not isinstance(tags, dict)):
             return None
-        found.append(_frame(image) if image.frame is not None else _slice(tags or {}, texts))
+        one = _frame(image) if image.frame is not None else _slice(tags or {}, texts)
+        found.append(replace(one, number=image.number))
     return tuple(found)
 
 
