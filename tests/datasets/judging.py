@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from pydicom import dcmread
+from pydicom.uid import MRImageStorage
 
 import consumer
 from consumer.handover import VolumeHeader
@@ -252,7 +253,7 @@ def _compared(
     paths = path_of(one.items)
     used = list(dict.fromkeys(uid for _, uid in header.instances[0]))
     files = [paths[uid] for uid in used]
-    several = header.first.places[0][1] is not None
+    several = header.instances[0][0][0] != MRImageStorage
     ours = Volume(voxels[0], np.array(header.affine_lps))
 
     def itk() -> str:
