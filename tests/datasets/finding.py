@@ -81,14 +81,15 @@ def series_below(folder: Path, unpacked: Path) -> list[FoundSeries]:
 def _items(roots: tuple[Path, ...], index: Path) -> list[Item]:
     if index.is_file():
         lines = json.loads(index.read_text(encoding="utf-8"))
-        return [Item(Path(path), *rest) for path, *rest in lines]
-    items = [
-        item
-        for root in roots
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and not _hidden(path, root) and (item := _item(path)) is not None
-    ]
-    lines = [[str(one.path), *astuple(one)[1:]] for one in items]
+        return [Item(roots[root] / path, *rest) for root, path, *rest in lines]
+    lines = []
+    items = []
+    for number, root in enumerate(roots):
+        for path in sorted(root.rglob("*")):
+            item = _item(path) if path.is_file() and not _hidden(path, root) else None
+            if item is not None:
+                items.append(item)
+                lines.append((number, str(path.relative_to(root)), *astuple(item)[1:]))
     index.write_text(json.dumps(lines), encoding="utf-8")
     return items
 
