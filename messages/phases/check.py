@@ -153,16 +153,17 @@ def check_choice(
         for phase, role in zip(chosen[1:], roles[1:], strict=True)
         for concern in _on_grid(chosen[0], phase, (roles[0], role))
     ]
-    if len(chosen) > 1:
-        concerns += [
-            Concern(fault, (role,))
-            for phase, role in zip(chosen, roles, strict=True)
-            for fault, value in (
-                (Fault.NO_TIME, phase.acquired_at_s),
-                (Fault.NO_GRID, phase.grid),
-            )
-            if value is None
-        ]
+    concerns += [
+        Concern(fault, (role,))
+        for phase, role in zip(chosen, roles, strict=True)
+        for fault, value, counts in (
+            # The one phase of a model has no order.
+            (Fault.NO_TIME, phase.acquired_at_s, len(chosen) > 1),
+            # Three planes of a scout, slices that are missing: no volume, and a lab refuses it.
+            (Fault.NO_GRID, phase.grid, True),
+        )
+        if counts and value is None
+    ]
     concerns += [
         Concern(Fault.ONLY_NUMBERED, (role,))
         for phase, role in zip(chosen, roles, strict=True)

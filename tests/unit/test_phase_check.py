@@ -33,7 +33,7 @@ def faults(chosen: list[PhaseFacts]) -> list[tuple[Fault, tuple[str, ...]]]:
 
 def test_a_good_choice_raises_no_concern() -> None:
     assert check_choice(GOOD, DCE_ROLES) == []
-    assert check_choice([PhaseFacts()], ("image",)) == []
+    assert check_choice([PhaseFacts(grid=AXIAL)], ("image",)) == []
 
 
 def test_another_number_of_phases_is_refused() -> None:
@@ -140,6 +140,11 @@ def test_a_grid_that_is_not_known_is_a_warning_and_its_images_are_still_counted(
     assert faults(chosen) == [(Fault.NO_GRID, ("last",))]
     chosen[3] = replace(chosen[3], image_count=79)
     assert faults(chosen)[0] == (Fault.SLICE_COUNT, ("pre", "last"))
+
+
+def test_the_one_phase_of_a_model_has_no_order_but_a_grid() -> None:
+    scout = PhaseFacts(image_count=3)
+    assert check_choice([scout], ("image",)) == [Concern(Fault.NO_GRID, ("image",))]
 
 
 def test_the_ends_of_a_stack_are_found_along_its_normal() -> None:
