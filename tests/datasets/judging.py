@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import pkgutil
 import re
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,12 +30,14 @@ from tests.datasets.sides import (
     Archive,
     Input,
     Lab,
+    Reading,
     detail_of,
     hand_says,
     path_of,
     proposal,
     site_says,
 )
+from tests.dciodvfy import dicom_errors
 from web.archive.studies import SeriesDetail, StudyDetail
 
 #: Phases of one series that are each read alone: the first and the last.
@@ -75,10 +78,26 @@ def judged(tools: Tools, name: str, series: Sequence[FoundSeries]) -> Iterator[d
     with tools.archive.holding(items) as (studies, refused):
         # One study of the files is several of the archive where their patients differ.
         details = [detail_of(tools.archive, study_id) for study_id in studies]
+        has_result = False
         for one in series:
             detail, shown = _shown(details, one)
             study_id = detail.study_id if detail else ""
             offer = _offer(detail, shown)
+            rows: list[dict[str, Any]] = []
+            for number, (title, inputs) in enumerate(_inputs(one, shown)):
+                row = _asked(
+                    tools,
+                    study_id,
+                    title,
+                    inputs,
+                    by_uid,
+                    left_out=offer["left_out"],
+                    by_hand=number < 2 and len(one.items) <= _BY_HAND_FILES,
+                    # One result for each study: what is copied of patient and study is the same.
+                    with_result=not has_result,
+                )
+                has_result = has_result or "result" in row
+                rows.append(row)
             yield {
                 "kind": "series",
                 "set": name,
@@ -89,18 +108,7 @@ def judged(tools: Tools, name: str, series: Sequence[FoundSeries]) -> Iterator[d
                 "instances": len(one.items),
                 "stored": shown is not None,
                 **offer,
-                "inputs": [
-                    _asked(
-                        tools,
-                        study_id,
-                        title,
-                        inputs,
-                        by_uid,
-                        left_out=offer["left_out"],
-                        by_hand=number < 2 and len(one.items) <= _BY_HAND_FILES,
-                    )
-                    for number, (title, inputs) in enumerate(_inputs(one, shown))
-                ],
+                "inputs": rows,
             }
         yield {
             "kind": "study",
@@ -113,6 +121,10 @@ def judged(tools: Tools, name: str, series: Sequence[FoundSeries]) -> Iterator[d
             "shown": all(details),
             "clicks": [_click(tools, detail, by_uid) for detail in details if detail],
         }
+
+
+#: What dciodvfy says of the UIDs of the source, which a result must name; ours begin with 2.25.
+_SOURCE_UID = re.compile(r'UID.*"(?!2\.25\.)[0-9.]+"')
 
 
 def class_names(sentence: str) -> list[str]:
@@ -193,13 +205,15 @@ def _asked(
     *,
     left_out: str = "",
     by_hand: bool = True,
+    with_result: bool = True,
 ) -> dict[str, Any]:
     """One input asked of all sides, and of the two readers where the lab reads it."""
     began = time.monotonic()
     stored = bool(study_id and inputs[0].series_id)
     site = site_says(tools.archive, study_id, inputs) if stored else None
     hand = hand_says(tools.archive, inputs) if stored and by_hand else None
-    with tools.lab.reading(inputs, series) as (lab, header, voxels):
+    with tools.lab.reading(inputs, series) as read:
+        lab, header, voxels = read.answer, read.header, read.voxels
         row: dict[str, Any] = {
             "input": title,
             "lab": lab.as_json(),
@@ -210,6 +224,8 @@ def _asked(
             row["volume"] = _volume(header, voxels)
             if len(inputs) == 1:
                 row["readers"] = _compared(tools, header, voxels, series[inputs[0].series_uid])
+            if with_result:
+                row["result"] = _result(tools.lab, read)
     row["sides"] = _sides(lab, site, left_out)
     row["by_hand"] = _sides(lab, hand)
     said = [one.sentence for one in (lab, site, hand) if one] + [
@@ -218,6 +234,14 @@ def _asked(
     row["class_names"] = sorted({name for text in said for name in class_names(text)})
     row["seconds"] = round(time.monotonic() - began, 2)
     return row
+
+
+def _result(lab: Lab, read: Reading) -> dict[str, Any]:
+    """What dciodvfy finds in SEG and report of the input, by their number alone in the tables."""
+    made = lab.result_of(read)
+    with tempfile.TemporaryDirectory() as folder:
+        errors = [error for data in made.objects for error in dicom_errors(data, Path(folder))]
+    return {**made.answer.as_json(), "objects": len(made.objects), "errors": errors}
 
 
 def _volume(header: VolumeHeader, voxels: np.ndarray) -> dict[str, Any]:

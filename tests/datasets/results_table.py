@@ -42,7 +42,16 @@ def findings(lines: list[dict[str, Any]]) -> list[str]:
             lab, site = (f"{row[one]['code']} {row[one]['sentence']}" for one in ("lab", "site"))
             found.append(f"{where}: {row['sides']}: lab {lab}/ site {site}")
         found += [f"{where}: {name} in a sentence" for name in row["class_names"]]
+        if not _valid(row):
+            made = row["result"]
+            found.append(f"{where}: result {made['code']} {made['sentence']} {made['errors']}")
     return found
+
+
+def _valid(row: dict[str, Any]) -> bool:
+    """Whether the result of the input, where one was made, is there and without an error."""
+    made = row.get("result")
+    return made is None or not (made["code"] or made["errors"])
 
 
 def tables(folder: Path, before: Path | None = None) -> str:
@@ -93,6 +102,8 @@ def _head(heads: list[dict[str, Any]], every: list[dict[str, Any]]) -> str:
     taken = sum(not row["lab"]["code"] for row in rows)
     differ = sum(row["sides"].startswith("only") for row in rows)
     named = sum(bool(row["class_names"]) for row in rows)
+    made = [row for row in rows if "result" in row]
+    invalid = sum(not _valid(row) for row in made)
     return (
         f"Commit {', '.join(commits)}{changed}, {dates[-1] if dates else ''}, Python "
         f"{versions.get('python')}, dcm2niix {versions.get('dcm2niix')}. {len(heads)} sets, "
@@ -100,7 +111,8 @@ def _head(heads: list[dict[str, Any]], every: list[dict[str, Any]]) -> str:
         f"that they are MR; {len(rows)} inputs, of which {taken} were read and "
         f"{len(rows) - taken} refused. {_count(silent, 'silent disagreement')}; "
         f"{_count(differ, 'input')} that one side takes and the other refuses without a word "
-        f"before; {_count(named, 'sentence')} with the name of an exception."
+        f"before; {_count(named, 'sentence')} with the name of an exception. Of {len(made)} inputs "
+        f"SEG and report were made: dciodvfy finds an error in those of {invalid}."
     )
 
 
@@ -197,6 +209,8 @@ def _particulars(line: dict[str, Any], row: dict[str, Any]) -> Iterator[tuple[st
     for name, text in row.get("readers", {}).items():
         if text != "agrees":
             yield _NUMBER.sub("#", f"{name} {text}"), f"{where}: {name} {text}"
+    if not _valid(row):
+        yield "result", f"{where}: its SEG or report is refused or not valid"
     for word in row["class_names"]:
         yield word, f"{where}: **{word}** in a sentence"
 

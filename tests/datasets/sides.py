@@ -17,7 +17,7 @@ from consumer.children.limits import ReaderLimits
 from consumer.children.workbench import Limits, Workbench
 from consumer.errors import LabError
 from consumer.halt import Halt
-from consumer.handover import DownloadIndex, VolumeHeader
+from consumer.handover import DownloadIndex, VolumeHeader, Volumes
 from consumer.manual.asked import ByHand, CannotInfer
 from consumer.manual.choice import choose, concerns
 from consumer.manual.facts import look_at
@@ -28,7 +28,7 @@ from infra.local.process import ServiceFailed
 from messages.lab import ModelDescriptor
 from messages.request import PhaseSelector
 from tests.datasets.finding import FoundSeries, Item
-from tests.dicom_factory import place
+from tests.dicom_factory import place, spec
 from web.archive.errors import ArchiveUnavailable, NotInArchive
 from web.archive.orthanc import Orthanc
 from web.archive.proposal import StudyProposal, proposal_for
@@ -85,6 +85,26 @@ class Answer:
     def as_json(self) -> dict[str, Any]:
         """For the record."""
         return {"code": self.code, "sentence": self.sentence, "doubts": list(self.doubts)}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What became of one reading; without header and voxels where it was refused."""
+
+    answer: Answer
+    source: DownloadIndex | None = None
+    header: VolumeHeader | None = None
+    voxels: np.ndarray | None = None
+    #: Of the memory with the voxels.
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The objects of a result, or why there are none."""
+
+    answer: Answer
+    objects: tuple[bytes, ...]
 
 
 class Archive:
@@ -217,9 +237,7 @@ class Lab:
         self._bench = Workbench(Limits(reading=READING_SECONDS, inference=60.0, reader=LIMITS))
 
     @contextmanager
-    def reading(
-        self, inputs: Sequence[Input], series: dict[str, FoundSeries]
-    ) -> Iterator[tuple[Answer, VolumeHeader | None, np.ndarray | None]]:
+    def reading(self, inputs: Sequence[Input], series: dict[str, FoundSeries]) -> Iterator[Reading]:
         """Read the inputs as a request for them would be read."""
         with MemoryFile() as memory, MemoryFile() as volumes:
             placed = {
@@ -227,17 +245,46 @@ class Lab:
                 for uid in dict.fromkeys(one.series_uid for one in inputs)
             }
             phases = tuple(_phase(placed[one.series_uid], one) for one in inputs)
-            study = series[inputs[0].series_uid].study_uid
+            source = DownloadIndex(series[inputs[0].series_uid].study_uid, phases)
             try:
-                header = self._bench.read(DownloadIndex(study, phases), volumes.path, Halt())
+                header = self._bench.read(source, volumes.path, Halt())
             except LabError as error:
-                yield Answer(str(error.code), error.detail), None, None
+                yield Reading(_answer(error))
                 return
-            yield Answer(), header, volumes.open_array(header.shape, np.float32)
+            voxels = volumes.open_array(header.shape, np.float32)
+            yield Reading(Answer(), source, header, voxels, volumes.path)
+
+    def result_of(self, read: Reading) -> Result:
+        """SEG and report of some marked voxels, as the lab writes them."""
+        assert read.source is not None
+        assert read.header is not None
+        shape = read.header.shape[1:]
+        mask = np.zeros(shape, np.uint8)
+        mask[
+            shape[0] // 2, shape[1] // 2 : shape[1] // 2 + 3, shape[2] // 2 : shape[2] // 2 + 3
+        ] = 1
+        with MemoryFile() as memory:
+            memory.write(mask.tobytes())
+            try:
+                made = self._bench.package(read.source, memory.path, shape, spec(), Halt())
+                known = spec(
+                    primary_series_uid=made.series_uid, primary_instance_uid=made.sop_instance_uid
+                )
+                volumes = Volumes(read.path, read.header)
+                measured = self._bench.measure(
+                    made.dicom_bytes, read.source, known, volumes, Halt()
+                )
+            except LabError as error:
+                return Result(_answer(error), ())
+        return Result(Answer(), tuple(one for one in (made.dicom_bytes, measured.report) if one))
 
     def stop(self) -> None:
         """End the child."""
         self._bench.stop()
+
+
+def _answer(error: LabError) -> Answer:
+    return Answer(str(error.code), error.detail)
 
 
 def _bytes(items: Sequence[Item]) -> list[bytes]:
