@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +11,8 @@ from messages.phases.agreement import AGREEMENT_KEYWORDS
 from messages.phases.check import SlicesFacts
 from messages.phases.facts import PhaseFacts
 from messages.phases.frames import numbers, point, text_of
-from messages.phases.parts import FRAME_PHASE_KEYWORDS
+from messages.phases.numbering import numbered, place_of
+from messages.phases.parts import FRAME_PHASE_KEYWORDS, NUMBER_KEYWORD
 from messages.phases.positions import Position
 from messages.phases.scale import Stored
 from messages.phases.times import timed
@@ -68,6 +69,8 @@ class _Slice:
     orientation: tuple[float, ...] | None
     values: Mapping[str, str]
     stored: Stored
+    #: InstanceNumber, of a frame that of its object.
+    number: int | None = None
 
 
 def slices_of(
@@ -85,15 +88,22 @@ def slices_of(
         return None
     if slices is None:
         return None
-    wanted = [
+    order = _in_order(_of_phase(slices, phase))
+    if order is None or len(order) != phase.image_count:
+        return None
+    return SlicesFacts(tuple(one.values for one in order), tuple(one.stored for one in order))
+
+
+def _of_phase(slices: Sequence[_Slice], phase: PhaseFacts) -> list[_Slice]:
+    if phase.keyword == NUMBER_KEYWORD:
+        groups = numbered([one.position for one in slices], [one.number for one in slices])
+        place, of = place_of(phase.value) or (0, 0)
+        return [slices[i] for i in groups[place - 1]] if groups and of == len(groups) else []
+    return [
         one
         for one in slices
         if not phase.keyword or same_value(one.values.get(phase.keyword, ""), phase.value)
     ]
-    order = _in_order(wanted)
-    if order is None or len(order) != phase.image_count:
-        return None
-    return SlicesFacts(tuple(one.values for one in order), tuple(one.stored for one in order))
 
 
 def _in_order(slices: Sequence[_Slice]) -> list[_Slice] | None:
@@ -120,6 +130,8 @@ def _along(position: Position, normal: tuple[float, ...]) -> float:
 @lru_cache(maxsize=_KEPT_SERIES)
 def _all_slices(orthanc: Orthanc, series_id: str, state: str) -> tuple[_Slice, ...] | None:  # noqa: ARG001 - the state is what is kept by
     images = images_of(orthanc, series_id, multi_frame=True, tags=Tags(orthanc))
+    if any(image.unread is not None for image in images):
+        return None
     classic = [image for image in images if image.frame is None]
     read: Mapping[str, Any] = {}
     if classic:
@@ -136,7 +148,8 @@ def _all_slices(orthanc: Orthanc, series_id: str, state: str) -> tuple[_Slice, .
         tags = read.get(image.instance_id)
         if image.frame is None and not isinstance(tags, dict):
             return None
-        found.append(_frame(image) if image.frame is not None else _slice(tags or {}, texts))
+        one = _frame(image) if image.frame is not None else _slice(tags or {}, texts)
+        found.append(replace(one, number=image.number))
     return tuple(found)
 
 
