@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from statistics import median
@@ -131,9 +130,7 @@ def ours_ready(
         marks.write(mask.tobytes())
         source = _placed(memory, files)
         header = bench.read(source, volumes.path, halt)
-        read = zip(source.phases, header.instances, strict=True)
-        phases = tuple(replace(phase, instances=seen) for phase, seen in read)
-        source = replace(source, phases=phases, first=header.first)
+        source = source.as_read(header)
 
         def run() -> Seconds:
             seconds: Seconds = {}

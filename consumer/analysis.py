@@ -30,7 +30,7 @@ from consumer.run import Run
 from consumer.specification import older_report, spec_of
 from messages.events import InferenceCompleted, InferenceProgressed, ModelReference, Stage
 from messages.phases.values import same_value
-from messages.request import PhaseSelector
+from messages.request import InputSeries, PhaseSelector
 
 #: The name of the one archive that this lab's settings hold the URL of.
 ARCHIVE = "default"
@@ -65,15 +65,20 @@ class Analysis:
         volumes: Volumes | None = None
         with ExitStack() as memory:
             source = self._download(memory)
-            older = older_report(self._request, self._lab.archive, look)
+            study_id = self._study_id()
+            older = older_report(self._request, self._lab.archive, study_id, look)
             self._spec = replace(self._spec, predecessor=older)
-            primary_id = self._lab.archive.find_instance(self._spec.primary_instance_uid, look=look)
+            primary_id = self._lab.archive.find_instance(
+                self._spec.primary_instance_uid, study_id, look=look
+            )
             if primary_id is None:
                 packaged, source, volumes = self._infer(memory, source)
-                self._require_inputs()
+                self._require_inputs(study_id)
                 self._run.begin_upload()
                 with self._run.timed("upload"):
-                    primary_id = self._lab.archive.store(packaged.dicom_bytes, look=look)
+                    primary_id = self._lab.archive.store(
+                        packaged.dicom_bytes, study_id=study_id, look=look
+                    )
             else:
                 log.info("result is stored already", action="job.skip_inference")
                 self._tell_stage(Stage.UPLOADING, 0, 2)
@@ -86,8 +91,10 @@ class Analysis:
             if measured.undrawn:
                 log.warning("no key slices", action="job.no_key_slices", error=measured.undrawn)
             self._tell_stage(Stage.UPLOADING, 1, 2)
-            report_id = self._store_report(measured.report) if measured.report else primary_id
-            self._store_key_slices(measured.key_slices)
+            report_id = primary_id
+            if measured.report:
+                report_id = self._store_report(measured.report, study_id)
+            self._store_key_slices(measured.key_slices, study_id)
             self._tell_stage(Stage.UPLOADING, 2, 2)
         return self._completed(measured, primary_id, report_id)
 
@@ -162,14 +169,30 @@ class Analysis:
                     f"the limit is {limit}"
                 )
 
-    def _require_inputs(self) -> None:
-        """Raise `SeriesNotFound` for an input that was deleted since it was read.
+    def _study_id(self) -> str:
+        """The archive's own id of the study of the first input, in which the result must lie.
+
+        Not its UID: the archive files by the patient's number too. Raises `SeriesNotFound`.
+        """
+        study_id = self._study_of(self._request.inputs[0])
+        if study_id is None:
+            first = self._request.inputs[0].series_uid
+            raise SeriesNotFound(f"the archive has no series {first} any more")
+        return study_id
+
+    def _study_of(self, one: InputSeries) -> str | None:
+        return self._lab.archive.study_of(
+            one.series_id, one.series_uid, self._request.study_uid, look=self._run.halt.check
+        )
+
+    def _require_inputs(self, study_id: str) -> None:
+        """Raise `SeriesNotFound` for an input that was deleted from the study since it was read.
 
         An upload would bring a deleted study back into the archive, without its images.
         """
-        for series_uid in dict.fromkeys(item.series_uid for item in self._request.inputs):
-            if not self._lab.archive.has_series(series_uid, look=self._run.halt.check):
-                raise SeriesNotFound(f"the archive has no series {series_uid} any more")
+        for one in {item.series_uid: item for item in self._request.inputs}.values():
+            if self._study_of(one) != study_id:
+                raise SeriesNotFound(f"the study has no series {one.series_uid} any more")
 
     def _infer(
         self, memory: ExitStack, source: DownloadIndex
@@ -194,34 +217,33 @@ class Analysis:
                 self._run.halt,
             )
         self._tell_stage(Stage.UPLOADING, 0, 2)
-        read = zip(source.phases, header.instances, strict=True)
-        phases = tuple(replace(phase, instances=seen) for phase, seen in read)
-        source = replace(source, phases=phases, first=header.first, scale=header.scale)
+        source = source.as_read(header)
         with self._run.timed("package"):
             packaged = self._lab.workbench.package(
                 source, mask.path, header.shape[1:], self._spec, self._run.halt
             )
         return packaged, source, Volumes(volumes.path, header)
 
-    def _store_report(self, report: bytes) -> str:
+    def _store_report(self, report: bytes, study_id: str) -> str:
         look = self._run.halt.check
         self._run.begin_upload()
         with self._run.timed("report"):
-            report_id = self._lab.archive.store(report, look=look)
-            # An answer is not yet a stored object: read it back before anything is promised.
+            report_id = self._lab.archive.store(report, study_id=study_id, look=look)
+            # An answer is not yet a stored object: read it back, as a page does, before anything
+            # is promised.
             if not self._lab.archive.fetch_instance(report_id, look=look):
                 raise UploadRejected(f"the report {self._spec.report_instance_uid} is stored empty")
         return report_id
 
-    def _store_key_slices(self, pictures: tuple[bytes, ...]) -> None:
+    def _store_key_slices(self, pictures: tuple[bytes, ...], study_id: str) -> None:
         look = self._run.halt.check
         if not pictures:
             return
         with self._run.timed("key_slices"):
             for picture in pictures:
-                picture_id = self._lab.archive.store(picture, look=look)
-                # As with the report.
-                if not self._lab.archive.fetch_instance(picture_id, look=look):
+                picture_id = self._lab.archive.store(picture, study_id=study_id, look=look)
+                # As with the report; in any encoding, because only viewers show it.
+                if not self._lab.archive.fetch_instance(picture_id, as_stored=True, look=look):
                     raise UploadRejected("a key slice is stored empty")
 
     def _completed(self, measured: Measured, primary_id: str, report_id: str) -> InferenceCompleted:

@@ -35,6 +35,8 @@ class Bundle:
     descriptor: ModelDescriptor
     #: What SEG and report call the marked voxels; the lab's alone, so it does not travel.
     codes: ResultCodes = TUMOR
+    #: Role of the phase on which a result is read; empty where the bundle does not name it.
+    reading_phase: str = ""
     #: (file, SHA-256) of the weights, for the results' provenance.
     weights_sha256: tuple[tuple[str, str], ...] = ()
 
@@ -89,6 +91,19 @@ def _fits(text: Any, limit: int) -> bool:
     return isinstance(text, str) and 0 < len(text) <= limit
 
 
+def _reading_phase(path: Path, metadata: dict[str, Any], roles: tuple[str, ...]) -> str:
+    # Ours, not MONAI's: {"reading_phase": "post1"}.
+    if "reading_phase" not in metadata:
+        return ""
+    role = metadata["reading_phase"]
+    if not isinstance(role, str) or role not in roles:
+        raise BundleInvalid(
+            f"{path}: reading_phase in configs/metadata.json is none of the model's phases: "
+            f"{', '.join(roles)}"
+        )
+    return role
+
+
 def _check_pinned(path: Path, metadata: dict[str, Any]) -> None:
     """Raise `BundleInvalid` unless the weights are those that the bundle names, if it names any.
 
@@ -127,6 +142,7 @@ def read_bundle(path: Path) -> Bundle:
             notice=metadata.get("intended_use", ""),
         )
         codes = _codes(metadata)
+        reading_phase = _reading_phase(path, metadata, descriptor.roles)
         _check_pinned(path, metadata)
     except (json.JSONDecodeError, UnicodeDecodeError) as exc:
         raise BundleInvalid(f"{path}: configs/metadata.json is not JSON") from exc
@@ -138,7 +154,13 @@ def read_bundle(path: Path) -> Bundle:
             else str(exc)
         )
         raise BundleInvalid(f"{path}: configs/metadata.json lacks or misstates {fields}") from exc
-    return Bundle(path=path, descriptor=descriptor, codes=codes, weights_sha256=_weights(path))
+    return Bundle(
+        path=path,
+        descriptor=descriptor,
+        codes=codes,
+        reading_phase=reading_phase,
+        weights_sha256=_weights(path),
+    )
 
 
 def find_bundles(model_path: Path) -> dict[str, Bundle]:

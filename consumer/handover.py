@@ -5,7 +5,7 @@ No heavy import here, so that the main process stays free of pydicom and the seg
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from messages.phases.scale import Scale
@@ -61,11 +61,13 @@ class PhaseFiles:
     selector: tuple[str, str] | None = None
     #: (SOP Class UID, SOP Instance UID) of its slices, once they were read; None before.
     instances: tuple[tuple[str, str], ...] | None = None
+    #: Where its slices lie, so that they are not parsed once more; None before they were read.
+    slice_index: SliceIndex | None = None
 
 
 @dataclass(frozen=True)
-class FirstPhase:
-    """Where the slices of the first phase lie, in the patient and in the download."""
+class SliceIndex:
+    """Where the slices of a phase lie, in the patient and in the download."""
 
     grid: Grid
     #: By slice, the number of its instance in the download, from 1, and its frame there, from 1;
@@ -75,14 +77,18 @@ class FirstPhase:
 
 @dataclass(frozen=True)
 class DownloadIndex:
-    """The inputs of a request in channel order. Results refer to the first one."""
+    """The inputs of a request in channel order. A result refers to one of them."""
 
     study_uid: str
     phases: tuple[PhaseFiles, ...]
-    #: What a run has seen of the first phase, so that it is not parsed once more; None before.
-    first: FirstPhase | None = None
-    #: How the signal of the phases compares, as that run has seen it.
+    #: How the signal of the phases compares, as a run has seen it.
     scale: Scale = Scale.ONE
+
+    def as_read(self, header: VolumeHeader) -> DownloadIndex:
+        """The same with what a run has seen of each phase."""
+        seen = zip(self.phases, header.instances, header.slice_indices, strict=True)
+        phases = tuple(replace(one, instances=uids, slice_index=index) for one, uids, index in seen)
+        return replace(self, phases=phases, scale=header.scale)
 
 
 @dataclass(frozen=True)
@@ -101,10 +107,23 @@ class VolumeHeader:
     instances: tuple[tuple[tuple[str, str], ...], ...]
     #: Seconds from the beginning of the first phase to that of each; None where it is not known.
     seconds: tuple[float | None, ...]
-    first: FirstPhase
+    #: In channel order.
+    slice_indices: tuple[SliceIndex, ...]
     #: How the signal of the phases compares; the voxels are on the scale of the first where each
     #: states its own.
     scale: Scale = Scale.ONE
+
+
+@dataclass(frozen=True)
+class Filing:
+    """What an archive files the images by, byte for byte as a slice has it."""
+
+    #: Specific Character Set (0008,0005), Patient ID and Study Instance UID; None where absent.
+    character_set: bytes | None
+    patient_id: bytes | None
+    study_uid: bytes | None
+    #: Whether the number of the patient is text of the declared set, and so the same in another.
+    is_text: bool
 
 
 @dataclass(frozen=True)
@@ -127,6 +146,13 @@ class ResultSpec:
     report_instance_uid: str
     #: What the bundle says of the marked voxels.
     codes: ResultCodes = TUMOR
+    #: Role of the phase on which the result is read, as the bundle names it; empty for the default
+    #: (`consumer.result.kinetics.reading_place`).
+    reading_phase: str = ""
+    #: Which request of its study it is, from 1; None where nobody has counted.
+    number: int | None = None
+    #: When the content was made, ISO 8601 with its offset; empty before.
+    created: str = ""
     #: (file in the bundle, 64 hexadecimal digits) of the weights that the bundle declares.
     weights_sha256: tuple[tuple[str, str], ...] = ()
     #: As in the lab's settings: ``cpu`` or ``cuda:0``.
@@ -142,6 +168,8 @@ class ResultSpec:
     key_instance_uids: tuple[str, ...] = ()
     #: How the signal of the phases compared when the model saw it.
     scale: Scale = Scale.ONE
+    #: What the result is filed by, as the images are; None before they were read.
+    filing: Filing | None = None
 
 
 @dataclass(frozen=True)
@@ -182,7 +210,7 @@ class Figures:
     volume_voxels: int
     volume_ml: float
     longest_diameter_mm: float
-    #: Slices of the first series.
+    #: Slices of a phase.
     slices: int
     slices_with_tumor: int
 
@@ -198,6 +226,8 @@ class LesionFacts:
     #: Percent, and how the late phases go on; None where the model has no such phases.
     wash_in_percent: float | None
     wash_out: str | None
+    #: ``left``, ``right`` or ``not_determined``; None of what is no lesion of the breast.
+    laterality: str | None = None
 
 
 @dataclass(frozen=True)

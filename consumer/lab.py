@@ -33,17 +33,26 @@ class ArchivePort(Protocol):
     ) -> list[tuple[int, int]]:
         """Append all files of a series to `into`: (offset, length) of each."""
 
-    def has_series(self, series_uid: str, *, look: Callable[[], None]) -> bool:
-        """Whether the archive holds the series now."""
+    def study_of(
+        self, series_id: str, series_uid: str, study_uid: str, *, look: Callable[[], None]
+    ) -> str | None:
+        """The archive's id of the study that holds the series now; None where none does."""
 
-    def find_instance(self, sop_instance_uid: str, *, look: Callable[[], None]) -> str | None:
-        """The archive's id of an instance, if it is stored."""
+    def find_instance(
+        self, sop_instance_uid: str, study_id: str, *, look: Callable[[], None]
+    ) -> str | None:
+        """The archive's id of an instance, if it is stored in this study of the archive."""
 
-    def fetch_instance(self, instance_id: str, *, look: Callable[[], None]) -> bytes:
-        """The stored file."""
+    def fetch_instance(
+        self, instance_id: str, *, as_stored: bool = False, look: Callable[[], None]
+    ) -> bytes:
+        """The object as an uncompressed file, or in the encoding that the archive keeps it in."""
 
-    def store(self, dicom: bytes, *, look: Callable[[], None]) -> str:
-        """Store, or find that the same UID is stored already; the archive's id either way."""
+    def store(self, dicom: bytes, *, study_id: str, look: Callable[[], None]) -> str:
+        """Store, or find that the same UID is stored already; the archive's id either way.
+
+        Raises `ResultMisfiled` where that lies in another study of the archive than `study_id`.
+        """
 
 
 class ArchiveWatchPort(Protocol):

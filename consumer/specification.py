@@ -32,6 +32,8 @@ def spec_of(request: InferenceRequested, bundle: Bundle, lab: Lab) -> ResultSpec
         report_series_uid=identity.report_series_uid(request_id),
         report_instance_uid=identity.report_instance_uid(request_id),
         codes=bundle.codes,
+        reading_phase=bundle.reading_phase,
+        number=request.number,
         weights_sha256=bundle.weights_sha256,
         device=lab.device,
         threshold=request.threshold or lab.threshold,
@@ -44,9 +46,9 @@ def spec_of(request: InferenceRequested, bundle: Bundle, lab: Lab) -> ResultSpec
 
 
 def older_report(
-    request: InferenceRequested, archive: ArchivePort, look: Callable[[], None]
+    request: InferenceRequested, archive: ArchivePort, study_id: str, look: Callable[[], None]
 ) -> bytes | None:
-    """The report of the request that this one supersedes, while the archive has it.
+    """The report of the request that this one supersedes, while the archive's study has it.
 
     It may be the primary itself, where nothing was found. Whether it is a report of this study the
     reader finds out: no DICOM is parsed here. Raises as the archive does.
@@ -56,9 +58,9 @@ def older_report(
         return None
     for uid in (identity.report_instance_uid(older), identity.primary_instance_uid(older)):
         try:
-            found = archive.find_instance(uid, look=look)
+            found = archive.find_instance(uid, study_id, look=look)
         except UploadRejected:
-            # Somebody has copied it to another study: which of the two is ours, nobody can say.
+            # The study has several: which of them is the report, nobody can say.
             continue
         if found is not None:
             return archive.fetch_instance(found, look=look)

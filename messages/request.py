@@ -53,6 +53,10 @@ class InferenceRequested(Message):
     #: The latest completed request of the same study and model, whose result this one replaces;
     #: the lab names its report as the predecessor. None: the first, or a sender that does not say.
     supersedes: UUID | None = None
+    #: Which request of its study this is, from 1, failed ones counted: results of a study are told
+    #: apart by it in any viewer. The same each time the request is sent. None: a sender that does
+    #: not count.
+    number: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
 
     @model_validator(mode="after")
     def _one_input_a_role(self) -> InferenceRequested:

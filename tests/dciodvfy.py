@@ -13,10 +13,16 @@ from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 from highdicom import SOPClass
 from pydicom import dcmread
-from pydicom.uid import ComprehensiveSRStorage, SecondaryCaptureImageStorage, SegmentationStorage
+from pydicom.uid import (
+    ComprehensiveSRStorage,
+    DeflatedExplicitVRLittleEndian,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
+)
 
 from consumer.result.origin import MANUFACTURER
 
@@ -37,7 +43,14 @@ _SOURCE_UID = re.compile(r'Error - Illegal root for UID - "0\.0\.0\.0\.')
 
 #: What the patient's number holds is the study's affair: with another the archive would file the
 #: result under another patient.
-_PATIENT_ID = re.compile(r"Error - Value invalid for this VR - \(0x0010,0x0020\)")
+_PATIENT_ID = re.compile(
+    r"Error - (Value invalid for this VR - \(0x0010,0x0020\)"
+    r"|Bad attribute Value Multiplicity .*Element=<PatientID> )"
+)
+
+#: Where the patient's number is no text of a set that the source declares, the result repeats the
+#: source's declaration, whatever it is, so that archives file it by the same rule.
+_CHARACTER_SET = re.compile(r"Error - .*(Element=<SpecificCharacterSet>|<Specific Character Set>)")
 
 #: dciodvfy counts the bytes of UTF-8, and DICOM its characters (PS3.5 section 6.2).
 _TOO_LONG = re.compile(
@@ -67,6 +80,12 @@ def dicom_errors(data: bytes, tmp_path: Path) -> list[str]:
 def _is_none(error: str, data: bytes) -> bool:
     if _SOURCE_UID.match(error) or _PATIENT_ID.match(error):
         return True
+    if _CHARACTER_SET.match(error):
+        with catch_warnings():
+            # pydicom does not know the set either.
+            simplefilter("ignore")
+            found = dcmread(BytesIO(data), specific_tags=["PatientID"])
+        return not found.get_item("PatientID").value.isascii()
     long = _TOO_LONG.match(error)
     if long is None:
         return False
@@ -117,5 +136,8 @@ def _result_in(file: Path) -> bytes | None:
         return None
     tags = ["SOPClassUID", "Manufacturer"]
     found = dcmread(BytesIO(data), specific_tags=tags, stop_before_pixels=True, force=True)
+    if found.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
+        # dciodvfy inflates nothing. It has seen the object as it was written.
+        return None
     ours = found.get("Manufacturer") == MANUFACTURER and found.get("SOPClassUID") in KINDS
     return data if ours else None

@@ -7,16 +7,26 @@ from io import BytesIO
 from uuid import uuid5
 
 from consumer.checks.line import Line, bad, ok, skipped
-from consumer.errors import ArchiveUnavailable, LabError
+from consumer.errors import ArchiveUnavailable, LabError, UploadRejected
 from consumer.memory import MemoryFile
 from consumer.orthanc import Archive
 from messages.identity import LABRELAY
+from messages.part10 import transfer_syntax
 
 #: Answers an empty list and no patient: there is no such study.
 _QIDO = "/dicom-web/studies?StudyInstanceUID=2.25.0&limit=1"
 
 #: Nouns of what is stored and deleted again.
-_STORING = ("writable", "first write stays", "WADO-RS")
+_STORING = ("writable", "first write stays", "read back", "WADO-RS")
+
+#: What must come back as it was sent, beside the pixels.
+_COMPARED = ("PatientID", "PatientName", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+
+#: What to look at where something else comes back.
+_CHANGES = (
+    "look in Orthanc's configuration for IngestTranscoding, and for Lua scripts or plugins that "
+    "change what is stored"
+)
 
 
 def check(archive: Archive, *, lab: str, store: bool) -> Iterator[Line]:
@@ -81,6 +91,7 @@ def _storing(archive: Archive, lab: str, *, dicomweb: bool) -> Iterator[Line]:
     try:
         yield ok("writable", "an object was stored")
         yield _first_stays(archive, lab, instance_id)
+        yield _read_back(archive, lab, instance_id)
         yield _comes_back(archive, lab) if dicomweb else skipped("WADO-RS", "DICOMweb")
     except LabError as error:
         yield bad("writable", error.detail, "look at Orthanc's log, then check again")
@@ -97,15 +108,56 @@ def _storing(archive: Archive, lab: str, *, dicomweb: bool) -> Iterator[Line]:
 
 
 def _first_stays(archive: Archive, lab: str, instance_id: str) -> Line:
-    before = archive.fetch_instance(instance_id)
+    before = archive.fetch_instance(instance_id, as_stored=True)
     archive.store(check_object(lab, f"other than {len(before)}"))
-    if archive.fetch_instance(instance_id) != before:
+    if archive.fetch_instance(instance_id, as_stored=True) != before:
         return bad(
             "first write stays",
             "a second object under the same UID replaced the first",
             "set OverwriteInstances to false in Orthanc's configuration",
         )
     return ok("first write stays", "a second object under the same UID was ignored")
+
+
+def _read_back(archive: Archive, lab: str, instance_id: str) -> Line:
+    """Compare what comes back with what was sent, as every result is read back by lab and site."""
+    sent = check_object(lab, "first")
+    kept = transfer_syntax(archive.fetch_instance(instance_id, as_stored=True))
+    try:
+        plain = archive.fetch_instance(instance_id)
+    except UploadRejected as error:
+        return bad("read back", error.detail, f"{_CHANGES}; results cannot be shown so")
+    changed = _changed(sent, plain)
+    if changed:
+        text = f"the archive changes {', '.join(changed)} of what it stores"
+        return bad("read back", text, _CHANGES)
+    if kept == transfer_syntax(sent):
+        return ok("read back", "it is as it was sent")
+    return ok(
+        "read back",
+        f"the archive keeps it as {_named(kept)} and gives it back uncompressed, pixels and "
+        "patient unchanged: results are read so",
+    )
+
+
+def _changed(sent: bytes, plain: bytes) -> list[str]:
+    """What differs between two objects, in words for an engineer."""
+    from consumer.children.files import read_file
+
+    try:
+        before, after = read_file(sent), read_file(plain)
+        found = [name for name in _COMPARED if before.get(name) != after.get(name)]
+        return found + ["the pixels"] * (before.PixelData != after.get("PixelData"))
+    except LabError as error:
+        return [f"so much that it cannot be read ({error.detail})"]
+    except Exception as error:  # noqa: BLE001 - pydicom raises a dozen unrelated types on bad input
+        return [f"so much that it cannot be read ({type(error).__name__})"]
+
+
+def _named(syntax: str | None) -> str:
+    from pydicom.uid import UID
+
+    return "nothing known" if syntax is None else f"{UID(syntax).name} ({syntax})"
 
 
 def _comes_back(archive: Archive, lab: str) -> Line:
@@ -135,7 +187,7 @@ def _uid(lab: str, part: str) -> str:
 
 
 def check_object(lab: str, comment: str) -> bytes:
-    """A Part 10 file of nobody: secondary capture, one black pixel, patient LABRELAY^CHECK."""
+    """A Part 10 file of nobody: secondary capture, 16 x 16, patient LABRELAY^CHECK."""
     from pydicom import Dataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
@@ -159,9 +211,10 @@ def check_object(lab: str, comment: str) -> bytes:
     ds.SeriesNumber, ds.InstanceNumber = 1, 1
     ds.ImageComments = comment
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
-    ds.Rows = ds.Columns = 1
+    ds.Rows = ds.Columns = 16
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 8, 8, 7, 0
-    ds.PixelData = b"\0\0"
+    # Every value, so that a compression with loss shows.
+    ds.PixelData = bytes(range(256))
     out = BytesIO()
     ds.save_as(out, enforce_file_format=True)
     return out.getvalue()

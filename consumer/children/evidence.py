@@ -34,16 +34,19 @@ def building(source: DownloadIndex) -> Iterator[None]:
         ) from None
 
 
-def report_source(source: DownloadIndex, first: Slices) -> Source:
-    """The images of which a report speaks; `first` is the first phase. Raises as `parse` does."""
-    others = source.phases[1:]
+def report_source(source: DownloadIndex, place: int, referred: Slices) -> Source:
+    """The images of which a report speaks; `referred` are those of the phase at `place`.
+
+    Raises as `parse` does.
+    """
+    others = [phase for at, phase in enumerate(source.phases) if at != place]
     named = [
         heads
         for group in by_series(others)
         for heads in _named([others[place] for place in group], source.study_uid)
     ]
-    evidence = [*first.heads, *(ds for heads in named for ds in heads)]
-    return Source(first.heads[0], evidence, _inputs(source))
+    evidence = [*referred.heads, *(ds for heads in named for ds in heads)]
+    return Source(referred.heads[0], evidence, _inputs(source))
 
 
 def _named(phases: Sequence[PhaseFiles], study_uid: str) -> Sequence[Sequence[Dataset | Reference]]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from consumer.children.evidence import building, report_source
-from consumer.children.first_phase import first_phase
-from consumer.errors import UploadRejected
+from consumer.children.reference_phase import phase_at, place_referred, place_to_read
+from consumer.errors import LabError, UploadRejected
 from consumer.handover import Figures, LesionFacts, Measured
 from consumer.memory import open_array
 from consumer.result import codes
@@ -19,13 +19,15 @@ from consumer.result.kinetics import (
     CURVES_WITHHELD,
     DIFFERENT_SCALES,
     curves,
-    first_after,
     is_dynamic,
+    reading_place,
 )
+from consumer.result.laterality import has_sides, sides
 from consumer.result.lesion_group import Found, label_of
 from consumer.result.lesions import measure
+from consumer.result.midline import midline_x
 from consumer.result.origin import stored_model
-from consumer.result.provenance import LEFT_OUT, read_back
+from consumer.result.provenance import LEFT_OUT, made_by, read_back
 from consumer.result.report import measurement_report, stated_count
 from consumer.result.segmentation import PLACE_TOLERANCE, stored_mask
 from consumer.result.segments import stored_segments
@@ -38,9 +40,9 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
     from consumer.children.grid import Grid
-    from consumer.children.slices import Slices
-    from consumer.handover import DownloadIndex, ResultSpec, Volumes
+    from consumer.handover import Code, DownloadIndex, ResultSpec, Volumes
     from consumer.result.kinetics import Curve
+    from consumer.result.laterality import Laterality
     from consumer.result.segmentation import StoredMask
 
 
@@ -48,15 +50,18 @@ def needs_voxels(primary: Dataset, source: DownloadIndex, spec: ResultSpec) -> b
     """Whether the voxels of the phases are needed to tell of this primary."""
     if primary.Modality == "SR":
         return False
-    return bool(spec.key_instance_uids) or is_dynamic([phase.role for phase in source.phases])
+    dynamic = is_dynamic([phase.role for phase in source.phases])
+    return bool(spec.key_instance_uids) or dynamic or has_sides(spec.codes.site)
 
 
 def measured(
     primary: Dataset, source: DownloadIndex, spec: ResultSpec, volumes: Volumes | None
 ) -> Measured:
     """See `consumer.children.reader.measure_stored`; `volumes` may be None where none is needed."""
-    first = first_phase(source)
-    count, grid = len(first.images), first.grid
+    place = _place_of(primary, source, spec)
+    referred = phase_at(source, place)
+    spec = replace(spec, filing=referred.filing)
+    count, grid = len(referred.images), referred.grid
     try:
         model = stored_model(primary)
         if primary.Modality == "SR":
@@ -66,30 +71,34 @@ def measured(
         fits = primary.FrameOfReferenceUID == grid.frame_of_reference_uid
         start = _first_slice(stored, grid)
         stated_out = int(read_back(primary).get(LEFT_OUT, "0"))
+        site = made_by(spec, model, primary).codes.site
     except Exception:  # noqa: BLE001 - a foreign object can break the parser in any way
-        raise UploadRejected(
-            f"the stored object {spec.primary_instance_uid} cannot be read as a result"
-        ) from None
+        raise _unreadable(spec) from None
     depth, rows, columns = stored.segments.shape
     same_grid = (rows, columns) == (grid.rows, grid.columns) and 0 <= start <= count - depth
     if not (fits and same_grid and stored.mask.any()):
         raise UploadRejected(
-            f"the stored segmentation {spec.primary_instance_uid} does not fit the first series"
+            f"the stored segmentation {spec.primary_instance_uid} does not fit the images"
         )
     segments = stored_segments(stored)
     lesions = measure(segments.labels, stored.spacing, start)
     # A ratio of what lies on two scales says nothing; volume and diameters do not depend on it.
     withheld = DIFFERENT_SCALES if _on_several_scales(volumes) else ""
     drawn = None if withheld else _curves(volumes, segments.labels, start)
+    lateralities = _sides(volumes, segments.labels, start, site)
     found = [
-        Found(lesion, segment, first.images[lesion.in_plane_slice], curve)
-        for lesion, segment, curve in zip(
-            lesions, segments.kinds, drawn or [None] * len(lesions), strict=True
+        Found(lesion, segment, referred.images[lesion.in_plane_slice], curve, side)
+        for lesion, segment, curve, side in zip(
+            lesions,
+            segments.kinds,
+            drawn or [None] * len(lesions),
+            lateralities or [None] * len(lesions),
+            strict=True,
         )
     ]
     result = figures(stored.mask, lesions, stored.spacing, count)
     left_out = stated_out + segments.left_out
-    about = report_source(source, first)
+    about = report_source(source, place, referred)
     if withheld:
         about = replace(about, inputs=[*about.inputs, f"{CURVES_WITHHELD}={withheld}"])
     with building(source):
@@ -97,12 +106,30 @@ def measured(
     pictures: tuple[bytes, ...] = ()
     undrawn = ""
     try:
-        pictures = _pictures(primary, first, volumes, stored, start, found, spec)
+        pictures = _pictures(primary, place, source, volumes, stored, start, found, spec)
     except Exception as exc:  # noqa: BLE001 - of highdicom, Pillow, fonts; SEG and SR are whole
         # Pictures are for viewers that show nothing better: no reason to fail a request.
         undrawn = type(exc).__name__
     told = tuple(_facts(one, primary) for one in found)
     return Measured(result, model, report, pictures, told, left_out, withheld, undrawn)
+
+
+def _place_of(primary: Dataset, source: DownloadIndex, spec: ResultSpec) -> int:
+    """The place of the phase to which the primary refers; a report refers to all alike."""
+    if primary.Modality == "SR":
+        return place_to_read(source, spec)
+    try:
+        return place_referred(primary, source)
+    except (LabError, MemoryError):
+        raise
+    except Exception:  # noqa: BLE001 - as above
+        raise _unreadable(spec) from None
+
+
+def _unreadable(spec: ResultSpec) -> UploadRejected:
+    return UploadRejected(
+        f"the stored object {spec.primary_instance_uid} cannot be read as a result"
+    )
 
 
 def _first_slice(stored: StoredMask, grid: Grid) -> int:
@@ -138,9 +165,22 @@ def _curves(
     )
 
 
+def _sides(
+    volumes: Volumes | None, labels: NDArray[np.uint16], start: int, site: Code
+) -> tuple[Laterality, ...] | None:
+    if volumes is None or not has_sides(site):
+        return None
+    header = volumes.header
+    # The first phase: before contrast, where there is one, so that no enhancement is taken for the
+    # outline of the body.
+    first = open_array(volumes.path, header.shape, np.float32)[0]
+    return sides(labels, start, header.affine_lps, midline_x(first, header.affine_lps))
+
+
 def _pictures(  # noqa: PLR0917 - all of them were computed just before
     primary: Dataset,
-    first: Slices,
+    place: int,
+    source: DownloadIndex,
     volumes: Volumes | None,
     stored: StoredMask,
     start: int,
@@ -150,11 +190,14 @@ def _pictures(  # noqa: PLR0917 - all of them were computed just before
     if volumes is None or not spec.key_instance_uids:
         return ()
     header = volumes.header
-    # The first phase after contrast shows a tumour best; a model of one phase has no other.
-    channel = first_after(header.roles) or 0
+    channel = place
+    if place != place_to_read(source, spec):
+        # A SEG of an earlier version refers to the first input; before contrast no tumour shines.
+        channel = max(place, reading_place(header.roles))
+    shown = phase_at(source, channel)
     drawn = Drawn(
-        images=first.images,
-        grid=first.grid,
+        images=shown.images,
+        grid=shown.grid,
         voxels=open_array(volumes.path, header.shape, np.float32)[channel],
         role=header.roles[channel],
         marked=stored.mask,
@@ -173,4 +216,5 @@ def _facts(found: Found, seg: Dataset) -> LesionFacts:
         longest_in_plane_mm=lesion.longest_in_plane_mm,
         wash_in_percent=curve.wash_in_percent if curve else None,
         wash_out=str(curve.type) if curve and curve.type else None,
+        laterality=found.laterality and str(found.laterality),
     )

@@ -16,10 +16,10 @@ import numpy as np
 from consumer.errors import TooLarge
 from consumer.handover import (
     DownloadIndex,
-    FirstPhase,
     Measured,
     PackagedPrimary,
     ResultSpec,
+    SliceIndex,
     VolumeHeader,
     Volumes,
 )
@@ -93,7 +93,7 @@ def read_phases(
         raise TooLarge(f"the volume takes {size} bytes, the limit is {limit_bytes}")
     volume = create_array(target_path, shape, np.float32)
     began: list[datetime | None] = []
-    instances = []
+    instances, indices = [], []
     said, scales = [], []
     for channel, phase in enumerate(source.phases):
         slices = slices_of(channel) if channel else first
@@ -103,6 +103,9 @@ def read_phases(
         instances.append(
             tuple((str(ds.SOPClassUID), str(ds.SOPInstanceUID)) for ds in slices.heads)
         )
+        frames = tuple(image.frame for image in slices.images)
+        places = tuple(zip(slices.numbers, frames, strict=True))
+        indices.append(SliceIndex(slices.grid, places))
         began.append(began_at(slices.heads))
         said.append(stated(slices.heads))
         scales.append(stored_as(slices.heads))
@@ -120,13 +123,7 @@ def read_phases(
         instances=tuple(instances),
         seconds=seconds_after_first(began),
         scale=scale,
-        first=FirstPhase(
-            grid,
-            tuple(
-                (number, image.frame)
-                for number, image in zip(first.numbers, first.images, strict=True)
-            ),
-        ),
+        slice_indices=tuple(indices),
     )
 
 
@@ -135,26 +132,28 @@ def package(
 ) -> PackagedPrimary:
     """Build the primary object: the SEG of a mask, or the report that nothing was found.
 
-    The mask is uint8 (slices, rows, columns) on the first phase's grid; 0 is background, value
-    k is the label k of `spec`. Nothing is found when no connected mark is as large as `spec` asks.
+    The mask is uint8 (slices, rows, columns) on the grid of all phases; 0 is background, value
+    k is the label k of `spec`. The SEG refers to the phase on which it is read. Nothing is found
+    when no connected mark is as large as `spec` asks.
     Raises as `read_phases` does, and ModelFailed when the mask does not fit the volume or its
     labels.
     """
     start()
     from consumer.children.evidence import building, report_source
-    from consumer.children.first_phase import first_phase
+    from consumer.children.reference_phase import phase_at, place_to_read
     from consumer.result.report import no_lesion_report
     from consumer.result.segmentation import check_mask, segmentation
     from consumer.result.segments import segments_of
 
     mask = open_array(mask_path, shape, np.uint8)
-    slices = first_phase(source)
-    spec = replace(spec, scale=source.scale)
+    place = place_to_read(source, spec)
+    slices = phase_at(source, place)
+    spec = replace(spec, scale=source.scale, filing=slices.filing)
     grid = slices.grid
     check_mask(mask, (len(slices.images), grid.rows, grid.columns), spec)
     segments = segments_of(mask, grid.spacing, spec.min_lesion_mm3)
     found = bool(segments.kinds)
-    about = None if found else report_source(source, slices)
+    about = None if found else report_source(source, place, slices)
     with building(source):
         if about is None:
             data = segmentation(segments, slices.images, grid.spacing, spec)
@@ -192,5 +191,4 @@ def measure_stored(
         return measured(primary, source, spec, volumes)
     with MemoryFile("volumes") as memory:
         header = read_phases(source, memory.path, limit_bytes)
-        seen = replace(source, first=header.first, scale=header.scale)
-        return measured(primary, seen, spec, Volumes(memory.path, header))
+        return measured(primary, source.as_read(header), spec, Volumes(memory.path, header))

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
-    from consumer.handover import PhaseFiles
+    from consumer.handover import Filing, PhaseFiles
 
 #: What a volume needs of a slice. Scanners write hundreds of elements, patient data among them.
 VOLUME_TAGS: tuple[str | int, ...] = (
@@ -82,6 +82,8 @@ class Slices:
     #: Of each image the number of its instance in the download, from 1.
     numbers: tuple[int, ...]
     grid: Grid
+    #: Of the first slice, where a result is to be built.
+    filing: Filing | None = None
 
     @property
     def heads(self) -> tuple[Dataset, ...]:

@@ -23,22 +23,32 @@ class Kept:
         """See `Archive.download_series`."""
         return self.archive.download_series(study_uid, series_uid, into, look=look)
 
-    def has_series(self, series_uid: str, *, look: Callable[[], None]) -> bool:
-        """See `Archive.has_series`."""
-        return self.archive.has_series(series_uid, look=look)
+    def study_of(
+        self, series_id: str, series_uid: str, study_uid: str, *, look: Callable[[], None]
+    ) -> str | None:
+        """See `Archive.study_of`."""
+        return self.archive.study_of(series_id, series_uid, study_uid, look=look)
 
-    def find_instance(self, _sop_instance_uid: str, *, look: Callable[[], None]) -> str | None:
+    def find_instance(
+        self, _sop_instance_uid: str, _study_id: str, *, look: Callable[[], None]
+    ) -> str | None:
         """Nothing: the request is new."""
         look()
         return None
 
-    def fetch_instance(self, instance_id: str, *, look: Callable[[], None]) -> bytes:
+    def fetch_instance(
+        self,
+        instance_id: str,
+        *,
+        as_stored: bool = False,  # noqa: ARG002 - it is as it was made
+        look: Callable[[], None],
+    ) -> bytes:
         """What was kept under it."""
         look()
         return self._objects[instance_id]
 
-    def store(self, dicom: bytes, *, look: Callable[[], None]) -> str:
-        """Keep it, under an id that has the form of Orthanc's."""
+    def store(self, dicom: bytes, *, study_id: str, look: Callable[[], None]) -> str:  # noqa: ARG002
+        """Keep it, under an id that has the form of Orthanc's; it lies in no study."""
         look()
         digits = hashlib.sha256(dicom).hexdigest()
         key = "-".join(digits[place : place + 8] for place in range(0, 40, 8))

@@ -111,11 +111,12 @@ class Outcome:
 
     def _lesions(self) -> Table:
         table = _table("Lesions")
-        for name in ("lesion", "ml", "mm", "mm in plane", "wash-in", "wash-out"):
-            table.add_column(name, justify="left" if name == "lesion" else "right")
+        for name in ("lesion", "side", "ml", "mm", "mm in plane", "wash-in", "wash-out"):
+            table.add_column(name, justify="left" if name in {"lesion", "side"} else "right")
         for one in self.lesions:
             table.add_row(
                 Text(one.label),
+                (one.laterality or "-").replace("_", " "),
                 f"{one.volume_ml:.2f}",
                 f"{one.longest_diameter_mm:.1f}",
                 f"{one.longest_in_plane_mm:.1f}",

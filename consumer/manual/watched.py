@@ -63,21 +63,27 @@ class WatchedArchive:
 
         return self.archive.download_series(study_uid, series_uid, into, look=look_and_show)
 
-    def has_series(self, series_uid: str, *, look: Callable[[], None]) -> bool:
+    def study_of(
+        self, series_id: str, series_uid: str, study_uid: str, *, look: Callable[[], None]
+    ) -> str | None:
         """See `ArchivePort`."""
-        return self.archive.has_series(series_uid, look=look)
+        return self.archive.study_of(series_id, series_uid, study_uid, look=look)
 
-    def find_instance(self, sop_instance_uid: str, *, look: Callable[[], None]) -> str | None:
+    def find_instance(
+        self, sop_instance_uid: str, study_id: str, *, look: Callable[[], None]
+    ) -> str | None:
         """See `ArchivePort`."""
-        return self.archive.find_instance(sop_instance_uid, look=look)
+        return self.archive.find_instance(sop_instance_uid, study_id, look=look)
 
-    def fetch_instance(self, instance_id: str, *, look: Callable[[], None]) -> bytes:
+    def fetch_instance(
+        self, instance_id: str, *, as_stored: bool = False, look: Callable[[], None]
+    ) -> bytes:
         """See `ArchivePort`."""
-        return self.archive.fetch_instance(instance_id, look=look)
+        return self.archive.fetch_instance(instance_id, as_stored=as_stored, look=look)
 
-    def store(self, dicom: bytes, *, look: Callable[[], None]) -> str:
+    def store(self, dicom: bytes, *, study_id: str, look: Callable[[], None]) -> str:
         """See `ArchivePort`."""
-        return self.archive.store(dicom, look=look)
+        return self.archive.store(dicom, study_id=study_id, look=look)
 
 
 class WatchedRun(Run):

@@ -6,10 +6,18 @@ import re
 from typing import TYPE_CHECKING
 
 from consumer.attentive import Look, looking, unwatched
-from consumer.errors import ArchiveUnavailable, LabError, SeriesNotFound, TooLarge, UploadRejected
+from consumer.errors import (
+    ArchiveUnavailable,
+    LabError,
+    ResultMisfiled,
+    SeriesNotFound,
+    TooLarge,
+    UploadRejected,
+)
 from consumer.multipart import PartCount, boundary_of, parts_of
 from consumer.orthanc.transport import DEFAULT_TIMEOUT, Transport
 from messages.envelope import ORTHANC_ID_PATTERN, UID_PATTERN
+from messages.part10 import PLAIN, RESULT_BYTES, only_part, plain_accept, transfer_syntax
 
 if TYPE_CHECKING:
     from consumer.memory import MemoryFile
@@ -22,9 +30,6 @@ DEFAULT_SERIES_BYTES = 2 * 1024**3
 
 #: Instances of the largest series that is taken.
 DEFAULT_SERIES_INSTANCES = 20_000
-
-#: Bytes of the largest single object: a SEG of 1000 slices of 512 x 512 takes 33 MB.
-OBJECT_BYTES = 512 * 1024**2
 
 
 class Archive:
@@ -108,30 +113,59 @@ class Archive:
     def _not_found(self, study_uid: str, series_uid: str) -> LabError:
         # A missing plugin or a wrong path answers 404 too; only the core's index knows.
         for series_id in self._lookup(series_uid, "Series"):
-            with self._http.send("GET", f"/series/{_orthanc_id(series_id)}/study") as response:
-                self._http.expect_ok(response)
-                study = self._http.json(response)
-            tags = study.get("MainDicomTags", {}) if isinstance(study, dict) else {}
-            if tags.get("StudyInstanceUID") == study_uid:
+            if self._parent_study(f"/series/{_orthanc_id(series_id)}")[1] == study_uid:
                 return ArchiveUnavailable("the archive has the series, but not by DICOMweb")
         return SeriesNotFound(f"the archive has no series {series_uid} in study {study_uid}")
 
-    def has_series(self, series_uid: str, *, look: Look = unwatched) -> bool:
-        """Whether the archive holds a series of this UID now; raises ArchiveUnavailable."""
-        with looking(look):
-            return bool(self._lookup(series_uid, "Series"))
+    def study_of(
+        self, series_id: str, series_uid: str, study_uid: str, *, look: Look = unwatched
+    ) -> str | None:
+        """Orthanc's id of the study that holds this series now; None where none does.
 
-    def find_instance(self, sop_instance_uid: str, *, look: Look = unwatched) -> str | None:
-        """Orthanc's id of the stored object with this UID, or None.
-
-        Raises UploadRejected when several objects carry it (one of them was copied to another
-        patient or study), and ArchiveUnavailable.
+        Orthanc files by the patient's number as well, so that a UID may be in several studies: the
+        series is the one with this id. An id that is gone (the patient's number was corrected) is
+        looked for by its UIDs. Raises SeriesNotFound where several are left, ArchiveUnavailable.
         """
         with looking(look):
-            ids = self._lookup(sop_instance_uid, "Instance")
+            ids = self._lookup(series_uid, "Series")
+            ids = [series_id] if series_id in ids else ids
+            found = [self._parent_study(f"/series/{_orthanc_id(one)}") for one in ids]
+        studies = {key for key, uid in found if key is not None and uid == study_uid}
+        if len(studies) > 1:
+            raise SeriesNotFound(
+                f"the archive holds series {series_uid} in {len(studies)} studies, and in none "
+                "under the id that the request names"
+            )
+        return studies.pop() if studies else None
+
+    def find_instance(
+        self, sop_instance_uid: str, study_id: str, *, look: Look = unwatched
+    ) -> str | None:
+        """Orthanc's id of the object with this UID that lies in this study of Orthanc's, or None.
+
+        Copies in other studies, of other patients too, are somebody else's. Raises UploadRejected
+        when the study holds several (in different series), and ArchiveUnavailable.
+        """
+        with looking(look):
+            ids = [_orthanc_id(one) for one in self._lookup(sop_instance_uid, "Instance")]
+            ids = [one for one in ids if self._parent_study(f"/instances/{one}")[0] == study_id]
         if len(ids) > 1:
-            raise UploadRejected(f"the archive holds {len(ids)} objects {sop_instance_uid}")
-        return _orthanc_id(ids[0]) if ids else None
+            raise UploadRejected(f"the study holds {len(ids)} objects {sop_instance_uid}")
+        return ids[0] if ids else None
+
+    def _parent_study(self, resource: str) -> tuple[str | None, str | None]:
+        """Orthanc's id and the UID of the study of a series or instance; nothing once it is gone.
+
+        Raises ArchiveUnavailable.
+        """
+        with self._http.send("GET", f"{resource}/study") as response:
+            if response.status_code == 404:
+                return None, None
+            self._http.expect_ok(response)
+            study = self._http.json(response)
+        if not isinstance(study, dict):
+            raise ArchiveUnavailable("the archive described a study with something else")
+        return _orthanc_id(study.get("ID")), study.get("MainDicomTags", {}).get("StudyInstanceUID")
 
     def _lookup(self, uid: str, level: str) -> list[object]:
         _check(UID_PATTERN, uid)
@@ -142,18 +176,64 @@ class Archive:
             raise ArchiveUnavailable("the archive answered a lookup with something else")
         return [item.get("ID") for item in found if item.get("Type") == level]
 
-    def fetch_instance(self, instance_id: str, *, look: Look = unwatched) -> bytes:
-        """Return the stored Part 10 file. Raises ArchiveUnavailable or TooLarge."""
-        _check(ORTHANC_ID_PATTERN, instance_id)
-        with looking(look), self._http.send("GET", f"/instances/{instance_id}/file") as response:
-            self._http.expect_ok(response)
-            return self._http.body(response, OBJECT_BYTES)
+    def fetch_instance(
+        self, instance_id: str, *, as_stored: bool = False, look: Look = unwatched
+    ) -> bytes:
+        """Return an object as an uncompressed Part 10 file, or in the encoding that it is kept in.
 
-    def store(self, dicom_bytes: bytes, *, look: Look = unwatched) -> str:
+        Raises ArchiveUnavailable or TooLarge, and UploadRejected where the archive keeps it in an
+        encoding (`messages.part10`) and does not give it in another: no page could show it.
+        """
+        _check(ORTHANC_ID_PATTERN, instance_id)
+        with looking(look):
+            with self._http.send("GET", f"/instances/{instance_id}/file") as response:
+                self._http.expect_ok(response)
+                stored = self._http.body(response, RESULT_BYTES)
+            syntax = transfer_syntax(stored)
+            # What states none is no DICOM: whoever parses it will say so.
+            if as_stored or syntax is None or syntax in PLAIN:
+                return stored
+            return self._decoded(instance_id, syntax)
+
+    def _decoded(self, instance_id: str, syntax: str) -> bytes:
+        """The object by WADO-RS, which the archive decodes. Raises as `fetch_instance`."""
+        levels = (("/study", "Study"), ("/series", "Series"), ("", "SOP"))
+        uids = [
+            self._uid(f"/instances/{instance_id}{tail}", f"{level}InstanceUID")
+            for tail, level in levels
+        ]
+        path = "/dicom-web/studies/{}/series/{}/instances/{}".format(*uids)
+        plain = None
+        with self._http.send("GET", path, headers={"Accept": plain_accept()}) as response:
+            if response.status_code not in (400, 406, 415):
+                self._http.expect_ok(response)
+                kind = response.headers.get("Content-Type", "")
+                plain = only_part(self._http.body(response, RESULT_BYTES), kind)
+        if plain is None or transfer_syntax(plain) not in PLAIN:
+            raise UploadRejected(
+                f"the archive keeps instance {instance_id} in transfer syntax {syntax} and does "
+                "not give it uncompressed, so that no page could show it"
+            )
+        return plain
+
+    def _uid(self, path: str, keyword: str) -> str:
+        with self._http.send("GET", path) as response:
+            self._http.expect_ok(response)
+            described = self._http.json(response)
+        tags = described.get("MainDicomTags") if isinstance(described, dict) else None
+        uid = tags.get(keyword) if isinstance(tags, dict) else None
+        if not isinstance(uid, str) or re.fullmatch(UID_PATTERN.strip("^$"), uid) is None:
+            raise ArchiveUnavailable("the archive described an instance without its UIDs")
+        return uid
+
+    def store(
+        self, dicom_bytes: bytes, *, study_id: str | None = None, look: Look = unwatched
+    ) -> str:
         """Store a Part 10 file; returns Orthanc's id of what is now stored under its UIDs.
 
-        That may be another object that was first: read it back. Raises UploadRejected when the
-        archive answers and does not take it, ArchiveUnavailable when it may take it later.
+        That may be another object that was first: read it back. Raises ResultMisfiled when it lies
+        in another study of Orthanc's than `study_id`, UploadRejected when the archive answers and
+        does not take it, ArchiveUnavailable when it may take it later.
         """
         headers = {"Content-Type": "application/dicom"}
         with (
@@ -169,7 +249,24 @@ class Archive:
         # 200 alone is not enough: a filtered object answers 200 with "FilteredOut".
         if status not in ("Success", "AlreadyStored"):
             raise UploadRejected("the archive answered neither Success nor AlreadyStored")
-        return _orthanc_id(answer.get("ID"))
+        stored = _orthanc_id(answer.get("ID"))
+        if study_id is not None:
+            self._check_filed(stored, answer.get("ParentStudy"), study_id, look)
+        return stored
+
+    def _check_filed(self, stored: str, said: object, study_id: str, look: Look) -> None:
+        """Raise ResultMisfiled unless the archive itself says that the object lies in the study."""
+        if said is None:
+            # An Orthanc, or a proxy, whose answer does not name it.
+            with looking(look):
+                said, _ = self._parent_study(f"/instances/{stored}")
+            if said is None:
+                raise ArchiveUnavailable(f"the archive has no instance {stored} any more")
+        if said != study_id:
+            raise ResultMisfiled(
+                f"the archive filed instance {stored} in another study than that of the images, "
+                f"which is {study_id}"
+            )
 
     def delete_instance(self, instance_id: str) -> None:
         """Delete one instance, for the checklist; raises ArchiveUnavailable."""

@@ -54,6 +54,13 @@ PERSISTENT = CodedConcept("130597", "DCM", "Persistent delayed phase: Type 1 cur
 PLATEAU = CodedConcept("130598", "DCM", "Plateau delayed phase: Type 2 curve")
 WASHOUT = CodedConcept("130599", "DCM", "Washout delayed phase: Type 3 curve")
 
+#: Side of a finding site, as its modifier (TID 1411): CID 244 Laterality. Where it cannot be told,
+#: it is an evaluation of the lesion instead, with a value of CID 240: a site has no such side.
+LATERALITY = CodedConcept("272741003", "SCT", "Laterality")
+LEFT = CodedConcept("7771000", "SCT", "Left")
+RIGHT = CodedConcept("24028007", "SCT", "Right")
+UNDETERMINED = CodedConcept("373068000", "SCT", "Undetermined")
+
 #: Ours, where no standard has a code (docs/architecture.md lists them). A scheme that begins with
 #: 99 is private (PS3.3 section 8.2).
 PRIVATE_SCHEME = "99LABRELAY"

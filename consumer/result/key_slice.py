@@ -13,11 +13,12 @@ from pydicom.sr.codedict import codes as dicom_codes
 from scipy.ndimage import binary_dilation, generate_binary_structure
 
 from consumer.result.caption import with_caption
+from consumer.result.filing import file_alike
 from consumer.result.origin import (
-    KEY_SERIES_NUMBER,
     complete,
     description,
     equipment,
+    series_number,
     stored_model,
 )
 from consumer.result.provenance import made_by, stamp_alike
@@ -54,7 +55,7 @@ _LETTERS = (("L", "R"), ("P", "A"), ("H", "F"))
 class Drawn:
     """What the pictures show."""
 
-    #: Of the first phase, in slice order: what the pictures are derived from.
+    #: Of the phase that is drawn, in slice order: what the pictures are derived from.
     images: Sequence[Image]
     grid: Grid
     #: float32 (slices, rows, columns): the phase that is drawn, and its role.
@@ -116,7 +117,7 @@ def _picture(  # noqa: PLR0917 - the first three say which
         coordinate_system="PATIENT",
         patient_orientation=_patient_orientation(drawn.grid),
         series_instance_uid=spec.key_series_uid,
-        series_number=KEY_SERIES_NUMBER,
+        series_number=series_number(spec, "key slices"),
         sop_instance_uid=spec.key_instance_uids[number - 1],
         instance_number=number,
         pixel_spacing=tuple(value / times for value in drawn.grid.spacing[1:]),
@@ -135,6 +136,7 @@ def _picture(  # noqa: PLR0917 - the first three say which
     stamp_alike(made, seg)
     # Now, which is not when the content is from.
     del made.DateOfSecondaryCapture, made.TimeOfSecondaryCapture
+    file_alike(made, spec.filing)
     buffer = BytesIO()
     made.save_as(buffer)
     return buffer.getvalue()

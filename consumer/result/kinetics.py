@@ -76,10 +76,14 @@ def is_dynamic(roles: Sequence[str]) -> bool:
     return _phases(roles) is not None
 
 
-def first_after(roles: Sequence[str]) -> int | None:
-    """The place of the first phase after contrast; None where `is_dynamic` says no."""
-    phases = _phases(roles)
-    return None if phases is None else phases.after[0]
+def reading_place(roles: Sequence[str], named: str = "") -> int:
+    """The place of the phase on which a result is read: the one that the bundle names.
+
+    By default the first after contrast, where a tumour shines; where no role says so, the first.
+    """
+    if named in roles:
+        return roles.index(named)
+    return next((at for at, role in enumerate(roles) if _is_after(role)), 0)
 
 
 def curves(
@@ -120,9 +124,14 @@ def curves(
     return tuple(made)
 
 
+def _is_after(role: str) -> bool:
+    """Whether the model calls a phase one after contrast."""
+    return role.startswith("post") or role == "last"
+
+
 def _phases(roles: Sequence[str]) -> _Phases | None:
     before = [at for at, role in enumerate(roles) if role.startswith("pre")]
-    after = [at for at, role in enumerate(roles) if role.startswith("post") or role == "last"]
+    after = [at for at, role in enumerate(roles) if _is_after(role)]
     if not before or len(after) < 2 or [*before, *after] != list(range(len(roles))):
         return None
     return _Phases(before[-1], tuple(after))

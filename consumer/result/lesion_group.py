@@ -24,6 +24,7 @@ from pydicom.uid import generate_uid
 
 from consumer.result import codes
 from consumer.result.kinetics import WashOut
+from consumer.result.laterality import Laterality
 from consumer.result.origin import LO_BYTES, lo
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ _PATTERNS = {
     WashOut.WASHOUT: codes.WASHOUT,
 }
 
+#: How the sides are coded.
+_SIDES = {Laterality.LEFT: codes.LEFT, Laterality.RIGHT: codes.RIGHT}
+
 
 @dataclass(frozen=True)
 class Found:
@@ -60,10 +64,12 @@ class Found:
     lesion: Lesion
     #: Number of the segment that holds it; several lesions share one in SEGs written before.
     segment: int
-    #: The slice of the first phase in which its diameter is longest.
+    #: The slice of the phase to which the SEG refers in which its diameter is longest.
     widest: Image
     #: None where the model has not the phases for one.
     curve: Curve | None
+    #: None where the model marks something else than lesions of the breast.
+    laterality: Laterality | None = None
 
 
 def group_of(
@@ -73,7 +79,7 @@ def group_of(
     algorithm: AlgorithmIdentification,
     spec: ResultSpec,
 ) -> VolumetricROIMeasurementsAndQualitativeEvaluations:
-    """The group of one lesion, which refers to its segment. `origin` is of the first phase."""
+    """The group of one lesion, which refers to its segment. `origin` is of that phase."""
     lesion = found.lesion
     return VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=_tracking(found, seg),
@@ -86,7 +92,12 @@ def group_of(
         finding_type=codes.concept(spec.codes.type),
         finding_category=codes.concept(spec.codes.category),
         algorithm_id=algorithm,
-        finding_sites=[FindingSite(codes.concept(spec.codes.site))],
+        finding_sites=[
+            FindingSite(
+                codes.concept(spec.codes.site),
+                laterality=_SIDES.get(found.laterality) if found.laterality else None,
+            )
+        ],
         measurements=[
             Measurement(codes.VOLUME, round(lesion.volume_ml, VOLUME_DECIMALS), codes.MILLILITRE),
             Measurement(
@@ -102,7 +113,7 @@ def group_of(
             ),
             *_kinetics(found.curve),
         ],
-        qualitative_evaluations=_pattern(found.curve),
+        qualitative_evaluations=[*_pattern(found.curve), *_no_side(found.laterality)],
     )
 
 
@@ -167,3 +178,10 @@ def _pattern(curve: Curve | None) -> list[QualitativeEvaluation]:
     if curve is None or curve.type is None:
         return []
     return [QualitativeEvaluation(codes.ENHANCEMENT_PATTERN, _PATTERNS[curve.type])]
+
+
+def _no_side(laterality: Laterality | None) -> list[QualitativeEvaluation]:
+    """That the side cannot be told; without it the report does not speak of sides."""
+    if laterality is not Laterality.NOT_DETERMINED:
+        return []
+    return [QualitativeEvaluation(codes.LATERALITY, codes.UNDETERMINED)]

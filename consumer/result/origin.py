@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
 
 from highdicom import PatientSexValues
 from highdicom.valuerep import check_person_name
@@ -13,6 +14,7 @@ from pydicom.filewriter import write_data_element
 from pydicom.valuerep import DA, TM
 
 from consumer.handover import StoredModel
+from consumer.result.copied import make_valid
 
 if TYPE_CHECKING:
     from pydicom import DataElement, Dataset
@@ -20,14 +22,14 @@ if TYPE_CHECKING:
 
     from consumer.handover import ResultSpec
 
-#: Series Number of the primary object; scanners number from 1, so that results sort last.
-PRIMARY_SERIES_NUMBER = 900
+#: Series Number of the first result of a study; scanners number from 1, so that results sort last.
+_FIRST_SERIES_NUMBER = 900
 
-#: Series Number of the measurement report.
-REPORT_SERIES_NUMBER = 901
+#: Series that a result may have, in this order from its first number.
+_SERIES = ("primary", "report", "key slices")
 
-#: Series Number of the key slices.
-KEY_SERIES_NUMBER = 902
+#: Bytes of a model's name in a description: what tells results apart must be seen in a narrow list.
+_NAME_BYTES = 20
 
 #: Longest text of a DICOM LO: 64 characters by PS3.5 table 6.2-1. Counted in bytes of UTF-8 here,
 #: because dciodvfy and databases with columns of 64 bytes count so.
@@ -84,8 +86,9 @@ def complete(origin: Dataset) -> None:
     """Make a slice, in place, one whose patient and study highdicom copies whatever they hold.
 
     Empty type 2 attributes come where they lack. What cannot be copied becomes empty or goes: a
-    date, sex or number that is none, bytes that are no text of the declared character set. It
-    must not stop a result. Text is read by that set and written as UTF-8, without the characters
+    date, sex or number that is none, bytes that are no text of the declared character set, and
+    whatever the standard does not allow there (`consumer.result.copied`). It must not stop a
+    result. Text is read by that set and written as UTF-8, without the characters
     that no text may hold.
     """
     for tag in list(origin.keys()):
@@ -93,6 +96,7 @@ def complete(origin: Dataset) -> None:
             del origin[tag]
             continue
         _clean(origin[tag])
+    make_valid(origin)
     for keyword in _TYPE_2:
         if keyword not in origin:
             setattr(origin, keyword, None)
@@ -139,12 +143,57 @@ def _may_be_several(tag: BaseTag) -> bool:
     return not dictionary_has_tag(tag) or dictionary_VM(tag) != "1"
 
 
+def series_number(spec: ResultSpec, of: Literal["primary", "report", "key slices"]) -> int:
+    """Series Number of one of the series of a result: 900 to 902 of the first of a study, then on.
+
+    The number of the request is the same in each of its runs, and so is this.
+    """
+    number = spec.number or 1
+    return _FIRST_SERIES_NUMBER + len(_SERIES) * (number - 1) + _SERIES.index(of)
+
+
+def stored_number(primary: Dataset) -> int | None:
+    """Which request of its study a stored primary is of, as its Series Number says."""
+    try:
+        place = int(primary.SeriesNumber) - _FIRST_SERIES_NUMBER
+    except (AttributeError, TypeError, ValueError):
+        return None
+    return None if place < 0 or place % len(_SERIES) else 1 + place // len(_SERIES)
+
+
 def description(spec: ResultSpec) -> str:
-    """Model and notice in the length of an LO. The notice is the part that stays whole."""
-    room = LO_BYTES - len(spec.notice.encode()) - 2
-    if room < 1:
-        return lo(spec.notice)
-    return lo(f"{lo(spec.model_name, room)}: {spec.notice}")
+    """What tells a result from others of its study, then the notice, in the length of an LO.
+
+    Model, number of the result from the second on, month, day and time of its making. What does not
+    fit of the notice goes from its beginning, for what a reader must not do stands at the end of
+    one; it is whole in the algorithm parameters.
+    """
+    parts = [lo(spec.model_name, _NAME_BYTES)]
+    if spec.number and spec.number > 1:
+        parts.append(f"#{spec.number}")
+    if spec.created:
+        parts.append(datetime.fromisoformat(spec.created).strftime("%m-%d %H:%M"))
+    which = " ".join(parts)
+    notice = lo(spec.notice, len(spec.notice.encode()))
+    notice = _end_of(notice, LO_BYTES - len(which.encode()) - 2)
+    return lo(f"{which}: {notice}" if notice else which)
+
+
+def content_label(spec: ResultSpec) -> str:
+    """Number and label as a CS: 16 characters, upper case."""
+    number = f"RESULT {spec.number} " if spec.number and spec.number > 1 else ""
+    label = re.sub("[^A-Z0-9 _]", "_", spec.labels[0].upper())
+    return f"{number}{label}"[:16].strip()
+
+
+def _end_of(text: str, limit: int) -> str:
+    """The last words of a text that fit, in bytes of UTF-8, behind dots that say so."""
+    if len(text.encode()) <= limit:
+        return text
+    words = text.split()
+    while words and len(" ".join(words).encode()) > limit - 3:
+        del words[0]
+    return f"...{' '.join(words)}" if words else lo(text, limit)
 
 
 def lo(text: str, limit: int = LO_BYTES) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from pydicom.valuerep import DA, TM
 
 from consumer.handover import Code
+from consumer.result.origin import stored_number
 from messages.phases.scale import Scale
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ def made_by(spec: ResultSpec, model: StoredModel, seg: Dataset) -> ResultSpec:
         model_sha256=model.sha256,
         lab=facts.get("lab", spec.lab),
         notice=facts.get("notice", spec.notice),
+        number=stored_number(seg),
+        created=_moment(facts.get("created", "")),
         labels=(_NUMBER.sub("", str(segment.SegmentLabel)), *spec.labels[1:]),
         codes=replace(
             spec.codes,
@@ -113,6 +116,14 @@ def made_by(spec: ResultSpec, model: StoredModel, seg: Dataset) -> ResultSpec:
             site=_stored_code(segment.get("AnatomicRegionSequence")) or spec.codes.site,
         ),
     )
+
+
+def _moment(text: str) -> str:
+    """What a SEG states as the time of its making, if it is one."""
+    try:
+        return datetime.fromisoformat(text).isoformat(timespec="seconds")
+    except ValueError:
+        return ""
 
 
 def _stored_code(sequence: Sequence[Dataset] | None) -> Code | None:

@@ -7,7 +7,7 @@ each lesion (`consumer.result.lesion_group`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,15 +31,15 @@ from pydicom.tag import Tag
 from pydicom.uid import generate_uid
 
 from consumer.result import codes
+from consumer.result.filing import file_alike
 from consumer.result.lesion_group import DIAMETER_DECIMALS, VOLUME_DECIMALS, Found, group_of
 from consumer.result.origin import (
     MANUFACTURER,
-    PRIMARY_SERIES_NUMBER,
-    REPORT_SERIES_NUMBER,
     complete,
     description,
     equipment,
     lo,
+    series_number,
 )
 from consumer.result.provenance import (
     for_report,
@@ -77,7 +77,7 @@ class Reference(NamedTuple):
 class Source:
     """The images of which a report speaks."""
 
-    #: A slice of the first phase, from which patient and study are copied.
+    #: A slice of the phase to which the result refers, from which patient and study are copied.
     origin: Dataset
     #: The four UIDs of every slice of every phase.
     evidence: Sequence[Dataset | Reference]
@@ -91,6 +91,7 @@ def no_lesion_report(source: Source, left_out: int, spec: ResultSpec) -> bytes:
     `left_out` marks were below the smallest size of a lesion.
     """
     created = now_at(source.origin)
+    spec = replace(spec, created=created.isoformat(timespec="seconds"))
     summary = _summary(
         f"No {spec.labels[0]}",
         codes.ABSENT,
@@ -105,11 +106,11 @@ def no_lesion_report(source: Source, left_out: int, spec: ResultSpec) -> bytes:
         spec,
         series_instance_uid=spec.primary_series_uid,
         sop_instance_uid=spec.primary_instance_uid,
-        series_number=PRIMARY_SERIES_NUMBER,
+        series_number=series_number(spec, "primary"),
     )
     report.CurrentRequestedProcedureEvidenceSequence = evidence_of(source.evidence)
     stamp(report, created, source.origin)
-    return _file(report)
+    return _file(report, spec)
 
 
 def measurement_report(  # noqa: PLR0917 - in the order of the sentence
@@ -155,11 +156,11 @@ def measurement_report(  # noqa: PLR0917 - in the order of the sentence
         spec,
         series_instance_uid=spec.report_series_uid,
         sop_instance_uid=spec.report_instance_uid,
-        series_number=REPORT_SERIES_NUMBER,
+        series_number=series_number(spec, "report"),
     )
     report.CurrentRequestedProcedureEvidenceSequence = evidence_of([seg, *source.evidence])
     stamp_alike(report, seg)
-    return _file(report)
+    return _file(report, spec)
 
 
 def stated_count(report: Dataset, name: CodedConcept) -> int:
@@ -280,7 +281,8 @@ def _report(
     )
 
 
-def _file(report: ComprehensiveSR) -> bytes:
+def _file(report: ComprehensiveSR, spec: ResultSpec) -> bytes:
+    file_alike(report, spec.filing)
     buffer = BytesIO()
     report.save_as(buffer)
     return buffer.getvalue()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -21,14 +20,16 @@ from pydicom.valuerep import format_number_as_ds
 from consumer.children.grid import PLACE_SHARE
 from consumer.errors import ModelFailed
 from consumer.result import codes
+from consumer.result.filing import file_alike
 from consumer.result.origin import (
     LO_BYTES,
     MANUFACTURER,
-    PRIMARY_SERIES_NUMBER,
     complete,
+    content_label,
     description,
     equipment,
     lo,
+    series_number,
 )
 from consumer.result.provenance import LEFT_OUT, as_parameters, now_at, stamp, stated
 from consumer.result.sources import Sources
@@ -95,6 +96,7 @@ def segmentation(
     created = now_at(origin)
     complete(origin)
     _settle_geometry(sources.slices, spacing)
+    spec = replace(spec, created=created.isoformat(timespec="seconds"))
     facts = {**stated(spec, created), LEFT_OUT: str(segments.left_out)}
     parameters = as_parameters(facts)
     seg = Segmentation(
@@ -107,25 +109,21 @@ def segmentation(
             for number, kind in enumerate(segments.kinds, 1)
         ],
         series_instance_uid=spec.primary_series_uid,
-        series_number=PRIMARY_SERIES_NUMBER,
+        series_number=series_number(spec, "primary"),
         sop_instance_uid=spec.primary_instance_uid,
         instance_number=1,
         omit_empty_frames=True,
-        content_label=_content_label(spec.labels[0]),
+        content_label=content_label(spec),
         content_description=description(spec),
         series_description=description(spec),
         **equipment(spec),
     )
     stamp(seg, created, origin)
     sources.name_in(seg)
+    file_alike(seg, spec.filing)
     buffer = BytesIO()
     seg.save_as(buffer)
     return buffer.getvalue()
-
-
-def _content_label(label: str) -> str:
-    """The label as a CS: 16 characters, upper case."""
-    return re.sub("[^A-Z0-9 _]", "_", label.upper())[:16].strip()
 
 
 def _settle_geometry(slices: Sequence[Dataset], spacing: tuple[float, float, float]) -> None:

@@ -6,6 +6,7 @@ import base64
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,21 @@ class OrthancNode:
     request; 1.12.10 and newer bind loopback. Both ask for the password.
     """
 
-    def __init__(self, root: Path, *, http_port: int, user: str, password: str) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        http_port: int,
+        user: str,
+        password: str,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`options` of Orthanc stand beside, or in place of, those of `BASE_CONF`."""
         self.root = root.resolve()
         self.http_port = http_port
         self.user = user
         self.password = password
+        self.options = dict(options or {})
         self.url = f"http://127.0.0.1:{http_port}"
         self.server = Service(
             "Orthanc",
@@ -88,13 +99,17 @@ class OrthancNode:
         base: dict[str, Any] = json.loads(
             "\n".join(line for line in lines if not line.lstrip().startswith("//"))
         )
-        return base | {
-            "HttpPort": self.http_port,
-            "StorageDirectory": str(self.root / "storage"),
-            "IndexDirectory": str(self.root / "storage"),
-            "Plugins": [str(dicomweb_plugin())],
-            "RegisteredUsers": {self.user: self.password},
-        }
+        return (
+            base
+            | self.options
+            | {
+                "HttpPort": self.http_port,
+                "StorageDirectory": str(self.root / "storage"),
+                "IndexDirectory": str(self.root / "storage"),
+                "Plugins": [str(dicomweb_plugin())],
+                "RegisteredUsers": {self.user: self.password},
+            }
+        )
 
     def _status(self, path: str, *, log_in: bool) -> int:
         """Return the HTTP status of a GET, 0 while nobody answers."""

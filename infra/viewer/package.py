@@ -53,6 +53,20 @@ _VIEWS = Path(__file__).with_name("ndarray.js")
 #: How many scripts hold a copy of it.
 _COPIES = 3
 
+#: Where the viewer chooses the slice on which it opens a segmentation; ours is put before it.
+_FIRST_MARKED = (
+    b"if (!firstSegmentedSliceImageId && scalarData.some(value => value !== 0)) {\n"
+    b"        firstSegmentedSliceImageId = derivedImages[i].referencedImageId;"
+)
+_MIDDLE_MARKED = (
+    b"if (i === derivedImages.length - 1) {\n"
+    b"        firstSegmentedSliceImageId = middleOfLargest(derivedImages);"
+)
+_MIDDLE = Path(__file__).with_name("middle.js")
+
+#: How many scripts choose it.
+_CHOICES = 1
+
 #: What is worth compressing.
 _TEXT = frozenset({".js", ".css", ".html", ".svg", ".wasm"})
 
@@ -75,24 +89,27 @@ def wanted(name: str) -> str | None:
 def patch(folder: Path) -> None:
     """Let everything under `folder` find its parts beside itself, and build nothing from text.
 
-    Raises `UnknownPackage`.
+    A segmentation opens in the middle of its largest lesion. Raises `UnknownPackage`.
     """
     views = _VIEWS.read_bytes() + _COMPILED + _WRITTEN_OUT
-    paths = compiled = 0
+    middle = _MIDDLE.read_bytes() + _MIDDLE_MARKED
+    paths = compiled = choices = 0
     for file in folder.rglob("*"):
         if file.suffix == ".js":
             content = file.read_bytes()
             paths += content.count(_PUBLIC_PATH)
             compiled += content.count(_COMPILED)
-            if _PUBLIC_PATH in content or _COMPILED in content:
-                content = content.replace(_PUBLIC_PATH, _BESIDE)
-                file.write_bytes(content.replace(_COMPILED, views))
+            choices += content.count(_FIRST_MARKED)
+            changed = content.replace(_PUBLIC_PATH, _BESIDE)
+            changed = changed.replace(_COMPILED, views).replace(_FIRST_MARKED, middle)
+            if changed != content:
+                file.write_bytes(changed)
         elif file.suffix == ".css":
             file.write_bytes(file.read_bytes().replace(_ROOT_URL, _BESIDE_URL))
-    if (paths, compiled) != (_PUBLIC_PATHS, _COPIES):
+    if (paths, compiled, choices) != (_PUBLIC_PATHS, _COPIES, _CHOICES):
         raise UnknownPackage(
-            f"{paths} scripts of OHIF name the root and {compiled} build views from text: "
-            f"{_PUBLIC_PATHS} and {_COPIES} are known"
+            f"{paths} scripts of OHIF name the root, {compiled} build views from text, {choices} "
+            f"choose a slice: {_PUBLIC_PATHS}, {_COPIES} and {_CHOICES} are known"
         )
 
 

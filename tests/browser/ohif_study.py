@@ -1,4 +1,4 @@
-"""A study whose tumour is in some slices and not in others, and whose slices differ."""
+"""A study whose tumours are in some slices and not in others, and whose slices differ."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ from tests.integration.lab import StoredStudy, orthanc_post
 
 SLICES, SIDE = 12, 64
 
-#: Slices, counted from 0, in which the tumour is.
+#: Slices, counted from 0, in which the larger tumour is, and its middle one.
 MARKED = range(5, 8)
+MIDDLE = 6
+
+#: Slices with a smaller one, which come before.
+SMALLER = range(1, 3)
 
 
 def phases() -> list[Series]:
-    """Four phases; in each but the first a block of 3 x 10 x 12 voxels is brighter."""
+    """Four phases; in each but the first two blocks are brighter, of 3 x 10 x 12 and 2 x 5 x 5."""
     noise = np.random.default_rng(3).integers(0, 60, (SLICES, SIDE, SIDE))
     ramp = np.linspace(100, 300, SIDE)[None, None, :]
     study_uid, frame_uid = generate_uid(), generate_uid()
@@ -29,6 +33,7 @@ def phases() -> list[Series]:
     for number in range(len(DCE_ROLES)):
         pixels = (noise + ramp).astype(np.uint16)
         pixels[MARKED.start : MARKED.stop, 20:30, 24:36] += np.uint16(300 * number)
+        pixels[SMALLER.start : SMALLER.stop, 40:45, 40:45] += np.uint16(300 * number)
         made.append(
             Series(
                 slices=SLICES,

@@ -19,7 +19,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 from infra.demo.reader import ended
 from infra.demo.stack import PAGE_USER
 from tests.browser.conftest import until
-from tests.browser.ohif_study import MARKED, SLICES, phases, store
+from tests.browser.ohif_study import MARKED, MIDDLE, SLICES, phases, store
 from tests.integration.lab import StoredStudy
 from tests.integration.system import System, click, running_system
 
@@ -110,7 +110,9 @@ def test_a_click_on_the_page_shows_the_tumour_with_its_outline_in_the_viewer(
     viewer.wait_for_url("**/ohif/viewer?StudyInstanceUIDs=*")
     until_shown(viewer)
     until_true(viewer, lambda: marked_pixels(viewer) > 200)
-    assert slice_shown(viewer) in MARKED, "the viewer did not open on the tumour"
+    assert slice_shown(viewer) == MIDDLE, "the viewer did not open in the middle of the tumour"
+    post1 = next(item for item in analysed.inputs if item.role == "post1")
+    assert f"/series/{post1.series_uid}/" in image_shown(viewer), "it is not the phase of contrast"
 
     viewer.keyboard.press("Home")
     until_true(viewer, lambda: place(viewer)[1] == 1)
@@ -184,6 +186,13 @@ def place(page: Page) -> tuple[int, int, int]:
 def slice_shown(page: Page) -> int:
     """The slice on the screen, counted from 0 as the study has them."""
     return place(page)[0] - 1
+
+
+def image_shown(page: Page) -> str:
+    """The address of the image on the screen, as the viewer's own engine has it."""
+    return str(
+        page.evaluate("cornerstone.getRenderingEngines()[0].getViewports()[0].getCurrentImageId()")
+    )
 
 
 def picture(page: Page) -> NDArray[np.uint8]:

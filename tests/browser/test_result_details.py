@@ -55,9 +55,10 @@ def report_of(row: InferenceRequest) -> dict[str, Any]:
         "volume_ml": 12.5,
         "longest_diameter_mm": 31.26,
         "lesions": [
-            lesion(1, (210.0, 480.0, 455.0, 400.0), "washout"),
-            lesion(2, (180.0, 300.0, 320.0, 380.0), "persistent"),
-            lesion(3, (190.0, 350.0, 352.0, 348.0), "plateau"),
+            lesion(1, (210.0, 480.0, 455.0, 400.0), "washout") | {"laterality": "left"},
+            lesion(2, (180.0, 300.0, 320.0, 380.0), "persistent")
+            | {"laterality": "not_determined"},
+            lesion(3, (190.0, 350.0, 352.0, 348.0), "plateau") | {"laterality": "not_stated"},
         ],
         "left_out": 2,
         "origin": {
@@ -103,9 +104,9 @@ def test_each_lesion_has_its_line_and_its_curve(open_page, study):
     page = opened_on(open_page, study, report_of(row)).page
 
     assert cells(page) == [
-        ["1", "12.35", "31.3", "28.0", "129", "Wash-out"],
-        ["2", "0.77", "15.6", "14.0", "67", "Persistent"],
-        ["3", "0.15", "10.4", "9.3", "84", "Plateau"],
+        ["1\nLeft breast", "12.35", "31.3", "28.0", "129", "Wash-out"],
+        ["2\nNot determined", "0.77", "15.6", "14.0", "67", "Persistent"],
+        ["3\nNot stated", "0.15", "10.4", "9.3", "84", "Plateau"],
     ]
     expect(page.locator("#left-out")).to_contain_text("2")
     expect(page.locator("#curve .curve")).to_have_count(3)
@@ -158,7 +159,8 @@ def test_of_a_model_of_one_phase_no_curves_are_shown(open_page, study):
     row = completed(study)
     report = report_of(row)
     for one in report["lesions"]:
-        one["kinetics"] = None
+        # Nor a side: it marks something else than the breast.
+        one["kinetics"] = one["laterality"] = None
     page = opened_on(open_page, study, report).page
     assert cells(page)[0][:4] == ["1", "12.35", "31.3", "28.0"]
     expect(page.locator("#curves")).to_be_hidden()
@@ -345,7 +347,15 @@ def test_the_details_speak_korean(open_page, study):
     page = opened_on(open_page, study, report_of(row), locale="ko-KR").page
     assert [line[5] for line in cells(page)] == ["유출형", "지속형", "정체형"]
     page.locator("#result details summary").first.click()
-    for words in ("판독자 판정", "이유 또는 의견", "시간-신호강도 곡선", "사람이 확인하지 않음"):
+    for words in (
+        "왼쪽 유방",
+        "판정 불가",
+        "기록 없음",
+        "판독자 판정",
+        "이유 또는 의견",
+        "시간-신호강도 곡선",
+        "사람이 확인하지 않음",
+    ):
         expect(page.locator("#result")).to_contain_text(words)
     english = page.locator("#result").evaluate(
         "panel => [...panel.querySelectorAll('dt, th, h3, button, label, summary, figcaption')]"

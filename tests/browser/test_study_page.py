@@ -49,6 +49,28 @@ def test_a_stored_result_opens_on_the_largest_area_with_its_outline(open_page, s
     expect(page.locator("#result-notice")).not_to_be_empty()
 
 
+@pytest.mark.parametrize(("referred", "opened"), [(0, 1), (2, 2)])
+def test_a_result_opens_on_the_phase_that_it_refers_to_unless_that_is_before_contrast(
+    open_page, study, referred, opened
+):
+    """Results of earlier versions refer to the first phase, on which no tumour shines."""
+    completed(study)
+    made: OpenPage = open_page()
+
+    def refers(route: Route) -> None:
+        told = route.fetch().json()
+        route.fulfill(json=told | {"phase": study.series_ids[referred]})
+
+    made.page.route("**/overlay.json", refers)
+    page = made.open(f"/studies/{study.study_id}/")
+    shows(page, 6)
+    pressed = page.locator("#phases [aria-pressed=true]")
+    expect(pressed).to_have_attribute("data-phase", ROLES[opened])
+    expect(page.locator("#slice-image")).to_have_attribute(
+        "src", re.compile(f"series/{study.series_ids[opened]}/")
+    )
+
+
 def test_a_page_whose_script_has_not_come_takes_no_click(open_page, study):
     opened: OpenPage = open_page()
     opened.page.route("**/labrelay/study.js", lambda route: route.abort())

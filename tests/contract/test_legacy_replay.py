@@ -63,6 +63,7 @@ class Study:
         gap: bool = False,
         clock: Sequence[str] = ("101500", "101600", "101700", "101800"),
         dated: bool = True,
+        turned: bool = False,
     ) -> None:
         study_uid, frame_uid = generate_uid(), generate_uid()
         self.series: list[str] = []
@@ -71,7 +72,7 @@ class Study:
             pixels = np.full((6, 16, 16), before, np.uint16)
             if number:
                 # Where `after` is less nothing takes up contrast, and the bundle marks nothing.
-                block = np.s_[:] if after < before else np.s_[2:4, 5:9, 6:10]
+                block = np.s_[:] if after < before else np.s_[1:3, 5:9, 6:10]
                 pixels[block] = after
             phase = Series(
                 rows=16,
@@ -86,6 +87,10 @@ class Study:
                     del ds.AcquisitionDate
                     # As they were reconstructed: all of them the next morning.
                     ds.ContentDate, ds.ContentTime = "20260103", "080000"
+            if turned and number == 1:
+                # The phase on which the result is read counts its slices from the other end.
+                for ds in phase.datasets:
+                    ds.InstanceNumber = 7 - int(ds.InstanceNumber)
             if gap and number == 2:
                 # In the middle, where the site does not look.
                 x, y, z = phase.datasets[3].ImagePositionPatient
@@ -178,10 +183,11 @@ def sentence_in(answer: httpx.Response) -> str:
     return str(told["error"])
 
 
+@pytest.mark.parametrize("turned", [False, True], ids=["alike", "post1 reversed"])
 def test_the_button_blocks_until_the_result_is_there_and_the_frames_lie_on_the_tumour(
-    system: System, viewer: httpx.Client
+    system: System, viewer: httpx.Client, turned: bool
 ) -> None:
-    study = Study(system)
+    study = Study(system, turned=turned)
     told = succeeded(press(viewer, study.series))
     assert told["series_id"] == study.series[0]
     assert (told["tumor_detected"], told["tumor_volume_voxels"]) == (True, 32)
@@ -201,7 +207,7 @@ def test_the_button_blocks_until_the_result_is_there_and_the_frames_lie_on_the_t
         ]
     )
     truth = np.zeros((6, 16, 16), np.uint8)
-    truth[2:4, 5:9, 6:10] = 255
+    truth[1:3, 5:9, 6:10] = 255
     assert np.array_equal(shown, truth)
 
     status = viewer.get(f"{BASE}/status/{told['request_id']}/").json()

@@ -71,14 +71,14 @@ def _with_tiers(definitions: dict[str, Any], seconds: int | None) -> dict[str, A
 
 
 @contextmanager
-def running_orthanc(root: Path) -> Iterator[OrthancNode]:
-    """Start an empty archive; ended with all its processes.
+def running_orthanc(root: Path, **options: Any) -> Iterator[OrthancNode]:
+    """Start an empty archive with these options of Orthanc; ended with all its processes.
 
     dciodvfy then looks at every SEG, SR and SC that a lab has stored in it.
     """
     password = stored_passwords(root / "secrets.json", ["orthanc"])["orthanc"]
     (port,) = free_ports(1)
-    node = OrthancNode(root, http_port=port, user="labrelay", password=password)
+    node = OrthancNode(root, http_port=port, user="labrelay", password=password, options=options)
     try:
         node.start()
         node.wait_ready()

@@ -10,11 +10,13 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 from pydicom import Dataset
+from pydicom.uid import generate_uid
 from structlog.testing import capture_logs
 
 from infra.local.orthanc import OrthancNode
 from messages import identity
-from messages.events import InferenceAccepted, InferenceCancelled, RunEvent
+from messages.events import InferenceAccepted, InferenceCancelled, InferenceFailed, RunEvent
+from messages.failures import FailureCode
 from tests.dicom_factory import Series, part10
 from tests.integration.lab import StoredStudy, orthanc_get, orthanc_post, store_small_study
 from tests.integration.web_requests import a_run, place, write_request
@@ -140,6 +142,47 @@ def test_another_requests_result_in_the_same_study_stays(
     told(a_run(other.pk)[4])
     sweep_due()
     assert (stored(other), stored(row)) == (2, 0)
+
+
+def test_what_the_archive_filed_elsewhere_is_removed_wherever_it_lies(
+    orthanc: OrthancNode, study: StoredStudy
+) -> None:
+    """Under another patient, in another study, and what was stored rightly before."""
+    row, before = a_request(study), series_in(orthanc, study)
+    primary, report = objects_of(row.pk, study.study_uid)
+    for changes in ({}, {"PatientID": "T-2"}, {"StudyInstanceUID": generate_uid()}):
+        for keyword, value in changes.items():
+            setattr(primary, keyword, value)
+        orthanc_post(orthanc, "/instances", part10(primary))
+    report.PatientID = "T-2"
+    orthanc_post(orthanc, "/instances", part10(report))
+    assert stored(row) == 4
+    other = a_request(study)
+    upload(orthanc, other.pk, study)
+
+    failed = InferenceFailed(
+        **place(row.pk, 9), code=FailureCode.RESULT_MISFILED, detail="elsewhere", stage_seconds={}
+    )
+    for _ in range(2):
+        # The second time the event was seen, and somebody has stored it again meanwhile.
+        told(failed)
+        orthanc_post(orthanc, "/instances", part10(report))
+        sweep_due()
+        assert (stored(row), stored(other)) == (0, 2)
+    assert series_in(orthanc, study) == before + 2
+    assert again(row).sweep_due_at == last_look_of(row)
+
+
+def test_of_a_request_that_failed_otherwise_nothing_is_removed(
+    orthanc: OrthancNode, study: StoredStudy
+) -> None:
+    row = a_request(study)
+    upload(orthanc, row.pk, study)
+    failed = {"code": FailureCode.TOO_LARGE, "detail": "too large", "stage_seconds": {}}
+    told(InferenceFailed(**place(row.pk, 9), **failed))
+    InferenceRequest.objects.filter(pk=row.pk).update(sweep_due_at=timezone.now())
+    assert sweep_due() == 0
+    assert stored(row) == 2
 
 
 def test_a_result_that_is_wanted_is_never_removed(orthanc: OrthancNode, study: StoredStudy) -> None:

@@ -324,16 +324,17 @@ def test_a_lab_that_lacks_nothing_gets_a_check_mark_for_everything(runs: Runs) -
     assert nouns[1:7] == [
         "broker", "credentials", "vhost", "queues", "permissions", "topic permissions",
     ]  # fmt: skip
-    assert {"writable", "first write stays", "WADO-RS", "device", "loading", "memory"} < {*nouns}
+    assert {"writable", "first write stays", "read back", "WADO-RS", "device", "loading"} < {*nouns}
 
 
 def test_a_site_that_lacks_nothing_gets_a_check_mark_for_everything(runs: Runs) -> None:
     done = runs.web[""]
     assert done.status == 0, done.output
     rows = [line for line in done.output.splitlines() if not line.startswith("System check")]
-    # No lab was heard of yet: worth saying, and no fault.
+    # No lab was heard of yet, and nothing analysed: worth saying, and no fault.
     assert [line for line in rows if not line.startswith("✓ ")] == [
-        "- labs: none heard of yet; start mri-consumer run, and this site"
+        "- labs: none heard of yet; start mri-consumer run, and this site",
+        "- newest result: there is none yet; mri-consumer check stores an object and reads it",
     ]
 
 

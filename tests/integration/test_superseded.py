@@ -23,7 +23,7 @@ from web.broker.listener import write
 from web.inference.models import InferenceRequest, Outbox
 from web.inference.outbox import enqueue_request
 from web.inference.presentation import RequestView
-from web.inference.superseded import superseded_by, with_superseded
+from web.inference.superseded import number_in_study, superseded_by, with_superseded
 from web.live import notify, reading
 
 INPUTS = [{"role": "image", "series_id": ORTHANC_ID, "series_uid": "1.2.3.4", "instance_count": 3}]
@@ -110,6 +110,18 @@ def test_the_request_names_the_result_that_its_own_will_replace() -> None:
     message = decode(bytes(sent.body), type_=sent.type, content_type="application/json")
     assert isinstance(message, InferenceRequested)
     assert message.supersedes == second.pk
+    # Of the study: a failed one counts, a later one does not.
+    assert message.number == 4
+
+
+def test_a_request_has_the_same_number_whenever_it_is_sent() -> None:
+    asked(30, study_id=OTHER_ID)
+    first, second = asked(20, model="other"), asked(10)
+    assert [number_in_study(one) for one in (first, second)] == [1, 2]
+    complete(asked(5))
+    first.state = "failed"
+    first.save()
+    assert [number_in_study(one) for one in (first, second)] == [1, 2]
 
 
 def test_the_listener_tells_the_pages_of_the_older_results_too() -> None:

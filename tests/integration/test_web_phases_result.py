@@ -53,6 +53,8 @@ class Analysed:
     mask: np.ndarray
     told: Measured
     inputs: tuple[InputSeries, ...]
+    #: Of the phase that the SEG refers to.
+    place: int
 
 
 def files_and_values(keyword: str) -> tuple[tuple[Any, ...], list[bytes], list[str]]:
@@ -71,10 +73,11 @@ def files_and_values(keyword: str) -> tuple[tuple[Any, ...], list[bytes], list[s
     return phases, [file for phase in phases for file in phase.files()], values
 
 
-@pytest.fixture(params=KEYWORDS)
+#: Of now, which refer to the first phase after contrast, and of earlier versions.
+@pytest.fixture(params=[*((keyword, "post1") for keyword in KEYWORDS), (KEYWORDS[0], "pre")])
 def analysed(request: pytest.FixtureRequest, orthanc: OrthancNode, settings: Any) -> Analysed:
     use_archive(settings, orthanc)
-    keyword, request_id = request.param, uuid4()
+    (keyword, referred), request_id = request.param, uuid4()
     phases, files, values = files_and_values(keyword)
     study = stored(orthanc, phases, files)
     mask = np.zeros((SLICES, ROWS, COLUMNS), dtype=np.uint8)
@@ -86,6 +89,7 @@ def analysed(request: pytest.FixtureRequest, orthanc: OrthancNode, settings: Any
         primary_instance_uid=identity.primary_instance_uid(request_id),
         report_series_uid=identity.report_series_uid(request_id),
         report_instance_uid=identity.report_instance_uid(request_id),
+        reading_phase=referred,
     )
     study_uid, series_uid = (str(getattr(phases[0], name)) for name in ("study_uid", "series_uid"))
     if keyword != "TemporalPositionIndex":
@@ -128,7 +132,7 @@ def analysed(request: pytest.FixtureRequest, orthanc: OrthancNode, settings: Any
         finished_at=datetime.now(UTC),
         result={"seg_instance_id": ids[0], "sr_instance_id": ids[1]},
     )
-    return Analysed(row, mask.astype(bool), told, inputs)
+    return Analysed(row, mask.astype(bool), told, inputs, DCE_ROLES.index(referred))
 
 
 @pytest.fixture
@@ -138,7 +142,7 @@ def reader() -> Client:
     return client
 
 
-def test_the_outline_lies_on_the_slices_of_the_first_phase(
+def test_the_outline_lies_on_the_slices_of_the_phase_that_the_result_refers_to(
     reader: Client, analysed: Analysed
 ) -> None:
     shown = reader.get(f"/requests/{analysed.row.pk}/overlay.json").json()
@@ -151,13 +155,13 @@ def test_the_outline_lies_on_the_slices_of_the_first_phase(
         for item in analysed.inputs
         if item.phase_selector
     ]
-    assert shown["phase"] == names[0]
+    assert shown["phase"] == names[analysed.place]
     assert shown["orders"] == {name: list(range(SLICES)) for name in names}
     assert shown["counts"] == dict.fromkeys(names, SLICES)
 
 
 def test_the_stored_result_has_the_slices_of_one_phase(analysed: Analysed) -> None:
-    asked = Asked(analysed.row.pk, analysed.row.study_uid, analysed.inputs)
+    asked = Asked(analysed.row.pk, analysed.row.study_id, analysed.row.study_uid, analysed.inputs)
     read = stored_result(asked, archive())
     assert read is not None
     assert (read.slices, read.slices_with_tumor) == (SLICES, 2)
@@ -174,7 +178,8 @@ def test_the_old_frames_call_gives_one_mask_for_each_image_of_the_series(
         np.asarray(Image.open(io.BytesIO(base64.b64decode(frame["mask_base64"])))) > 0
         for frame in told["frames"]
     ]
-    # The phases of a slice follow each other in the series, and the mask is the first one's.
+    # The phases of a slice follow each other in the series, and the mask is the first one's,
+    # whichever the SEG refers to.
     assert told["num_frames"] == len(masks) == 4 * SLICES
     for index, found in enumerate(masks):
         expected = analysed.mask[index // 4] if index % 4 == 0 else np.zeros((ROWS, COLUMNS), bool)

@@ -96,19 +96,25 @@ class SharedArchive(MemoryArchive):
         look()
         return files
 
-    def has_series(self, series_uid: str, *, look: Callable[[], None]) -> bool:
+    def study_of(
+        self, series_id: str, series_uid: str, study_uid: str, *, look: Callable[[], None]
+    ) -> str | None:
         self.step("check")
         look()
-        return super().has_series(series_uid, look=look)
+        return super().study_of(series_id, series_uid, study_uid, look=look)
 
-    def find_instance(self, sop_instance_uid: str, *, look: Callable[[], None]) -> str | None:
-        found = super().find_instance(sop_instance_uid, look=look)
+    def find_instance(
+        self, sop_instance_uid: str, study_id: str, *, look: Callable[[], None]
+    ) -> str | None:
+        found = super().find_instance(sop_instance_uid, study_id, look=look)
         if found is not None:
             self.step("found")
         look()
         return found
 
-    def fetch_instance(self, instance_id: str, *, look: Callable[[], None]) -> bytes:
+    def fetch_instance(
+        self, instance_id: str, *, as_stored: bool = False, look: Callable[[], None]
+    ) -> bytes:
         try:
             stored = super().fetch_instance(instance_id, look=look)
         except KeyError:
@@ -116,9 +122,9 @@ class SharedArchive(MemoryArchive):
         look()
         return stored
 
-    def store(self, dicom: bytes, *, look: Callable[[], None]) -> str:
+    def store(self, dicom: bytes, *, study_id: str, look: Callable[[], None]) -> str:
         try:
-            key = super().store(dicom, look=look)
+            key = super().store(dicom, study_id=study_id, look=look)
         except NotKept:
             return _NOBODY
         # What is stored may be lost again on the way of the answer.

@@ -19,10 +19,10 @@ from consumer.halt import Halt
 from consumer.handover import (
     DownloadIndex,
     Figures,
-    FirstPhase,
     Measured,
     PackagedPrimary,
     ResultSpec,
+    SliceIndex,
     StoredModel,
     VolumeHeader,
     Volumes,
@@ -39,7 +39,7 @@ ROLES = ("pre", "post1", "post2", "last")
 ORTHANC_ID = "01234567-89abcdef-01234567-89abcdef-0123456{}"
 
 #: Two slices in two files.
-FIRST = FirstPhase(
+INDEX = SliceIndex(
     Grid(np.zeros((2, 3)), np.zeros(6), (1.0, 1.0, 1.0), 3, 3, "1.2.9"), ((1, None), (2, None))
 )
 
@@ -74,6 +74,8 @@ class MemoryArchive:
     ids: dict[object, str] = field(default_factory=dict)
     #: The UID of a file. Each is its own where nobody says which share one.
     uid_of: Callable[[bytes], object] = lambda dicom: dicom
+    #: The archive's id of the study that everything lies in.
+    study_id: str = ORTHANC_ID.format(7)
     #: UIDs of series that were deleted after their download.
     deleted: set[str] = field(default_factory=set)
     #: The archive's id of an instance that another run has stored.
@@ -89,18 +91,26 @@ class MemoryArchive:
         into.write(b"DICM")
         return [(0, 4)]
 
-    def has_series(self, series_uid: str, *, look: Callable[[], None]) -> bool:
-        return series_uid not in self.deleted
+    def study_of(
+        self, series_id: str, series_uid: str, study_uid: str, *, look: Callable[[], None]
+    ) -> str | None:
+        return None if series_uid in self.deleted else self.study_id
 
-    def find_instance(self, sop_instance_uid: str, *, look: Callable[[], None]) -> str | None:
+    def find_instance(
+        self, sop_instance_uid: str, study_id: str, *, look: Callable[[], None]
+    ) -> str | None:
+        assert study_id == self.study_id
         self.step("find")
         return self.primary_id or self.ids.get(sop_instance_uid)
 
-    def fetch_instance(self, instance_id: str, *, look: Callable[[], None]) -> bytes:
+    def fetch_instance(
+        self, instance_id: str, *, as_stored: bool = False, look: Callable[[], None]
+    ) -> bytes:
         self.step("fetch")
         return self.objects[instance_id]
 
-    def store(self, dicom: bytes, *, look: Callable[[], None]) -> str:
+    def store(self, dicom: bytes, *, study_id: str, look: Callable[[], None]) -> str:
+        assert study_id == self.study_id
         self.step("store")
         return self._keep(dicom)
 
@@ -121,7 +131,7 @@ class ScriptedWorkbench:
         self.calls.append("read")
         self.step("read")
         return VolumeHeader(
-            ROLES, (4, 2, 3, 3), ((1.0,) * 4,) * 4, (1, 1, 1), ((),) * 4, (None,) * 4, FIRST
+            ROLES, (4, 2, 3, 3), ((1.0,) * 4,) * 4, (1, 1, 1), ((),) * 4, (None,) * 4, (INDEX,) * 4
         )
 
     def segment(self, job: SegmentationJob, halt: Halt) -> None:

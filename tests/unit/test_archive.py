@@ -11,7 +11,13 @@ import pytest
 import requests
 from pydicom.uid import generate_uid
 
-from consumer.errors import ArchiveUnavailable, SeriesNotFound, TooLarge, UploadRejected
+from consumer.errors import (
+    ArchiveUnavailable,
+    ResultMisfiled,
+    SeriesNotFound,
+    TooLarge,
+    UploadRejected,
+)
 from consumer.memory import MemoryFile, map_bytes
 from consumer.multipart import PartCount
 from consumer.orthanc import Archive
@@ -144,9 +150,9 @@ def test_parts_are_counted_whatever_pieces_they_come_in(size):
 def test_an_object_is_stored_found_and_read_back(archive):
     ds = Series().datasets[0]
     data = part10(ds)
-    assert archive.find_instance(ds.SOPInstanceUID) is None
+    assert archive.find_instance(ds.SOPInstanceUID, INSTANCE) is None
     instance = archive.store(data)
-    assert archive.find_instance(ds.SOPInstanceUID) == instance
+    assert archive.find_instance(ds.SOPInstanceUID, study_of(archive, ds)) == instance
     assert archive.fetch_instance(instance) == data
 
 
@@ -161,24 +167,70 @@ def test_the_first_object_under_a_uid_is_kept_and_the_second_store_is_no_error(a
 
 def test_a_series_is_there_until_it_is_deleted(archive, orthanc):
     series = Series()
-    assert not archive.has_series(series.series_uid)
+    names = (INSTANCE, series.series_uid, series.study_uid)
+    assert archive.study_of(*names) is None
     stored(archive, series)
-    assert archive.has_series(series.series_uid)
+    assert archive.study_of(*names) is not None
+    assert archive.study_of(INSTANCE, series.series_uid, "1.2.3") is None
     node = (orthanc.url, (orthanc.user, orthanc.password))
     (found,) = requests.post(
         f"{node[0]}/tools/lookup", data=series.series_uid, auth=node[1], timeout=30
     ).json()
     requests.delete(f"{node[0]}/series/{found['ID']}", auth=node[1], timeout=30)
-    assert not archive.has_series(series.series_uid)
+    assert archive.study_of(*names) is None
 
 
-def test_two_objects_under_our_uid_are_not_guessed_between(archive):
+def test_of_two_objects_under_our_uid_the_one_of_the_study_is_found(archive, orthanc):
+    ds = Series().datasets[0]
+    ours = archive.store(part10(ds))
+    study = study_of(archive, ds)
+    ds.PatientID = "T-2"
+    theirs = archive.store(part10(ds))
+    assert ours != theirs
+    # The same StudyInstanceUID: what tells them apart is the patient's number alone.
+    assert archive.find_instance(ds.SOPInstanceUID, study) == ours
+    with pytest.raises(SeriesNotFound, match="2 studies"):
+        study_of(archive, ds)
+    series = [series_of(orthanc, one) for one in (ours, theirs)]
+    uids = (ds.SeriesInstanceUID, ds.StudyInstanceUID)
+    assert archive.study_of(series[0], *uids) == study
+    other = archive.study_of(series[1], *uids)
+    assert other not in {None, study}
+    assert archive.find_instance(ds.SOPInstanceUID, other) == theirs
+
+
+def test_two_objects_under_our_uid_in_one_study_are_not_guessed_between(archive):
     ds = Series().datasets[0]
     archive.store(part10(ds))
-    ds.PatientID = "T-2"
+    study = study_of(archive, ds)
+    ds.SeriesInstanceUID = generate_uid()
     archive.store(part10(ds))
     with pytest.raises(UploadRejected, match="2 objects"):
-        archive.find_instance(ds.SOPInstanceUID)
+        archive.find_instance(ds.SOPInstanceUID, study)
+
+
+def test_an_object_that_the_archive_files_elsewhere_is_misfiled_also_the_second_time(archive):
+    ds = Series().datasets[0]
+    archive.store(part10(ds))
+    study = study_of(archive, ds)
+    ds.PatientID, ds.SOPInstanceUID = "T-2", generate_uid()
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    # Success, then AlreadyStored.
+    for _ in range(2):
+        with pytest.raises(ResultMisfiled, match=study):
+            archive.store(part10(ds), study_id=study)
+    assert archive.find_instance(ds.SOPInstanceUID, study) is None
+
+
+def study_of(archive, ds):
+    return archive.study_of(INSTANCE, ds.SeriesInstanceUID, ds.StudyInstanceUID)
+
+
+def series_of(orthanc, instance):
+    answer = requests.get(
+        f"{orthanc.url}/instances/{instance}", auth=(orthanc.user, orthanc.password), timeout=30
+    )
+    return answer.json()["ParentSeries"]
 
 
 def test_what_is_no_dicom_is_refused_and_not_taken_for_an_archive_that_is_away(archive):
@@ -224,7 +276,7 @@ def test_no_odd_id_enters_a_url(uid):
         with pytest.raises(ValueError, match="not a DICOM UID"):
             archive.download_series(STUDY, uid, memory)
     with pytest.raises(ValueError, match="not a DICOM UID"):
-        archive.find_instance(uid)
+        archive.find_instance(uid, INSTANCE)
     with pytest.raises(ValueError, match="not a DICOM UID"):
         archive.fetch_instance(uid)
 

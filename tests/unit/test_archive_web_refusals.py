@@ -8,11 +8,12 @@ import pytest
 from django.utils import translation
 
 from messages.phases import SeriesFacts, Unclear
+from messages.phases.agreement import AGREEMENT_KEYWORDS
 from messages.phases.check import WARNINGS, Concern, Fault
 from messages.phases.parts import NOT_LOOKED_INTO, PERHAPS_ONE_PHASE
 from messages.request import PhaseSelector
 from web.inference import chosen
-from web.inference.concerns import refusal_of, told
+from web.inference.concerns import ATTRIBUTES, refusal_of, told
 from web.inference.refusals import NotAsked
 
 HANGUL = re.compile("[\uac00-\ud7a3]")
@@ -23,6 +24,9 @@ ROLES = {
     Fault.TOO_FAR_APART: (),
     Fault.NO_TIME: ("last",),
     Fault.NO_GRID: ("last",),
+    Fault.MIXED: ("last",),
+    Fault.SLICES_NOT_READ: ("last",),
+    Fault.DIFFERENT_SCALES: (),
 }
 
 
@@ -38,6 +42,22 @@ def test_every_fault_says_what_differs_in_both_languages(fault: Fault) -> None:
         assert role in one.sentence or not concern.roles
         assert one.refuses == (fault not in WARNINGS)
         assert ("120" in one.sentence) == (fault is Fault.TOO_FAR_APART)
+
+
+@pytest.mark.parametrize("keyword", [k for k in AGREEMENT_KEYWORDS if k != "AcquisitionDate"])
+def test_a_mixed_phase_names_role_attribute_and_slice_in_both_languages(keyword: str) -> None:
+    # Two roles, of which each has a sentence.
+    concerns = [Concern(Fault.MIXED, (role,), 17, keyword=keyword) for role in ("post1", "last")]
+    for language, role in (("en", "Last post-contrast"), ("ko", "조영 후 마지막")):
+        with translation.override(language):
+            found = told(concerns)
+            name = str(ATTRIBUTES[keyword])
+        assert [one.code for one in found] == ["mixed_phase", "mixed_phase"]
+        assert role in found[1].sentence
+        assert "17" in found[1].sentence
+        assert name in found[1].sentence
+        assert bool(HANGUL.search(name)) == (language == "ko")
+        assert keyword not in found[1].sentence
 
 
 def test_a_refusal_has_the_code_that_a_lab_would_say() -> None:

@@ -13,7 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless, SegmentationStorage
 
 from web.archive.errors import SliceNotFound, UnreadableResult
 from web.archive.images import Image
-from web.archive.segmentation import marked_in
+from web.archive.segmentation import marked_in, place_referred
 from web.archive.stack import Stack, corresponding
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -223,3 +223,39 @@ def test_each_segment_is_largest_in_the_slice_with_most_of_its_pixels():
     assert marked_in(seg, images).largest == {1: 1, 2: 0}
     assert marked_in(segmentation(frames, heights, segments=(1,) * 4), images).largest == {1: 1}
     assert marked_in(segmentation(frames, heights), images).largest == {}
+
+
+def test_of_equally_large_slices_the_middle_one_of_a_lesion_is_taken():
+    frames = np.zeros((6, ROWS, COLUMNS), dtype=bool)
+    frames[0, 0, :1] = frames[5, 0, :1] = True
+    frames[1:5, 0, :3] = True
+    heights = [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
+    seg = segmentation(frames, heights, segments=(1,) * 6)
+    assert marked_in(seg, stack(heights)).largest == {1: 2}
+
+
+def phases_of_a_study() -> list[Stack]:
+    """Two phases of the same slices, whose images have other UIDs."""
+    first = stack([0.0, 2.0, 4.0])
+    others = tuple(
+        Image(f"b{i}", f"1.3.{i}", i + 1, one.position, AXIAL)
+        for i, one in enumerate(first.slices[::-1])
+    )
+    return [first, Stack("study", "b", others)]
+
+
+@pytest.mark.parametrize(("uids", "place"), [(["1.2.1"], 0), (["1.3.1"], 1), (None, 0)])
+def test_a_result_refers_to_the_phase_whose_images_it_names(uids, place):
+    seg = segmentation(marks((0, 1)), [2.0], uids=uids)
+    assert place_referred(seg, phases_of_a_study()) == place
+
+
+def test_a_result_that_names_images_in_its_list_alone_refers_to_theirs():
+    seg = dcmread(io.BytesIO(segmentation(marks((0, 1)), [2.0])))
+    image, series = Dataset(), Dataset()
+    image.ReferencedSOPInstanceUID = "1.3.1"
+    series.ReferencedInstanceSequence = [image]
+    seg.ReferencedSeriesSequence = [series]
+    buffer = io.BytesIO()
+    seg.save_as(buffer)
+    assert place_referred(buffer.getvalue(), phases_of_a_study()) == 1

@@ -82,7 +82,7 @@ def download(archive: Archive, look: Callable[[], None]) -> None:
 
 REQUESTS: dict[str, Callable[[Archive, Callable[[], None]], object]] = {
     "download": download,
-    "find": lambda archive, look: archive.find_instance("1.2.3", look=look),
+    "find": lambda archive, look: archive.find_instance("1.2.3", INSTANCE, look=look),
     "fetch": lambda archive, look: archive.fetch_instance(INSTANCE, look=look),
     "store": lambda archive, look: archive.store(b"DICM", look=look),
 }
@@ -124,12 +124,12 @@ def test_a_cancel_ends_the_tries_of_an_archive_that_refuses() -> None:
 
 
 def test_a_look_that_finds_nothing_changes_no_answer() -> None:
-    body = b'[{"ID": "%s", "Type": "Instance"}]' % INSTANCE.encode()
+    body = b'{"ID": "%s", "Status": "Success"}' % INSTANCE.encode()
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     looks: list[float] = []
     with saying(*[answer[i : i + 40] for i in range(0, len(answer), 40)], every=0.3) as url:
         archive = Archive(url, "lab", "secret", timeout=(SOON, SILENCE))
-        found = archive.find_instance("1.2.3", look=lambda: looks.append(time.monotonic()))
+        found = archive.store(b"DICM", look=lambda: looks.append(time.monotonic()))
     assert found == INSTANCE
     assert len(looks) > 3
 
@@ -145,9 +145,9 @@ def test_a_look_is_forgotten_with_its_request() -> None:
     with saying() as url:
         archive = Archive(url, "lab", "secret", timeout=(SOON, 0.5))
         with pytest.raises(RequestCancelled):
-            archive.find_instance("1.2.3", look=cancelled_after(0.0))
+            archive.find_instance("1.2.3", INSTANCE, look=cancelled_after(0.0))
         with pytest.raises(ArchiveUnavailable):
-            archive.find_instance("1.2.3")
+            archive.find_instance("1.2.3", INSTANCE)
 
 
 #: Larger than what two sockets hold between them, so that the archive's pace is felt.

@@ -63,3 +63,25 @@ def test_metadata_that_cannot_be_used_is_one_sentence(bundle: Path, metadata: st
 def test_a_folder_without_a_bundle_names_the_setting(tmp_path: Path) -> None:
     with pytest.raises(BundleInvalid, match="MODEL_PATH"):
         find_bundles(tmp_path)
+
+
+def with_reading_phase(bundle: Path, role: object) -> Path:
+    file = bundle / "configs" / "metadata.json"
+    metadata = json.loads(file.read_text("utf-8"))
+    metadata["reading_phase"] = role
+    file.write_text(json.dumps(metadata))
+    return bundle
+
+
+def test_a_bundle_may_name_the_phase_on_which_its_result_is_read(bundle: Path) -> None:
+    assert read_bundle(bundle).reading_phase == ""
+    role = read_bundle(bundle).descriptor.roles[-1]
+    assert read_bundle(with_reading_phase(bundle, role)).reading_phase == role
+
+
+@pytest.mark.parametrize("role", ["post9", "", None, 1, ["pre"]])
+def test_a_reading_phase_that_is_none_of_the_roles_is_refused_by_name(
+    bundle: Path, role: object
+) -> None:
+    with pytest.raises(BundleInvalid, match=r"reading_phase in .*metadata\.json is none of"):
+        read_bundle(with_reading_phase(bundle, role))

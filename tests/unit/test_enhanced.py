@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -84,9 +83,7 @@ class Case:
     def know(self) -> None:
         """As after a run that has read the phases."""
         header, _ = self.read()
-        read = zip(self.source.phases, header.instances, strict=True)
-        phases = tuple(replace(phase, instances=known) for phase, known in read)
-        self.source = replace(self.source, phases=phases, first=header.first)
+        self.source = self.source.as_read(header)
 
     def package(self, mask: np.ndarray) -> PackagedPrimary:
         with MemoryFile() as memory:
@@ -215,7 +212,7 @@ def marked(seg: Dataset, ds: Dataset) -> set[tuple[int, int, int, int]]:
 
 
 @pytest.mark.parametrize("seen", [False, True], ids=["anew", "known"])
-def test_the_segmentation_refers_to_the_frames_of_the_first_phase(memory, seen):
+def test_the_segmentation_refers_to_the_frames_of_the_phase_after_contrast(memory, seen):
     phases = two_phases(orientation=oblique())
     ds = enhanced(phases, order=mixed(phases))
     case = Case(memory, [ds])
@@ -228,7 +225,7 @@ def test_the_segmentation_refers_to_the_frames_of_the_first_phase(memory, seen):
     made = case.package(mask)
     seg = dcmread(BytesIO(made.dicom_bytes))
 
-    assert marked(seg, ds) == {(1, k + 1, r, c) for k, r, c in np.argwhere(mask).tolist()}
+    assert marked(seg, ds) == {(2, k + 1, r, c) for k, r, c in np.argwhere(mask).tolist()}
     [series] = seg.ReferencedSeriesSequence
     assert series.SeriesInstanceUID == ds.SeriesInstanceUID
     for reference in (series.ReferencedInstanceSequence, seg.SourceImageSequence):

@@ -187,7 +187,7 @@ def outcome(*, uploaded: bool, files: dict[str, str] | None, found: bool = True)
         for n, role in enumerate(DCE_ROLES, 1)
     )
     lesions = (
-        LesionFacts("tumour 1", 0.03, 7.25, 6.5, 182.4, "washout"),
+        LesionFacts("tumour 1", 0.03, 7.25, 6.5, 182.4, "washout", "not_determined"),
         LesionFacts("tumour 2", 0.0084, 2.5, 2.5, None, None),
     )
     return Outcome(
@@ -213,8 +213,8 @@ def test_the_table_tells_figures_model_phases_seconds_and_place() -> None:
         "7.2 mm",
         "2 of 6",
         "marks left out 3",
-        "tumour 1 0.03 7.2 6.5 182 % washout",
-        "tumour 2 0.01 2.5 2.5 - -",
+        "tumour 1 not determined 0.03 7.2 6.5 182 % washout",
+        "tumour 2 - 0.01 2.5 2.5 - -",
         "held version 1.2.0",
         "ab" * 32,
         "Not for clinical use.",

@@ -19,6 +19,7 @@ from consumer.errors import (
     OutOfMemory,
     PhasesOutOfOrder,
     RequestCancelled,
+    ResultMisfiled,
     SeriesChanged,
     SeriesNotFound,
     TooLarge,
@@ -40,7 +41,7 @@ from messages.events import (
 )
 from messages.failures import FailureCode
 from messages.request import InferenceRequested, PhaseSelector
-from tests.unit.job_bench import Bench, Once, request
+from tests.unit.job_bench import ORTHANC_ID, Bench, Once, request
 
 
 @pytest.fixture
@@ -299,6 +300,40 @@ def test_a_key_slice_that_is_not_stored_is_no_success(bench: Bench) -> None:
     assert InferenceCompleted not in bench.told
 
 
+@pytest.mark.parametrize("which", ["primary", "report", "key slice"])
+def test_whatever_the_archive_files_in_another_study_ends_the_request(
+    bench: Bench, which: str
+) -> None:
+    bench.key_slices = 1
+    before = ["primary", "report", "key slice"].index(which)
+    misfiled = ResultMisfiled("the archive filed instance x in another study")
+
+    def elsewhere(step: str) -> None:
+        if step == "store" and len(bench.archive.objects) == before:
+            raise misfiled
+
+    bench.hook = elsewhere
+    # Permanent, and the lab deletes nothing.
+    assert bench.job().handle(request(), Once()) is LegalAck.FAILED
+    assert isinstance(bench.last, InferenceFailed)
+    assert bench.last.code is FailureCode.RESULT_MISFILED
+    assert len(bench.archive.objects) == before
+
+
+def test_a_series_that_went_into_another_study_while_it_was_read_is_no_input_any_more(
+    bench: Bench,
+) -> None:
+    def move(step: str) -> None:
+        if step == "package":
+            bench.archive.study_id = ORTHANC_ID.format(8)
+
+    bench.hook = move
+    assert bench.job().handle(request(), Once()) is LegalAck.FAILED
+    assert isinstance(bench.last, InferenceFailed)
+    assert bench.last.code is FailureCode.SERIES_NOT_FOUND
+    assert not bench.archive.objects
+
+
 def test_the_voxels_that_were_read_serve_the_curves_and_a_redelivery_has_none(
     bench: Bench,
 ) -> None:
@@ -320,7 +355,7 @@ def test_the_report_of_the_superseded_request_goes_to_whoever_writes_the_new_one
     older = uuid4()
     derived = getattr(identity, f"{kind}_instance_uid")
     bench.archive.uid_of = lambda dicom: derived(older) if dicom == b"older" else dicom
-    bench.archive.store(b"older", look=lambda: None)
+    bench.archive.store(b"older", study_id=bench.archive.study_id, look=lambda: None)
     bench.job().handle(request(supersedes=older), Once())
     assert bench.workbench.measured_from is not None
     assert bench.workbench.measured_from[0].predecessor == b"older"
@@ -335,10 +370,10 @@ def test_a_superseded_result_that_is_gone_or_copied_holds_nothing_up(bench: Benc
     older = uuid4()
     names = {identity.report_instance_uid(older), identity.primary_instance_uid(older)}
 
-    def copied(uid: str, *, look: Callable[[], None]) -> str | None:
+    def copied(uid: str, study_id: str, *, look: Callable[[], None]) -> str | None:
         if uid in names:
-            raise UploadRejected("the archive holds 2 objects")
-        return find(uid, look=look)
+            raise UploadRejected("the study holds 2 objects")
+        return find(uid, study_id, look=look)
 
     bench.archive.find_instance = copied  # type: ignore[method-assign]
     assert bench.job().handle(request(supersedes=older), Once()) is LegalAck.STORED

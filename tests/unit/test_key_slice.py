@@ -91,12 +91,13 @@ def test_a_picture_says_what_it_is_of_what_and_lies_under_a_derived_uid():
     assert (picture.SeriesNumber, picture.InstanceNumber) == (902, 1)
     assert picture.BurnedInAnnotation == "NO"
     assert picture.ImageComments == "post1, slice 3 of 8: tumour 1 | Not for clinical use"
-    assert picture.SeriesDescription == "breast-dce-phantom: Not for clinical use"
+    assert picture.SeriesDescription == seg.SeriesDescription
+    assert picture.SeriesDescription.endswith(": Not for clinical use")
     assert list(picture.SoftwareVersions) == list(seg.SoftwareVersions)
     assert picture.DeviceSerialNumber == "lab-1"
     assert picture.ContentTime == seg.ContentTime
     sources = [item.ReferencedSOPInstanceUID for item in picture.SourceImageSequence]
-    assert sources == [series["pre"].datasets[2].SOPInstanceUID, seg.SOPInstanceUID]
+    assert sources == [series["post1"].datasets[2].SOPInstanceUID, seg.SOPInstanceUID]
     # 0.8 x 0.6 mm, and each pixel is drawn larger.
     assert [float(v) for v in picture.PixelSpacing] == pytest.approx([0.8 / TIMES, 0.6 / TIMES])
 

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 from consumer.children import reader
+from consumer.children.reference_phase import place_referred
 from consumer.handover import DownloadIndex, ResultSpec
 from consumer.memory import MemoryFile
 from messages import identity
 from tests.dicom_factory import Series, index, oblique, spec
 from tests.unit.test_result_objects import lab_work, parsed
-from tests.unit.test_stored_result import Shelf, asked_for, orthanc_id
-from web.archive.report_details import report_told
+from tests.unit.test_stored_result import STUDY_ID, Shelf, asked_for, orthanc_id
+from web.archive.report_details import Laterality, report_told
 from web.archive.stored_result import Asked, stored_result
 
 FOLDER = Path(__file__).parents[1] / "older_results"
@@ -63,7 +64,7 @@ def source():
 
 
 def asked(source: DownloadIndex, request_id: UUID) -> Asked:
-    return Asked(request_id, source.study_uid, asked_for(source).inputs)
+    return Asked(request_id, STUDY_ID, source.study_uid, asked_for(source).inputs)
 
 
 def test_the_site_tells_an_older_result_as_its_lab_told_it(source):
@@ -99,6 +100,10 @@ def test_a_lab_of_now_reports_on_an_older_segmentation_lesion_by_lesion(source):
     measured = reader.measure_stored(stored("segmentation"), source, made_by(FOUND))
     told = report_told(parsed(measured.report))
 
+    # It refers to the first phase, and its report measures there.
+    assert place_referred(parsed(stored("segmentation")), source) == 0
+    assert told.lesions is not None
+    assert {one.laterality for one in told.lesions} == {Laterality.NOT_DETERMINED}
     assert measured.figures.volume_voxels == VOXELS
     assert measured.figures.volume_ml == pytest.approx(VOLUME_ML, rel=1e-5)
     assert measured.figures.longest_diameter_mm == pytest.approx(DIAMETER_MM, abs=1e-4)

@@ -118,11 +118,11 @@ def test_the_stored_mask_lies_on_the_anatomy(memory, orientation, reverse):
     np.testing.assert_allclose(marked_points(seg), expected, atol=2e-3)
 
 
-def test_the_segmentation_refers_to_the_first_series_only(memory):
+def test_the_segmentation_refers_to_the_first_series_after_contrast_only(memory):
     phases = four_phases()
     case = Case(memory, **phases)
     made = case.package(blob())
-    seg, first = parsed(made.dicom_bytes), phases["pre"]
+    seg, first = parsed(made.dicom_bytes), phases["post1"]
 
     assert (made.kind, seg.Modality, seg.SegmentationType) == ("seg", "SEG", "BINARY")
     assert [s.SeriesInstanceUID for s in seg.ReferencedSeriesSequence] == [first.series_uid]
@@ -148,9 +148,11 @@ def test_the_segmentation_names_model_hash_and_notice(memory):
     segment = seg.SegmentSequence[0]
     algorithm = segment.SegmentationAlgorithmIdentificationSequence[0]
 
-    assert case.spec.notice in seg.ContentDescription
-    assert case.spec.notice in seg.SeriesDescription
-    assert seg.SeriesDescription.startswith("breast")
+    day, clock = str(seg.ContentDate), str(seg.ContentTime)
+    when = f"{day[4:6]}-{day[6:]} {clock[:2]}:{clock[2:4]}"
+    assert seg.SeriesDescription == f"breast-dce-phantom {when}: ...not for clinical use"
+    assert seg.ContentDescription == seg.SeriesDescription
+    assert f"notice={case.spec.notice}".replace(",", "，") in algorithm.AlgorithmParameters
     assert algorithm.AlgorithmName == case.spec.model_name
     assert algorithm.AlgorithmVersion == case.spec.model_version
     assert case.spec.model_sha256 in algorithm.AlgorithmParameters
@@ -171,10 +173,50 @@ def test_the_segmentation_names_model_hash_and_notice(memory):
         "가" * 99,
     ],
 )
-def test_a_description_fits_64_characters_and_keeps_the_notice_whole_if_it_can(model, notice):
-    text = description(spec(model_name=model, notice=notice))
+@pytest.mark.parametrize("number", [None, 1, 2, 37, 1_000_000])
+def test_a_description_fits_64_bytes_and_begins_with_what_differs(model, notice, number):
+    made = spec(model_name=model, notice=notice, number=number, created="2026-03-04T10:21:59+09:00")
+    text = description(made)
     assert len(text.encode()) <= 64
-    assert notice in text or len(notice.encode()) > 64
+    count = f" #{number}" if number and number > 1 else ""
+    name = model if len(model) <= 20 else f"{model[:17]}..."
+    which, _, rest = text.partition(": ")
+    assert which == f"{name}{count} 03-04 10:21"
+    assert (
+        rest == notice
+        or (rest.startswith("...") and notice.endswith(rest[3:]))
+        or (rest.endswith("...") and notice.startswith(rest[:-3]))
+    )
+
+
+def test_the_series_of_results_count_up_and_a_redelivery_numbers_alike(memory):
+    phases = four_phases()
+    found = []
+    for number in (None, 1, 2, 12):
+        case = Case(memory, **phases)
+        case.spec = replace(case.spec, number=number)
+        seg = case.package(blob()).dicom_bytes
+        report = parsed(case.measure(seg)[1])
+        # The site that asks again does not count.
+        case.spec = replace(case.spec, number=None)
+        again = parsed(case.measure(seg)[1])
+        assert (again.SeriesNumber, again.SeriesDescription) == (
+            report.SeriesNumber,
+            report.SeriesDescription,
+        )
+        stored = parsed(seg)
+        assert report.SeriesDescription == stored.SeriesDescription
+        found.append((stored.SeriesNumber, report.SeriesNumber, stored.ContentLabel))
+    assert found == [
+        (900, 901, "TUMOUR"),
+        (900, 901, "TUMOUR"),
+        (903, 904, "RESULT 2 TUMOUR"),
+        (933, 934, "RESULT 12 TUMOUR"),
+    ]
+    case.spec = replace(case.spec, number=3)
+    nothing = parsed(case.package(np.zeros((6, 8, 10), np.uint8)).dicom_bytes)
+    assert nothing.SeriesNumber == 906
+    assert nothing.SeriesDescription.startswith("breast-dce-phantom #3 ")
 
 
 def test_the_measurement_report_tells_the_figures_of_the_stored_segmentation(memory):
@@ -220,12 +262,7 @@ def test_a_result_is_the_same_whether_a_run_has_read_the_phases_or_not(memory, o
     report = parsed(case.measure(anew)[1])
     with MemoryFile() as volumes:
         header = reader.read_phases(case.source, volumes.path)
-    read = zip(case.source.phases, header.instances, strict=True)
-    case.source = replace(
-        case.source,
-        phases=tuple(replace(phase, instances=seen) for phase, seen in read),
-        first=header.first,
-    )
+    case.source = case.source.as_read(header)
     known = case.package(blob()).dicom_bytes
 
     assert without_chance(parsed(known)) == without_chance(parsed(anew))
@@ -302,7 +339,7 @@ def test_a_korean_name_and_notice_survive_any_character_set_of_the_source(memory
     assert report is not None
     for data in (seg, report):
         assert str(parsed(data).PatientName) == "Hong^Gildong=洪^吉洞=홍^길동"
-        assert case.spec.notice in parsed(data).SeriesDescription
+        assert parsed(data).SeriesDescription.endswith("임상용 아님")
         assert dicom_errors(data, tmp_path) == []
 
 

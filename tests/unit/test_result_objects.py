@@ -92,9 +92,7 @@ def lab_work(
     """As a run does it that reads the phases once."""
     with MemoryFile() as memory:
         header = reader.read_phases(source, memory.path)
-        read = zip(source.phases, header.instances, strict=True)
-        phases = tuple(replace(phase, instances=seen) for phase, seen in read)
-        source = replace(source, phases=phases, first=header.first)
+        source = source.as_read(header)
         primary = package(source, mask, made_by)
         return primary, reader.measure_stored(
             primary, source, made_by, Volumes(memory.path, header)
@@ -209,7 +207,7 @@ def test_the_report_gives_each_lesion_its_figures_its_slice_and_its_curve(memory
         for item in number.get("ContentSequence", ())
         if item.ValueType == "IMAGE"
     }
-    assert named == {series["pre"].datasets[place].SOPInstanceUID for place in (2, 6)}
+    assert named == {series["post1"].datasets[place].SOPInstanceUID for place in (2, 6)}
 
 
 def test_a_model_of_one_phase_has_no_curves_and_no_voxels_are_read_for_it(memory):

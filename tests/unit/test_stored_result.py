@@ -29,6 +29,10 @@ def orthanc_id(text: str) -> str:
     return "-".join(digest[i : i + 8] for i in range(0, 40, 8))
 
 
+#: Orthanc's id of the study that is asked for.
+STUDY_ID = orthanc_id("study")
+
+
 class Shelf:
     """Objects by Orthanc id, behind the three calls that are made of an Orthanc."""
 
@@ -36,6 +40,8 @@ class Shelf:
         self.files = {orthanc_id(name): data for name, data in files.items()}
         #: UID of the study that holds them, where it is not the one that is asked for.
         self.study_uid = ""
+        #: Orthanc's id of the study that holds an object, where it is not the one asked for.
+        self.elsewhere: dict[str, str] = {}
 
     def orthanc(self, study_uid: str) -> Orthanc:
         self.study_uid = self.study_uid or study_uid
@@ -51,7 +57,8 @@ class Shelf:
             return httpx.Response(404)
         if tail == "study":
             tags = {"StudyInstanceUID": self.study_uid}
-            return httpx.Response(200, json={"MainDicomTags": tags})
+            study_id = self.elsewhere.get(instance, STUDY_ID)
+            return httpx.Response(200, json={"ID": study_id, "MainDicomTags": tags})
         return httpx.Response(200, content=self.files[instance])
 
 
@@ -92,7 +99,7 @@ def asked_for(source: DownloadIndex) -> Asked:
         )
         for phase in source.phases
     )
-    return Asked(REQUEST, source.study_uid, inputs)
+    return Asked(REQUEST, STUDY_ID, source.study_uid, inputs)
 
 
 def assert_told_alike(read: StoredResult | None, told: Measured) -> None:
@@ -218,6 +225,28 @@ def test_a_copy_in_another_study_is_not_the_result(memory):
     shelf.study_uid = "2.25.99"
 
     assert stored_result(asked_for(source), shelf.orthanc(source.study_uid)) is None
+
+
+@pytest.mark.parametrize("which", ["seg", "sr"])
+def test_what_the_archive_filed_under_another_patient_is_not_the_result(memory, which):
+    source = index(memory, pre=Series())
+    primary, told = lab_work(source, two_foci(), result_spec())
+    shelf = Shelf(seg=primary, sr=told.report)
+    # Its study has the same UID: what tells them apart is Orthanc's id.
+    shelf.elsewhere[orthanc_id(which)] = orthanc_id("study of another patient")
+
+    assert stored_result(asked_for(source), shelf.orthanc(source.study_uid)) is None
+
+
+def test_of_two_copies_the_one_in_the_study_is_the_result(memory):
+    source = index(memory, pre=Series())
+    primary, told = lab_work(source, two_foci(), result_spec())
+    shelf = Shelf(seg=primary, sr=told.report, copied=primary)
+    shelf.elsewhere[orthanc_id("copied")] = orthanc_id("study of another patient")
+
+    read = stored_result(asked_for(source), shelf.orthanc(source.study_uid))
+    assert read is not None
+    assert read.seg_instance_id == orthanc_id("seg")
 
 
 def test_an_archive_that_does_not_answer_is_not_an_empty_one(memory):

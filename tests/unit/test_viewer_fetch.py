@@ -21,10 +21,14 @@ from web.viewer.files import ViewerMissing, files, is_there
 
 ROOT_PATH = '__webpack_require__.p = "/"'
 COMPILED = "function compileConstructor(dtype, dimension) {"
+MARKED = (
+    "if (!firstSegmentedSliceImageId && scalarData.some(value => value !== 0)) {\n"
+    "        firstSegmentedSliceImageId = derivedImages[i].referencedImageId;"
+)
 BUNDLE = "app.bundle.0123456789abcdef.js"
 
 
-def tarball(place: Path, *, scripts: int = 8, copies: int = 3) -> Path:
+def tarball(place: Path, *, scripts: int = 8, copies: int = 3, choices: int = 1) -> Path:
     """A small package with the parts that the set-up looks for."""
     content = {
         "package/LICENSE": "MIT",
@@ -38,6 +42,7 @@ def tarball(place: Path, *, scripts: int = 8, copies: int = 3) -> Path:
     }
     for number in range(1, scripts):
         text = ROOT_PATH + (COMPILED if number < copies else "")
+        text += MARKED + "}" if number <= choices else ""
         content[f"package/dist/{number}.bundle.0123456789abcdef.js"] = text
     file = place / "ohif.tgz"
     with tarfile.open(file, "w:gz") as archive:
@@ -73,7 +78,7 @@ def test_the_configuration_names_no_other_host(tmp_path: Path) -> None:
         assert "https://" not in text
 
 
-@pytest.mark.parametrize("changed", [{"scripts": 7}, {"copies": 2}])
+@pytest.mark.parametrize("changed", [{"scripts": 7}, {"copies": 2}, {"choices": 0}])
 def test_a_package_that_is_not_as_known_is_refused(tmp_path: Path, changed: dict[str, int]) -> None:
     with pytest.raises(UnknownPackage):
         unpack(tarball(tmp_path, **changed), tmp_path / "viewer")
@@ -179,6 +184,30 @@ def test_the_views_that_are_written_out_are_those_that_ndarray_builds(tmp_path: 
     done = subprocess.run(node, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 
+
+def test_a_segmentation_opens_in_the_middle_of_its_largest_lesion(tmp_path: Path) -> None:
+    script = tmp_path / "middle.mjs"
+    script.write_text(f"{(fetch.HERE / 'middle.js').read_text('utf-8')}\n{MIDDLE}", "utf-8")
+    done = subprocess.run(("node", str(script)), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
+MIDDLE = """
+import assert from "node:assert";
+const slices = (...marked) =>
+  marked.map((pixels, place) => ({
+    referencedImageId: `slice ${place}`,
+    voxelManager: { getScalarData: () => Uint8Array.from(pixels) },
+  }));
+assert.equal(middleOfLargest(slices([0, 0], [1, 0], [1, 1], [1, 0])), "slice 2");
+assert.equal(middleOfLargest(slices([0], [1], [1], [1], [0])), "slice 2");
+assert.equal(middleOfLargest(slices([1], [1])), "slice 0");
+// Segment 2 is a smaller lesion, with a larger slice all the same.
+assert.equal(middleOfLargest(slices([2, 2, 2], [1, 1, 0], [1, 0, 0], [0, 0, 0])), "slice 1");
+assert.equal(middleOfLargest(slices([0], [2], [0])), "slice 1");
+assert.equal(middleOfLargest(slices([0], [0])), null);
+console.log("done");
+"""
 
 VIEWS = """
 import assert from "node:assert";

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from uuid import UUID
@@ -199,6 +200,18 @@ def test_a_cancelled_request_stays_cancelled_even_when_it_was_completed_too() ->
 @pytest.mark.parametrize("end", [failed(2), DeadLettered(attempt=2, at=AT)])
 def test_completed_beats_failed_and_dead_from_whatever_run(end: Happening) -> None:
     assert after([accepted(2), end, completed(1)]).state is State.COMPLETED
+
+
+def test_what_the_site_removes_is_not_completed_afterwards() -> None:
+    misfiled = replace(NEW, state=State.FAILED, failure_code=FailureCode.RESULT_MISFILED)
+    assert change_for(misfiled, completed(2)) is None
+    # Nor is anything of it left, whatever comes, and however often.
+    for what in (completed(2), failed(1), DeadLettered(attempt=1, at=AT), accepted(2)):
+        assert Duty.SWEEP in duties_for(misfiled, misfiled, what)
+    before = replace(misfiled, state=State.UPLOADING, failure_code="")
+    assert duties_for(before, misfiled, failed(1)) == {Duty.SWEEP}
+    other = replace(misfiled, failure_code=FailureCode.TOO_LARGE)
+    assert duties_for(before, other, failed(1)) == frozenset()
 
 
 def test_a_failed_of_an_earlier_run_is_ignored() -> None:

@@ -12,7 +12,7 @@ from web.api.results import StoredObject
 from web.api.seen import seen_request
 from web.archive.orthanc import archive
 from web.archive.proposal import notice_text, role_label
-from web.archive.report_details import Kinetics, LesionTold, Origin, WashOut
+from web.archive.report_details import Kinetics, Laterality, LesionTold, Origin, WashOut
 from web.archive.stored_report import StoredReport, report_uids, stored_report
 from web.door.audit import Action
 from web.inference.models import InferenceRequest
@@ -58,6 +58,9 @@ class LesionView(Schema):
     longest_in_plane_mm: float | None
     #: Null for models that have no contrast phases, and where the curves are withheld.
     kinetics: KineticsView | None
+    #: Left or right breast; `not_stated` in a report of an earlier version. Null for models of
+    #: something else than the breast.
+    laterality: Laterality | None
 
 
 class InputPhaseView(Schema):
@@ -145,7 +148,7 @@ def report(request: HttpRequest, request_id: UUID) -> ReportView:
     if row.state != State.COMPLETED or row.result is None:
         raise NoResult(request_id)
     found = Result.model_validate(row.result).tumor_detected
-    stored = stored_report(row.pk, row.study_uid, archive(), tumor_detected=found)
+    stored = stored_report(row.pk, (row.study_id, row.study_uid), archive(), tumor_detected=found)
     caller.note(Action.RESULT_VIEWED, study_id=row.study_id, subject=str(row.pk))
     return _shown(row, stored)
 
@@ -179,6 +182,7 @@ def _lesion(lesion: LesionTold) -> LesionView:
         longest_diameter_mm=lesion.longest_diameter_mm,
         longest_in_plane_mm=lesion.longest_in_plane_mm,
         kinetics=None if lesion.kinetics is None else _kinetics(lesion.kinetics),
+        laterality=lesion.laterality,
     )
 
 

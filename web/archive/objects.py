@@ -15,17 +15,21 @@ from web.archive.orthanc import Orthanc
 log = structlog.get_logger(__name__)
 
 
-def remove_objects(request_id: UUID, study_uid: str, orthanc: Orthanc) -> int:
+def remove_objects(
+    request_id: UUID, study_uid: str, orthanc: Orthanc, *, everywhere: bool = False
+) -> int:
     """Delete what a request has stored in its study; return how many objects were found there.
 
     Whoever copied an object to another study has made it their own: it stays, and an operator is
-    told. Raises `ArchiveError` when the archive cannot be asked; what is gone by then stays gone.
+    told. `everywhere` is for a request whose result the archive itself filed elsewhere, and which
+    never had one that anybody could copy. Raises `ArchiveError` when the archive cannot be asked;
+    what is gone by then stays gone.
     """
     found = 0
     for instance_id in _objects(request_id, orthanc):
         # Gone in between: somebody else has removed it.
         with suppress(InstanceNotFound):
-            if orthanc.study_of(instance_id) == study_uid:
+            if everywhere or orthanc.study_of(instance_id) == study_uid:
                 orthanc.delete_instance(instance_id)
                 found += 1
             else:

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import httpx
 from django.conf import settings
 
-from messages.envelope import ORTHANC_ID_PATTERN
+from messages.envelope import ORTHANC_ID_PATTERN, UID_PATTERN
+from messages.part10 import PLAIN, RESULT_BYTES, only_part, plain_accept, transfer_syntax
 from web.archive.errors import (
     ArchiveUnavailable,
     InstanceNotFound,
@@ -22,6 +23,7 @@ from web.archive.errors import (
     SeriesNotFound,
     StudyNotFound,
     TooLongAnswer,
+    UnreadableResult,
     UnusableAnswer,
 )
 from web.archive.patience import seconds_left
@@ -49,17 +51,22 @@ _ABSENT: dict[Level, type[NotInArchive]] = {
 
 _ID = re.compile(ORTHANC_ID_PATTERN)
 
+#: Where Orthanc names the UIDs of an instance, and as what.
+_UIDS = {"/study": "StudyInstanceUID", "/series": "SeriesInstanceUID", "": "SOPInstanceUID"}
+
 
 @dataclass
 class Budget:
-    """Bytes of tags that may still be read."""
+    """Bytes of what is in an object that may still be read."""
 
     left: int
+    #: Bytes of one answer, at most.
+    most: int = MAX_TAGS_BYTES
 
     def take(self, count: int, *, so_far: int) -> None:
         """Raise `TooLongAnswer` where one answer, or all of them, are longer than they may be."""
         self.left -= count
-        if self.left < 0 or so_far > MAX_TAGS_BYTES:
+        if self.left < 0 or so_far > self.most:
             raise TooLongAnswer("Orthanc answers with more bytes than a page can use")
 
 
@@ -154,6 +161,44 @@ class Orthanc:
         """The bytes of ``/<level>/<id><tail>``: a file, a rendered image, an array."""
         return self._get(level, orthanc_id, tail, params or {}, accept).content
 
+    def result_file(self, instance_id: str) -> bytes:
+        """A stored result as an uncompressed Part 10 file, whatever encoding it is kept in.
+
+        The archive, which has encoded it, decodes it: no decoder meets a stranger's bytes here, and
+        nothing inflates. Raises `UnreadableResult` where it does not, `InstanceNotFound` and
+        `ArchiveUnavailable`.
+        """
+        stored = self._bounded(f"/instances/{checked_id(instance_id)}/file", "*/*").content
+        syntax = transfer_syntax(stored)
+        # What states none is no DICOM: whoever parses it will say so.
+        if syntax is None or syntax in PLAIN:
+            return stored
+        try:
+            study, series, instance = (
+                str(self.json("instances", instance_id, tail)["MainDicomTags"][keyword])
+                for tail, keyword in _UIDS.items()
+            )
+        except (KeyError, TypeError):
+            raise ArchiveUnavailable("Orthanc described an instance without its UIDs") from None
+        if not all(re.fullmatch(UID_PATTERN, uid) for uid in (study, series, instance)):
+            raise UnreadableResult("the object has a UID that is none")
+        path = f"/dicom-web/studies/{study}/series/{series}/instances/{instance}"
+        answer = self._bounded(path, plain_accept())
+        plain = only_part(answer.content, answer.headers.get("Content-Type", ""))
+        if plain is None or transfer_syntax(plain) not in PLAIN:
+            raise UnreadableResult(
+                f"instance {instance_id} is kept in transfer syntax {syntax}, and Orthanc does not "
+                "give it uncompressed"
+            )
+        return plain
+
+    def _bounded(self, path: str, accept: str) -> httpx.Response:
+        request = self._client.build_request("GET", path, headers={"Accept": accept})
+        try:
+            return self._send(request, InstanceNotFound, Budget(RESULT_BYTES, RESULT_BYTES))
+        except UnusableAnswer:
+            raise UnreadableResult("Orthanc does not give the object, or not in bounds") from None
+
     def find(self, query: dict[str, Any]) -> Any:
         """What ``/tools/find`` answers to `query`."""
         return _decoded(self._send(self._client.build_request("POST", "/tools/find", json=query)))
@@ -196,10 +241,18 @@ class Orthanc:
 
         Not Orthanc's id, which changes with the number of the patient.
         """
+        return self.filed(instance_id)[1]
+
+    def filed(self, instance_id: str) -> tuple[str, str]:
+        """Orthanc's id and the UID of the study that holds this instance.
+
+        The archive files by the patient's number too: two studies can have one UID, and only the
+        ids tell them apart. Raises `InstanceNotFound`.
+        """
         try:
             described = self.json("instances", instance_id, "/study")
-            return str(described["MainDicomTags"]["StudyInstanceUID"])
-        except (KeyError, TypeError):
+            return str(described.get("ID", "")), str(described["MainDicomTags"]["StudyInstanceUID"])
+        except (AttributeError, KeyError, TypeError):
             raise ArchiveUnavailable("Orthanc described an instance without its study") from None
 
     def delete_instance(self, instance_id: str) -> None:
@@ -262,7 +315,10 @@ class Orthanc:
                     budget.take(len(part), so_far=len(body))
                 # Each part may come in time, and there be very many.
                 seconds_left()
-        return httpx.Response(answer.status_code, content=bytes(body), request=request)
+        kept = {"Content-Type": answer.headers.get("Content-Type", "")}
+        return httpx.Response(
+            answer.status_code, headers=kept, content=bytes(body), request=request
+        )
 
 
 def _decoded(answer: httpx.Response) -> Any:

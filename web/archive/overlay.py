@@ -14,7 +14,7 @@ from web.archive.errors import UnreadableResult
 from web.archive.orthanc import Orthanc, archive
 from web.archive.outline import outline_path
 from web.archive.phase_names import PhaseName
-from web.archive.segmentation import marked_in
+from web.archive.segmentation import marked_in, place_referred
 from web.archive.stack import Stack, corresponding, stack_of
 
 #: Results whose outlines a process keeps; one is some tens of kilobytes of text.
@@ -23,10 +23,10 @@ _KEPT_RESULTS = 32
 
 @dataclass(frozen=True)
 class Overlay:
-    """Outlines by slice index of the first phase, and where the other phases have that slice."""
+    """Outlines by slice of the phase that a result refers to, and where others have that slice."""
 
     series_id: str
-    #: As `PhaseName` writes it.
+    #: The phase that the result refers to, as `PhaseName` writes it.
     phase: str
     slices: int
     rows: int
@@ -37,9 +37,9 @@ class Overlay:
     outlines: dict[int, str]
     #: Marked pixels by slice index, only for slices with a tumour.
     areas: dict[int, int]
-    #: By number of a lesion, the slice in which most of its pixels are.
+    #: By number of a lesion, the slice in which most of its pixels are: its middle.
     lesions: dict[int, int]
-    #: By phase: the slice index in it for each slice index of the first one.
+    #: By phase: the slice index in it for each slice index of the phase that is referred to.
     orders: dict[str, tuple[int, ...]]
     #: By phase: its number of slices, which the page names when it asks for one of them.
     counts: dict[str, int]
@@ -66,6 +66,10 @@ class Overlay:
 class _Drawn:
     """What an overlay has of the segmentation; named as there."""
 
+    #: Which of the phases it refers to.
+    place: int
+    #: (rows, columns); None without a segmentation.
+    size: tuple[int, int] | None
     outlines: dict[int, str]
     areas: dict[int, int]
     lesions: dict[int, int]
@@ -78,10 +82,10 @@ def overlay_of(
     *,
     orthanc: Orthanc | None = None,
 ) -> Overlay:
-    """Return the outlines of a result over its input phases, the first of which it refers to.
+    """Return the outlines of a result over its input phases, one of which it refers to.
 
-    Without a segmentation (nothing was found) the overlay has no outlines. Raises the errors of
-    `web.archive.errors`.
+    Without a segmentation (nothing was found) the overlay has no outlines, and its slices are those
+    of the first phase. Raises the errors of `web.archive.errors`.
     """
     source = orthanc or archive()
     # Not as they are kept: the page asks for the slices by what is told here.
@@ -89,36 +93,38 @@ def overlay_of(
         str(one): stack_of(study_id, one.series_id, phase=one.phase, orthanc=source)
         for one in inputs
     }
-    first = stacks[str(inputs[0])]
-    rows, columns, spacing = _grid(source, first)
-    drawn = _Drawn({}, {}, {})
+    drawn = _Drawn(0, None, {}, {}, {})
     if seg_instance_id is not None:
-        drawn = _outlines(source, seg_instance_id, first, rows, columns)
+        drawn = _outlines(source, seg_instance_id, tuple(stacks[str(one)] for one in inputs))
+    referred = stacks[str(inputs[drawn.place])]
+    rows, columns, spacing = _grid(source, referred)
+    if drawn.size not in {None, (rows, columns)}:
+        raise UnreadableResult("the segmentation has another size than the images")
     return Overlay(
-        series_id=first.series_id,
-        phase=str(inputs[0]),
-        slices=len(first.slices),
+        series_id=referred.series_id,
+        phase=str(inputs[drawn.place]),
+        slices=len(referred.slices),
         rows=rows,
         columns=columns,
         spacing=spacing,
         outlines=drawn.outlines,
         areas=drawn.areas,
         lesions=drawn.lesions,
-        orders={name: corresponding(first, stack) for name, stack in stacks.items()},
+        orders={name: corresponding(referred, stack) for name, stack in stacks.items()},
         counts={name: len(stack.slices) for name, stack in stacks.items()},
     )
 
 
 @lru_cache(maxsize=_KEPT_RESULTS)
-def _outlines(
-    orthanc: Orthanc, seg_instance_id: str, stack: Stack, rows: int, columns: int
-) -> _Drawn:
-    found = marked_in(orthanc.content("instances", seg_instance_id, "/file"), stack)
+def _outlines(orthanc: Orthanc, seg_instance_id: str, stacks: tuple[Stack, ...]) -> _Drawn:
+    file = orthanc.result_file(seg_instance_id)
+    place = place_referred(file, stacks)
+    found = marked_in(file, stacks[place])
     volume = found.volume
-    if volume.shape[1:] != (rows, columns):
-        raise UnreadableResult("the segmentation has another size than the images")
     marked = [int(index) for index in np.flatnonzero(volume.any(axis=(1, 2)))]
     return _Drawn(
+        place,
+        (volume.shape[1], volume.shape[2]),
         {index: outline_path(volume[index]) for index in marked},
         {index: int(volume[index].sum()) for index in marked},
         found.largest,

@@ -32,6 +32,11 @@ _LEFT_OUT = ("LEFTOUT", "99LABRELAY")
 #: SCT Long Axis: the longest diameter within one slice, in mm.
 _IN_PLANE = ("103339001", "SCT")
 
+#: SCT Finding Site and its modifier SCT Laterality (TID 1411), whose values are of CID 244. Where a
+#: lab could not tell the side, the lesion has the latter as an evaluation: SCT Undetermined.
+_SITE, _LATERALITY = ("363698007", "SCT"), ("272741003", "SCT")
+_BREAST, _UNDETERMINED = ("76752008", "SCT"), ("373068000", "SCT")
+
 #: T1 Weighted Dynamic Contrast Enhanced MR Signal Intensity (CID 4033), and which phase it is of.
 _SIGNAL, _PHASE = ("110816", "DCM"), ("109058", "DCM")
 
@@ -55,6 +60,23 @@ _WASH_OUTS: dict[Code, WashOut] = {
     ("130597", "DCM"): WashOut.PERSISTENT,
     ("130598", "DCM"): WashOut.PLATEAU,
     ("130599", "DCM"): WashOut.WASHOUT,
+}
+
+
+class Laterality(StrEnum):
+    """On which side a lesion of the breast is."""
+
+    LEFT = "left"
+    RIGHT = "right"
+    #: The lab could not tell: both breasts are not in view, or it lies too near to the middle.
+    NOT_DETERMINED = "not_determined"
+    #: A report of an earlier version.
+    NOT_STATED = "not_stated"
+
+
+_SIDES: dict[Code, Laterality] = {
+    ("7771000", "SCT"): Laterality.LEFT,
+    ("24028007", "SCT"): Laterality.RIGHT,
 }
 
 
@@ -91,6 +113,8 @@ class LesionTold:
     longest_in_plane_mm: float | None
     #: None of models that have no contrast phases.
     kinetics: Kinetics | None
+    #: None of what is no lesion of the breast.
+    laterality: Laterality | None = None
 
 
 @dataclass(frozen=True)
@@ -202,7 +226,18 @@ def _lesion(place: int, group: Any) -> LesionTold:
         longest_diameter_mm=number(group, LONGEST_DIAMETER),
         longest_in_plane_mm=number(group, _IN_PLANE),
         kinetics=_kinetics(group),
+        laterality=_laterality(group),
     )
+
+
+def _laterality(group: Any) -> Laterality | None:
+    site = next(children(group, _SITE), None)
+    if site is None or code_of(site.ConceptCodeSequence[0]) != _BREAST:
+        return None
+    if coded(group, _LATERALITY) == _UNDETERMINED:
+        return Laterality.NOT_DETERMINED
+    side = coded(site, _LATERALITY)
+    return Laterality.NOT_STATED if side is None else _SIDES.get(side, Laterality.NOT_STATED)
 
 
 def _kinetics(group: Any) -> Kinetics | None:

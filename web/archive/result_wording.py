@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
-from web.archive.report_details import WashOut
+from web.archive.report_details import Laterality, WashOut
 
 #: Under their names in `page.texts`.
 RESULT_TEXTS = {
@@ -76,6 +76,14 @@ CURVES_WITHHELD_TEXTS = {
 SIGNAL_SCALE_TEXTS = {
     "first_phase": _("Brought to the scale of the first phase"),
     "different": _("Different scales, not known by how much"),
+}
+
+#: By side of a lesion of the breast.
+LATERALITY_TEXTS = {
+    Laterality.LEFT: _("Left breast"),
+    Laterality.RIGHT: _("Right breast"),
+    Laterality.NOT_DETERMINED: _("Not determined"),
+    Laterality.NOT_STATED: _("Not stated"),
 }
 
 #: By type of curve.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -13,14 +13,10 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.multival import MultiValue
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from messages.part10 import PLAIN
 from web.archive.errors import UnreadableResult
 from web.archive.stack import Stack, nearest
-
-#: A decoder of compressed pixels would meet whatever bytes somebody stored: none is used here.
-#: A mask of single bits is small without.
-_PLAIN = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
 
 T = TypeVar("T")
 
@@ -37,7 +33,8 @@ class Marks:
 
     #: (slices, rows, columns), slices in the order of the stack; all segments united.
     volume: NDArray[np.bool_]
-    #: By segment number, the slice in which most of its pixels are marked.
+    #: By segment number, the slice in which most of its pixels are marked; of several the middle
+    #: one, in which a reader wants to see a lesion.
     largest: dict[int, int]
 
 
@@ -74,13 +71,40 @@ def marked_in(seg_file: bytes, stack: Stack) -> Marks:
     return Marks(volume, _largest(seg.segments, indices, areas))
 
 
+def place_referred(seg_file: bytes, stacks: Sequence[Stack]) -> int:
+    """Which of several phases a SEG refers to: the one whose images it names most, from 0.
+
+    Results of earlier versions refer to the first phase, and so does one that names no image.
+    Raises `UnreadableResult`.
+    """
+    named = _guarded(lambda: _named(pydicom.dcmread(io.BytesIO(seg_file))))
+    counts = [len(named & {(one.sop_instance_uid, one.frame) for one in s.slices}) for s in stacks]
+    return counts.index(max(counts))
+
+
+def _named(seg: Any) -> set[Source]:
+    """The images that a SEG names in its frames, or at least in its list of them."""
+    found = {one for g in seg.get("PerFrameFunctionalGroupsSequence", ()) for one in sources(g)}
+    return found or {
+        (str(instance.ReferencedSOPInstanceUID), None)
+        for series in seg.get("ReferencedSeriesSequence", ())
+        for instance in series.get("ReferencedInstanceSequence", ())
+    }
+
+
 def _largest(segments: list[int | None], indices: list[int], areas: list[int]) -> dict[int, int]:
-    """By segment, the slice of its largest frame; the first of several."""
-    found: dict[int, tuple[int, int]] = {}
+    """By segment, the slice of its largest frame; the middle one of several."""
+    found: dict[int, dict[int, int]] = {}
     for segment, index, area in zip(segments, indices, areas, strict=True):
         if segment is not None and area:
-            found[segment] = max((area, -index), found.get(segment, (0, 0)))
-    return {segment: -index for segment, (_, index) in sorted(found.items())}
+            found.setdefault(segment, {})[index] = area
+    return {segment: _middle(of) for segment, of in sorted(found.items())}
+
+
+def _middle(areas: dict[int, int]) -> int:
+    """Of the slices with the largest area the one in the middle, of an even number the earlier."""
+    largest = sorted(index for index, area in areas.items() if area == max(areas.values()))
+    return largest[(len(largest) - 1) // 2]
 
 
 def _segment(*groups: Any) -> int | None:
@@ -104,7 +128,8 @@ def _guarded(read: Callable[[], T]) -> T:
 
 
 def _contents(seg: Any) -> _Contents:
-    if seg.file_meta.TransferSyntaxUID not in _PLAIN:
+    # A decoder would meet whatever bytes somebody stored (`web.archive.orthanc` asks for plain).
+    if seg.file_meta.TransferSyntaxUID not in PLAIN:
         raise UnreadableResult("the segmentation is compressed")
     pixels = seg.pixel_array
     groups = list(seg.PerFrameFunctionalGroupsSequence)

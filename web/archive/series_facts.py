@@ -86,7 +86,8 @@ def _kept(orthanc: Orthanc, asked: _Asked) -> SeriesFacts:
     firsts = [images[part.images[0]] for part in parts.parts[:MAX_PHASES_READ]]
     if not firsts:
         # Of one without a place, if that is why: what it lacks is to be named.
-        firsts = [image for image in images if image.position is None][:1] or [*images[:1]]
+        placeless = [one for one in images if one.position is None and one.unread is None]
+        firsts = placeless[:1] or [*images[:1]]
     facts = facts_of(asked.facts, images, parts, [_head(tags, image) for image in firsts])
     if facts.unclear is Unclear.TOO_SLOW:
         raise _TooSlowError(facts)

@@ -69,7 +69,7 @@ class _Slice:
     orientation: tuple[float, ...] | None
     values: Mapping[str, str]
     stored: Stored
-    #: InstanceNumber, of a frame that of its object.
+    #: InstanceNumber, or None.
     number: int | None = None
 
 
@@ -94,16 +94,16 @@ def slices_of(
     return SlicesFacts(tuple(one.values for one in order), tuple(one.stored for one in order))
 
 
-def _of_phase(slices: Sequence[_Slice], phase: PhaseFacts) -> list[_Slice]:
-    if phase.keyword == NUMBER_KEYWORD:
-        groups = numbered([one.position for one in slices], [one.number for one in slices])
-        place, of = place_of(phase.value) or (0, 0)
-        return [slices[i] for i in groups[place - 1]] if groups and of == len(groups) else []
-    return [
-        one
-        for one in slices
-        if not phase.keyword or same_value(one.values.get(phase.keyword, ""), phase.value)
-    ]
+def _of_phase(slices: Sequence[_Slice], phase: PhaseFacts) -> Sequence[_Slice]:
+    if not phase.keyword:
+        return slices
+    if phase.keyword != NUMBER_KEYWORD:
+        return [one for one in slices if same_value(one.values.get(phase.keyword, ""), phase.value)]
+    groups = numbered([one.position for one in slices], [one.number for one in slices])
+    place = place_of(phase.value)
+    if place is None or place[1] != len(groups):
+        return ()
+    return [slices[index] for index in groups[place[0] - 1]]
 
 
 def _in_order(slices: Sequence[_Slice]) -> list[_Slice] | None:
@@ -130,8 +130,6 @@ def _along(position: Position, normal: tuple[float, ...]) -> float:
 @lru_cache(maxsize=_KEPT_SERIES)
 def _all_slices(orthanc: Orthanc, series_id: str, state: str) -> tuple[_Slice, ...] | None:  # noqa: ARG001 - the state is what is kept by
     images = images_of(orthanc, series_id, multi_frame=True, tags=Tags(orthanc))
-    if any(image.unread is not None for image in images):
-        return None
     classic = [image for image in images if image.frame is None]
     read: Mapping[str, Any] = {}
     if classic:
@@ -146,7 +144,7 @@ def _all_slices(orthanc: Orthanc, series_id: str, state: str) -> tuple[_Slice, .
     found = []
     for image in images:
         tags = read.get(image.instance_id)
-        if image.frame is None and not isinstance(tags, dict):
+        if image.unread is not None or (image.frame is None and not isinstance(tags, dict)):
             return None
         one = _frame(image) if image.frame is not None else _slice(tags or {}, texts)
         found.append(replace(one, number=image.number))

@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import pydicom
-from pydicom.uid import UID, ComprehensiveSRStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import ComprehensiveSRStorage
 
 from messages import identity
-from web.archive.errors import InstanceNotFound, UnreadableReport
+from messages.part10 import PLAIN
+from web.archive.errors import InstanceNotFound, UnreadableReport, UnreadableResult
 from web.archive.orthanc import Orthanc
 from web.archive.patience import within
 from web.archive.report_details import ReportTold, report_told
-
-#: As in `web.archive.segmentation`: no decoder meets the bytes of a stranger.
-_PLAIN = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
 
 
 @dataclass(frozen=True)
@@ -41,23 +39,31 @@ def report_uids(request_id: UUID, *, tumor_detected: bool) -> tuple[str, str]:
 
 
 def stored_report(
-    request_id: UUID, study_uid: str, orthanc: Orthanc, *, tumor_detected: bool
+    request_id: UUID, study: tuple[str, str], orthanc: Orthanc, *, tumor_detected: bool
 ) -> StoredReport:
     """Look the report up by its derived UID, in the study of the request alone, and read it.
 
+    `study` is Orthanc's id and the UID: a copy under another patient's number lies in a study of
+    the same UID. An id that is gone, because the number was corrected, is no hindrance.
     Raises `ArchiveUnavailable`, `InstanceNotFound` where the archive no longer holds it, and
     `UnreadableReport` for something else under its UID.
     """
     series_uid, uid = report_uids(request_id, tumor_detected=tumor_detected)
     with within():
         # Copies of it in other studies are somebody else's.
-        found = [one for one in orthanc.instances_with(uid) if orthanc.study_of(one) == study_uid]
+        filed = {one: orthanc.filed(one) for one in orthanc.instances_with(uid)}
+        found = [one for one, where in filed.items() if where == study] or [
+            one for one, where in filed.items() if where[1] == study[1]
+        ]
         if not found:
             raise InstanceNotFound("the archive holds no such report")
         if len(found) > 1:
             raise UnreadableReport("the study holds several reports under one UID")
-        file = orthanc.content("instances", found[0], "/file")
-    told = _read(file, (uid, series_uid, study_uid))
+        try:
+            file = orthanc.result_file(found[0])
+        except UnreadableResult as exc:
+            raise UnreadableReport(str(exc)) from None
+    told = _read(file, (uid, series_uid, study[1]))
     if told.tumor_detected != tumor_detected:
         raise UnreadableReport("the report states another outcome than the request")
     return StoredReport(found[0], series_uid, uid, told)
@@ -73,6 +79,6 @@ def _read(file: bytes, names: tuple[str, str, str]) -> ReportTold:
         raise UnreadableReport(f"the report cannot be read: {type(exc).__name__}") from None
     if found != names:
         raise UnreadableReport("the report names another study or series")
-    if kind != ComprehensiveSRStorage or UID(syntax) not in _PLAIN:
+    if kind != ComprehensiveSRStorage or syntax not in PLAIN:
         raise UnreadableReport("the object is no plain report")
     return report_told(stored)

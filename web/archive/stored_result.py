@@ -17,24 +17,16 @@ from uuid import UUID
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.uid import (
-    UID,
-    ComprehensiveSRStorage,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    SegmentationStorage,
-)
+from pydicom.uid import ComprehensiveSRStorage, SegmentationStorage
 
 from messages import identity
 from messages.events import ModelReference
+from messages.part10 import PLAIN
 from messages.request import InputSeries
 from web.archive.errors import InstanceNotFound, NotInArchive, NotLookedInto, UnreadableResult
 from web.archive.orthanc import Orthanc
 from web.archive.report import LONGEST_DIAMETER, VOLUME, figure, slices_of_first
 from web.archive.stack import read_stack
-
-#: As in `web.archive.segmentation`: no decoder meets the bytes of a stranger.
-_PLAIN = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
 
 #: ml between the report's volume and that of the pixels, beyond the report's four decimals.
 _VOLUME_TOLERANCE = 1e-3
@@ -67,6 +59,8 @@ class Asked:
     """The request whose result it is."""
 
     request_id: UUID
+    #: Orthanc's id of the study, and its UID.
+    study_id: str
     study_uid: str
     inputs: Sequence[InputSeries]
 
@@ -89,7 +83,7 @@ def _look(asked: Asked, orthanc: Orthanc) -> StoredResult | None:
     primary_id = _instance_in_study(asked, primary_uid, orthanc)
     if primary_id is None:
         return None
-    file = orthanc.content("instances", primary_id, "/file")
+    file = orthanc.result_file(primary_id)
     primary = _read(file, asked, primary_uid, identity.primary_series_uid(asked.request_id))
     if primary.SOPClassUID == ComprehensiveSRStorage:
         slices = _slices(primary, asked, orthanc)
@@ -98,15 +92,20 @@ def _look(asked: Asked, orthanc: Orthanc) -> StoredResult | None:
     report_id = _instance_in_study(asked, report_uid, orthanc)
     if report_id is None:
         return None
-    file = orthanc.content("instances", report_id, "/file")
+    file = orthanc.result_file(report_id)
     report = _read(file, asked, report_uid, identity.report_series_uid(asked.request_id))
     slices = _slices(report, asked, orthanc)
     return _guarded(_measured, primary, primary_id, report, report_id, slices)
 
 
 def _instance_in_study(asked: Asked, uid: str, orthanc: Orthanc) -> str | None:
-    """Copies of it in other studies are somebody else's."""
-    found = [one for one in orthanc.instances_with(uid) if orthanc.study_of(one) == asked.study_uid]
+    """Copies of it in other studies are somebody else's.
+
+    One that the archive filed under another patient's number is no result: its study may have the
+    same UID, and has another id.
+    """
+    study = (asked.study_id, asked.study_uid)
+    found = [one for one in orthanc.instances_with(uid) if orthanc.filed(one) == study]
     if len(found) > 1:
         raise UnreadableResult(f"the study holds {len(found)} objects {uid}")
     return found[0] if found else None
@@ -146,7 +145,7 @@ def _read(file: bytes, asked: Asked, uid: str, series_uid: str) -> Any:
         raise UnreadableResult(f"object {uid} cannot be read: {type(exc).__name__}") from None
     if found != (uid, series_uid, asked.study_uid):
         raise UnreadableResult(f"object {uid} names another study or series")
-    if kind not in {SegmentationStorage, ComprehensiveSRStorage} or UID(syntax) not in _PLAIN:
+    if kind not in {SegmentationStorage, ComprehensiveSRStorage} or syntax not in PLAIN:
         raise UnreadableResult(f"object {uid} is neither a plain segmentation nor a report")
     return stored
 

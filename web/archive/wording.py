@@ -13,6 +13,7 @@ from messages.failures import FAILURE_TEXTS, FailureCode
 from messages.lab import ARCHIVE_AWAY, DRAINING, SERVING
 from web.archive.result_wording import (
     CURVES_WITHHELD_TEXTS,
+    LATERALITY_TEXTS,
     ORIGIN_TEXTS,
     RESULT_TEXTS,
     SIGNAL_SCALE_TEXTS,
@@ -217,6 +218,7 @@ def page_texts() -> dict[str, object]:
         "wash_out": _spoken(WASH_OUT_TEXTS),
         "curves_withheld": _spoken(CURVES_WITHHELD_TEXTS),
         "signal_scale": _spoken(SIGNAL_SCALE_TEXTS),
+        "laterality": _spoken(LATERALITY_TEXTS),
         "decisions": _spoken(DECISION_LABELS),
         "status": _spoken(_STATUS),
         "ends": _spoken(_ENDS),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from django.conf import settings
 
-from web.checks import archive, broker, database
+from web.checks import archive, broker, database, results
 from web.checks.line import Line, bad, ok
 
 
@@ -20,6 +20,12 @@ def checklist() -> Iterator[Line]:
     yield from _guarded(
         "archive",
         lambda: archive.check(
+            site.orthanc_url, site.orthanc_user, site.orthanc_password.get_secret_value()
+        ),
+    )
+    yield from _guarded(
+        "newest result",
+        lambda: results.check(
             site.orthanc_url, site.orthanc_user, site.orthanc_password.get_secret_value()
         ),
     )

@@ -49,6 +49,18 @@ def check() -> Iterator[Line]:
         yield _room(file)
 
 
+def ready() -> bool:
+    """Whether its tables can be asked; never makes a file of SQLite's."""
+    file = _file()
+    if file is not None and not file.is_file():
+        return False
+    try:
+        connection.ensure_connection()
+    except DatabaseError:
+        return False
+    return why_not_migrated() is None
+
+
 def _file() -> Path | None:
     name = str(connection.settings_dict["NAME"])
     if connection.vendor != "sqlite" or name == ":memory:" or name.startswith("file:"):

@@ -75,8 +75,11 @@ def _decided_here(
 
 
 def _completed(row: Snapshot, event: InferenceCompleted) -> Snapshot | None:
-    """The result is in the archive, whatever else was told: only a cancel outranks it."""
-    if row.state in {State.COMPLETED, State.CANCELLED}:
+    """The result is in the archive, whatever else was told: only what removes it outranks it.
+
+    That is a cancel, and a run that was told where the archive had filed its objects.
+    """
+    if row.state in {State.COMPLETED, State.CANCELLED} or row.misfiled:
         return None
     kept = {
         "seg_instance_id",

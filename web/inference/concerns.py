@@ -28,7 +28,7 @@ _CODES = {
 }
 
 #: What a reader calls the attributes in which slices of one phase may differ.
-_ATTRIBUTES: dict[str, Promise] = {
+ATTRIBUTES: dict[str, Promise] = {
     "ImageType": gettext_lazy("kind of image"),
     "EchoTime": gettext_lazy("echo time"),
     "EchoNumbers": gettext_lazy("echo number"),
@@ -149,7 +149,7 @@ def _sentence(concern: Concern) -> str:
         "first": first,
         "second": second,
         "roles": ", ".join(roles),
-        "attribute": _ATTRIBUTES.get(concern.keyword, ""),
+        "attribute": ATTRIBUTES.get(concern.keyword, ""),
         "found": _figure(concern.found, share),
         "expected": _figure(concern.expected, share),
     }

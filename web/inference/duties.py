@@ -27,7 +27,8 @@ def duties_for(before: Snapshot, after: Snapshot, what: Happening) -> frozenset[
     """
     duties: set[Duty] = set()
     entered = before.state is not after.state and not _taken_back(what)
-    if after.state is State.CANCELLED and (entered or isinstance(what, RunEvent | DeadLettered)):
+    swept = after.state is State.CANCELLED or after.misfiled
+    if swept and (entered or isinstance(what, RunEvent | DeadLettered)):
         # Also when the lab says that it stored nothing: an earlier run that died may have. A dead
         # letter tells of such runs too, and is the last word of them.
         duties.add(Duty.SWEEP)

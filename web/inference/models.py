@@ -71,8 +71,9 @@ class InferenceRequest(models.Model):
     #: SHA-256 in hex of what is asked for (`web.inference.wishes`): while one request for it is
     #: active, the same wish is that request. Empty where it was never computed.
     wish = models.CharField(max_length=64, blank=True, default="", db_default="")
-    #: When the archive is to be looked at for objects of this cancelled request; empty when no
-    #: look is owed any more (`web.inference.reconciler.sweep`).
+    #: When the archive is to be looked at for objects of this request, which is cancelled or whose
+    #: result was filed in another study; empty when no look is owed any more
+    #: (`web.inference.reconciler.sweep`).
     sweep_due_at = models.DateTimeField(null=True)
 
     class Meta:

@@ -14,7 +14,7 @@ from messages.envelope import Message
 from messages.request import InferenceRequested
 from messages.topology import CONTROL, REQUESTS
 from web.inference.models import InferenceRequest, Outbox
-from web.inference.superseded import superseded_by
+from web.inference.superseded import number_in_study, superseded_by
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +59,7 @@ def enqueue_request(request: InferenceRequest) -> Outbox:
         deadline_s=request.deadline_s,
         retries=0,
         supersedes=superseded_by(request),
+        number=number_in_study(request),
     )
     return enqueue_on_commit(request, message, exchange=REQUESTS, routing_key=message.routing_key)
 

@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from messages.failures import FailureCode
+
 
 class State(StrEnum):
     """Where a request is."""
@@ -37,7 +39,8 @@ class State(StrEnum):
     DEAD = "dead"
 
 
-#: States that no event but `completed` leaves.
+#: States that no event but `completed` leaves; it leaves neither a cancelled request nor a
+#: misfiled one, of which the site removes what is stored.
 TERMINAL = frozenset({State.COMPLETED, State.CANCELLED, State.FAILED, State.DEAD})
 
 #: States in which the same wish of anybody is this request. Not `cancelling`: who changes their
@@ -73,6 +76,11 @@ class Snapshot:
     cancel_asked_at: datetime | None = None
     #: When staff sent it again from `dead`: its time limits begin anew.
     replayed_at: datetime | None = None
+
+    @property
+    def misfiled(self) -> bool:
+        """Whether it failed because the archive filed its result in another study."""
+        return self.state is State.FAILED and self.failure_code == FailureCode.RESULT_MISFILED
 
     @property
     def run(self) -> tuple[int, int]:

@@ -31,10 +31,17 @@ def superseded_by(row: InferenceRequest) -> UUID | None:
     return results_before(row).first()
 
 
+def number_in_study(row: InferenceRequest) -> int:
+    """Which request of its study it is, from 1, of whatever model and end.
+
+    So it is the same whenever it is asked for: what was there before stays there.
+    """
+    return InferenceRequest.objects.filter(_before(row), study_id=row.study_id).count() + 1
+
+
 def results_before(row: InferenceRequest) -> QuerySet[InferenceRequest, UUID]:
     """The requests whose results the row's replaces, the latest first: their ids."""
-    earlier = Q(created_at__lt=row.created_at) | Q(created_at=row.created_at, pk__lt=row.pk)
-    results = _results_of(row.study_id, row.model).filter(earlier)
+    results = _results_of(row.study_id, row.model).filter(_before(row))
     return results.order_by("-created_at", "-pk").values_list("pk", flat=True)
 
 
@@ -44,6 +51,10 @@ def with_superseded(request_ids: Iterable[UUID]) -> list[UUID]:
     for row in InferenceRequest.objects.filter(pk__in=found, state=State.COMPLETED):
         found += results_before(row)[:_TOLD]
     return list(dict.fromkeys(found))
+
+
+def _before(row: InferenceRequest) -> Q:
+    return Q(created_at__lt=row.created_at) | Q(created_at=row.created_at, pk__lt=row.pk)
 
 
 def _results_of(study_id: object, model: object) -> QuerySet[InferenceRequest]:

@@ -1,4 +1,8 @@
-"""A stored DICOM SEG as one picture for each slice of the series that it refers to."""
+"""A stored DICOM SEG as one picture for each slice of the series that the old front end shows.
+
+That front end knows the series that it asked about: the first input of the request. A SEG may refer
+to another phase of the same slices, whose InstanceNumbers may run the other way.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.errors import InvalidDicomError
 
-from web.archive.errors import InstanceNotFound, UnreadableResult
+from web.archive.errors import InstanceNotFound, NotInArchive, UnreadableResult
 from web.archive.orthanc import Orthanc
 from web.archive.segmentation import Source, marked_in, sources
 from web.archive.stack import Stack, read_stack
+from web.inference.models import InferenceRequest
+from web.inference.presentation import phase_of
 
 #: Results whose pictures a process keeps: some tens of kilobytes each.
 _KEPT_RESULTS = 16
@@ -45,21 +51,50 @@ def frames_of(orthanc: Orthanc, stored: StoredSegmentation) -> list[str]:
     """One PNG (8-bit grey, 0 or 255; base64) for each slice of the series, in its own order.
 
     That is the order by InstanceNumber in which the old front end shows the slices, and its rows
-    and columns are those of the images. Slices without a mask are black. Raises the errors of
-    `web.archive.errors`.
+    and columns are those of the images. The series is that of the first input of the request whose
+    result it is, and for the SEG of no request the one that it refers to. Slices without a mask are
+    black. Raises the errors of `web.archive.errors`.
     """
     # Instances never change in the archive, but the series may still grow: its order is read.
-    stack = _referred(orthanc, stored)
-    return list(_pictures(orthanc, stored.instance_id, stack))
+    stack, marked = _asked(orthanc, stored) or (_referred(orthanc, stored),) * 2
+    return list(_pictures(orthanc, stored.instance_id, stack, marked))
+
+
+def _asked(orthanc: Orthanc, stored: StoredSegmentation) -> tuple[Stack, Stack] | None:
+    """The series of the first input, and its slices that were that input: all, or one phase.
+
+    None for the SEG of no request of this site, and where that series is no longer there.
+    """
+    row = (
+        InferenceRequest.objects.filter(
+            study_id=stored.study_id, result__seg_instance_id=stored.instance_id
+        )
+        .order_by("created_at", "pk")
+        .first()
+    )
+    if row is None or not row.inputs:
+        return None
+    first = row.inputs[0]
+    try:
+        stack = read_stack(orthanc, first["series_id"])
+        phase = phase_of(first)
+        return stack, stack if phase is None else read_stack(orthanc, first["series_id"], phase)
+    except NotInArchive:
+        return None
 
 
 @lru_cache(maxsize=_KEPT_RESULTS)
-def _pictures(orthanc: Orthanc, instance_id: str, stack: Stack) -> Sequence[str]:
-    volume = marked_in(_file(orthanc, instance_id), stack).volume
+def _pictures(orthanc: Orthanc, instance_id: str, stack: Stack, marked: Stack) -> Sequence[str]:
+    volume = marked_in(_file(orthanc, instance_id), marked).volume
     if volume.shape[1:] != _size(orthanc, stack):
         raise UnreadableResult("the segmentation has another size than the images")
     black = _picture(np.zeros(volume.shape[1:], dtype=np.bool_))
-    return tuple(_picture(mask) if mask.any() else black for mask in volume)
+    masks = {
+        (one.sop_instance_uid, one.frame): _picture(mask)
+        for one, mask in zip(marked.slices, volume, strict=True)
+        if mask.any()
+    }
+    return tuple(masks.get((one.sop_instance_uid, one.frame), black) for one in stack.slices)
 
 
 def _picture(mask: NDArray[np.bool_]) -> str:
@@ -69,7 +104,7 @@ def _picture(mask: NDArray[np.bool_]) -> str:
 
 
 def _file(orthanc: Orthanc, instance_id: str) -> bytes:
-    return orthanc.content("instances", instance_id, "/file")
+    return orthanc.result_file(instance_id)
 
 
 def _size(orthanc: Orthanc, stack: Stack) -> tuple[int, int]:

@@ -66,7 +66,7 @@ def _answered(
 
 @old_call("GET", "HEAD")
 def frames(request: HttpRequest, instance_id: str) -> Answer:
-    """The masks of a SEG, one for each slice of the series that it refers to."""
+    """The masks of a SEG, one for each slice of the series that was asked about."""
     caller = caller_of(request)
     absent = _("There is no segmentation of this id in the archive.")
     try:

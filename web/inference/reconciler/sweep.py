@@ -1,5 +1,8 @@
 """A cancelled request leaves nothing in the archive: it is looked at until that is so.
 
+Nor does one that failed because the archive filed its result in another study: labs delete
+nothing, and what lies there is ours, wherever that is.
+
 Why nothing escapes:
 
 - A lab that stores and lives tells it (`completed`, or the `cancelled` of a later run): every
@@ -18,9 +21,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import structlog
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from messages.failures import FailureCode
 from web.archive.errors import ArchiveError
 from web.archive.objects import remove_objects
 from web.archive.orthanc import Orthanc, archive
@@ -63,7 +67,11 @@ class Sweeper:
     def _clean(self, row: InferenceRequest) -> bool:
         """Whether the archive was found without anything of the request in the end."""
         orthanc = self._orthanc or archive()
-        return any(not remove_objects(row.pk, row.study_uid, orthanc) for _ in range(LOOKS))
+        misfiled = row.state == State.FAILED
+        return any(
+            not remove_objects(row.pk, row.study_uid, orthanc, everywhere=misfiled)
+            for _ in range(LOOKS)
+        )
 
     def _say_away(self, error: ArchiveError) -> None:
         if not self._away:
@@ -75,7 +83,7 @@ _of_this_process = Sweeper()
 
 
 def sweep_due(limit: int = LIMIT) -> int:
-    """Remove what cancelled requests have left; return how many looks are still due.
+    """Remove what such requests have left; return how many looks are still due.
 
     Not inside a transaction: it speaks with the archive. Any number of processes may do it at
     once. What cannot be done now stays due.
@@ -85,7 +93,9 @@ def sweep_due(limit: int = LIMIT) -> int:
 
 def _due() -> QuerySet[InferenceRequest]:
     # The state as well: nothing of a result that is wanted is ever removed.
-    return InferenceRequest.objects.filter(state=State.CANCELLED, sweep_due_at__lte=timezone.now())
+    misfiled = Q(state=State.FAILED, failure_code=FailureCode.RESULT_MISFILED)
+    swept = InferenceRequest.objects.filter(Q(state=State.CANCELLED) | misfiled)
+    return swept.filter(sweep_due_at__lte=timezone.now())
 
 
 def _last_look(row: InferenceRequest) -> datetime | None:

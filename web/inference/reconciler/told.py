@@ -35,7 +35,7 @@ def look(request_id: UUID) -> StoredResult | None:
     row = InferenceRequest.objects.filter(pk=request_id).first()
     if row is None or row.state not in ACTIVE:
         return None
-    asked = Asked(row.pk, row.study_uid, _INPUTS.validate_python(row.inputs))
+    asked = Asked(row.pk, row.study_id, row.study_uid, _INPUTS.validate_python(row.inputs))
     try:
         return stored_result(asked, archive())
     except UnreadableResult as exc:

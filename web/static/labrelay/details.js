@@ -122,6 +122,13 @@ function lesionRow(lesion) {
   renderNumber(place);
   head.append(place);
   head.title = lesion.label;
+  if (lesion.laterality) {
+    const side = document.createElement("span");
+    side.className = "side";
+    side.textContent = page.texts.laterality[lesion.laterality];
+    head.append(side);
+    line.dataset.side = lesion.laterality;
+  }
   line.append(
     head,
     cell(figure(lesion.volume_ml, 2)),

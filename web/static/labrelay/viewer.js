@@ -17,6 +17,9 @@ let index = 0;
 let overlay = null;
 let outlined = "";
 
+/** The reader has chosen a phase: another result leaves it. */
+let phaseChosen = false;
+
 /** Show these phases: `[{role, label, id, series_id, phase, slices}]`, in the model's order. */
 export function showPhases(list) {
   const same = JSON.stringify(list) === JSON.stringify(phases);
@@ -37,8 +40,8 @@ export function showPhases(list) {
 }
 
 /**
- * Draw this `overlay.json` over the images, or nothing; go to the largest area. `label` says what
- * is outlined, where that is no tumour.
+ * Draw this `overlay.json` over the images, or nothing; go to the middle of the largest lesion, on
+ * the phase that the result refers to. `label` says what is outlined, where that is no tumour.
  */
 export function setOverlay(data, label = "") {
   overlay = data;
@@ -52,9 +55,24 @@ export function setOverlay(data, label = "") {
   }
   renderMarks();
   if (any) {
-    goToLargest();
+    openReferred();
+    const middle = overlay.lesions["1"];
+    if (middle === undefined) {
+      goToLargest();
+    } else {
+      go(middle);
+    }
   } else {
     go(index);
+  }
+}
+
+/** Results of earlier versions refer to a phase before contrast, where no tumour shines. */
+function openReferred() {
+  const referred = phases.findIndex(({ id }) => id === overlay.phase);
+  if (!phaseChosen && referred >= 0 && !phases[referred].role.startsWith("pre")) {
+    phase = referred;
+    renderButtons();
   }
 }
 
@@ -78,7 +96,7 @@ function slices() {
   return phases[phase] ? (overlay?.slices ?? phases[phase].slices) : 0;
 }
 
-/** Show slice `wanted` (from 0, as the first series counts) of the phase. */
+/** Show slice `wanted` (from 0, as the series that is referred to counts) of the phase. */
 function go(wanted) {
   const count = slices();
   slider.max = Math.max(count - 1, 0);
@@ -143,6 +161,7 @@ function renderButtons() {
 function choosePhase(place) {
   if (place < phases.length) {
     phase = place;
+    phaseChosen = true;
     [...buttons.children].forEach((button, at) => {
       button.setAttribute("aria-pressed", String(at === phase));
     });
