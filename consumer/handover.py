@@ -98,6 +98,8 @@ class VolumeHeader:
     #: Seconds from the beginning of the first phase to that of each; None where it is not known.
     seconds: tuple[float | None, ...]
     first: FirstPhase
+    #: `messages.input_digest` of every instance that was read; empty where nobody computed it.
+    input_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,8 @@ class ResultSpec:
     threshold: float = 0.5
     #: mm^3: a connected mark below this is no segment. 0 keeps all.
     min_lesion_mm3: float = 0.0
+    #: `VolumeHeader.input_sha256` of the run that computes the mask; empty before it has read.
+    input_sha256: str = ""
     #: The report that this result replaces, as the archive holds it: a Part 10 file.
     predecessor: bytes | None = None
     #: Of the pictures with the outline burnt in; as many are made as there are instance UIDs.
@@ -207,3 +211,5 @@ class Measured:
     left_out: int = 0
     #: Type of the error for which there are no key slices although there should be; else empty.
     undrawn: str = ""
+    #: Of what the stored primary was computed, as it states it; empty in one written before.
+    input_sha256: str = ""

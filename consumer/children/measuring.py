@@ -18,8 +18,8 @@ from consumer.result.kinetics import curves, first_after, is_dynamic
 from consumer.result.lesion_group import Found, label_of
 from consumer.result.lesions import measure
 from consumer.result.origin import stored_model
-from consumer.result.provenance import LEFT_OUT, read_back
-from consumer.result.report import measurement_report, stated_count
+from consumer.result.provenance import LEFT_OUT, read_back, stated_input
+from consumer.result.report import measurement_report, stated_count, stated_facts
 from consumer.result.segmentation import PLACE_TOLERANCE, stored_mask
 from consumer.result.segments import stored_segments
 
@@ -52,12 +52,18 @@ def measured(
     try:
         model = stored_model(primary)
         if primary.Modality == "SR":
-            left_out = stated_count(primary, codes.LEFT_OUT)
-            return Measured(Figures(False, 0, 0.0, 0.0, count, 0), model, None, left_out=left_out)
+            return Measured(
+                Figures(False, 0, 0.0, 0.0, count, 0),
+                model,
+                None,
+                left_out=stated_count(primary, codes.LEFT_OUT),
+                input_sha256=stated_input(stated_facts(primary)),
+            )
         stored = stored_mask(primary)
         fits = primary.FrameOfReferenceUID == grid.frame_of_reference_uid
         start = _first_slice(stored, grid)
-        stated_out = int(read_back(primary).get(LEFT_OUT, "0"))
+        facts = read_back(primary)
+        stated_out = int(facts.get(LEFT_OUT, "0"))
     except Exception as exc:  # noqa: BLE001 - a foreign object can break the parser in any way
         raise UploadRejected(
             f"the stored object {spec.primary_instance_uid} cannot be read ({type(exc).__name__})"
@@ -90,7 +96,9 @@ def measured(
         # Pictures are for viewers that show nothing better: no reason to fail a request.
         undrawn = type(exc).__name__
     told = tuple(_facts(one, primary) for one in found)
-    return Measured(result, model, report, pictures, told, left_out, undrawn)
+    return Measured(
+        result, model, report, pictures, told, left_out, undrawn, input_sha256=stated_input(facts)
+    )
 
 
 def _first_slice(stored: StoredMask, grid: Grid) -> int:

@@ -65,6 +65,7 @@ def read_phases(
     """
     start()
     from consumer.children.grid import check_same_grid
+    from consumer.children.inputs import digest_of
     from consumer.children.order import began_at, check_order, seconds_after_first
     from consumer.children.series import by_series
     from consumer.children.slices import read_slices
@@ -115,6 +116,7 @@ def read_phases(
                 for number, image in zip(first.numbers, first.images, strict=True)
             ),
         ),
+        input_sha256=digest_of(source),
     )
 
 

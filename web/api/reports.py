@@ -92,6 +92,8 @@ class OriginView(Schema):
     threshold: str
     #: Marks smaller than this were left out, in cubic millimetres.
     smallest_mm3: str
+    #: SHA-256 over UIDs and MD5s of the files that it was computed from.
+    input_sha256: str
     #: ISO 8601; without an offset where the report states no time zone.
     created: str
     notice: str
@@ -211,6 +213,7 @@ def _origin(origin: Origin) -> OriginView:
         labrelay=origin.labrelay,
         threshold=origin.threshold,
         smallest_mm3=origin.smallest_mm3,
+        input_sha256=origin.input_sha256,
         created=origin.created,
         notice=notice_text(origin.notice),
     )

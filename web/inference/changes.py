@@ -88,6 +88,7 @@ def _completed(row: Snapshot, event: InferenceCompleted) -> Snapshot | None:
         "slices",
         "slices_with_tumor",
         "model",
+        "input_sha256",
         "stage_seconds",
     }
     return replace(
