@@ -1,4 +1,4 @@
-"""A small study with a stored result, and the turns of the follower, for tests on a real archive."""
+"""A small study with a stored result, and turns of the follower, on a real archive."""
 
 from __future__ import annotations
 
@@ -93,7 +93,6 @@ class Followed:
             pool="lab",
             model="breast_dce_phantom",
             study_id=self.study_id,
-            study_uid=self.pre.study_uid,
             inputs=[
                 {
                     "role": role,
@@ -104,7 +103,13 @@ class Followed:
                 for role, series in (("pre", self.pre), ("post1", self.post))
             ],
             deadline_s=60,
-            **{"state": "completed", "finished_at": timezone.now(), "result": result, **values},
+            **{
+                "study_uid": self.pre.study_uid,
+                "state": "completed",
+                "finished_at": timezone.now(),
+                "result": result,
+                **values,
+            },
         )
 
 

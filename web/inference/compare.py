@@ -21,12 +21,16 @@ from django.utils import timezone
 from messages.input_digest import input_digest
 from web.archive.errors import ArchiveUnavailable, NotInArchive
 from web.archive.orthanc import Orthanc
+from web.archive.patience import within
 from web.inference.models import InferenceRequest
 from web.inference.result_state import InputState, ResultState, input_state_of
 from web.inference.states import State
 from web.live.notify import tell_on_commit
 
 log = structlog.get_logger(__name__)
+
+#: Seconds that a page waits to know better than it does.
+LOOK_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -131,15 +135,15 @@ def looked_at(row: InferenceRequest, orthanc: Orthanc) -> InferenceRequest:
     """The row as the archive has it in this moment, for a page that shows it.
 
     Two calls and no file: what only the bytes can tell is left to the follower. While the archive
-    does not answer, it is what is known.
+    does not answer soon, it is what is known.
     """
     if row.state != State.COMPLETED or row.result is None or row.withdrawn_at is not None:
         return row
-    with suppress(ArchiveUnavailable):
+    with suppress(ArchiveUnavailable), within(LOOK_SECONDS):
         found = compared(row, held_of([row], orthanc), None)
         known = (row.input_state, row.result_state)
         if known != (found.input_state, found.result_state) and note_compared(row.pk, found):
-            return type(row).objects.get(pk=row.pk)
+            return InferenceRequest.objects.get(pk=row.pk)
     return row
 
 

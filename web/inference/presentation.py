@@ -115,6 +115,7 @@ class RequestView(BaseModel):
     inputs: list[Input]
     result: Result | None
     #: The latest request of the same study and model that has a result, where it came after this.
+    #: One whose result was withdrawn replaces nothing.
     superseded_by: UUID | None = None
     #: `accepted` or `rejected`, as the latest reader to say so sees the result.
     verdict: Decision | None = None
