@@ -11,10 +11,9 @@ from django.http import HttpRequest
 
 from web.api.errors import NoResult, NotShown, UnknownRequest
 from web.archive.errors import NotAnOrthancId
-from web.archive.orthanc import archive, checked_id
+from web.archive.orthanc import checked_id
 from web.door.audit import Action
 from web.door.visitor import Visitor, visitor_of
-from web.inference.compare import looked_at
 from web.inference.models import InferenceRequest
 from web.inference.standing import with_standing
 from web.inference.states import State
@@ -36,12 +35,12 @@ def seen_request(request: HttpRequest, request_id: UUID) -> tuple[InferenceReque
 def shown_result(request: HttpRequest, request_id: UUID) -> tuple[InferenceRequest, Visitor]:
     """The same of a request with a result that may be shown.
 
-    Raises `NoResult`, and `NotShown` for one that is withdrawn or gone.
+    Raises `NoResult`, and `NotShown` for one that is withdrawn, or known to be gone: the archive is
+    not asked.
     """
     row, caller = seen_request(request, request_id)
     if row.state != State.COMPLETED or row.result is None:
         raise NoResult(request_id)
-    row = looked_at(row, archive())
     reason = why_not_shown(row)
     if reason is not None:
         raise NotShown(request_id, reason)

@@ -123,7 +123,8 @@ def _begun(report: Path) -> dict[str, dict[str, Any]]:
         return {}
     texts = report.read_bytes().splitlines(keepends=True)
     # The run before may have been killed while it wrote its last line.
-    torn = bool(texts) and not texts[-1].endswith(b"\n") and texts[-1].startswith(_BEGINNING)
+    last = texts[-1] if texts else b"\n"
+    torn = not last.endswith(b"\n") and _BEGINNING.startswith(last[: len(_BEGINNING)])
     whole = texts[:-1] if torn else texts
     lines = [_read(text) for text in whole]
     if None in lines:
