@@ -92,6 +92,7 @@ def read_phases(
     volume = create_array(target_path, shape, np.float32)
     began: list[datetime | None] = []
     instances = []
+    uids: dict[tuple[str, int], str] = {}
     for channel, phase in enumerate(source.phases):
         slices = slices_of(channel) if channel else first
         check_same_grid(source.phases[0].role, grid, phase.role, slices.grid)
@@ -99,6 +100,10 @@ def read_phases(
             write_voxels(phase, number, slices.images[place], volume[channel, place])
         instances.append(
             tuple((str(ds.SOPClassUID), str(ds.SOPInstanceUID)) for ds in slices.heads)
+        )
+        uids.update(
+            ((phase.path, number), str(ds.SOPInstanceUID))
+            for number, ds in zip(slices.numbers, slices.heads, strict=True)
         )
         began.append(began_at(slices.heads))
     check_order(source.phases, began)
@@ -116,7 +121,7 @@ def read_phases(
                 for number, image in zip(first.numbers, first.images, strict=True)
             ),
         ),
-        input_sha256=digest_of(source),
+        input_sha256=digest_of(source, uids),
     )
 
 

@@ -43,9 +43,9 @@ def test_the_lab_takes_every_file_of_every_series_once() -> None:
             for series in (pre, post)
             for ds, file in zip(series.datasets, series.files(), strict=True)
         )
-        assert digest_of(source) == expected
+        assert digest_of(source, {}) == expected
         twice = replace(source, phases=(*source.phases, replace(source.phases[0], role="last")))
-        assert digest_of(twice) == expected
+        assert digest_of(twice, {}) == expected
 
 
 @pytest.mark.parametrize("marked", [True, False], ids=["a segmentation", "nothing found"])
@@ -53,7 +53,7 @@ def test_a_result_that_is_stored_states_what_it_was_computed_from(marked: bool) 
     with MemoryFile() as memory, MemoryFile() as voxels, MemoryFile() as marks:
         source = index(memory, image=Series(slices=4))
         header = read_phases(source, voxels.path)
-        assert header.input_sha256 == digest_of(source)
+        assert header.input_sha256 == digest_of(source, {})
         mask = create_array(marks.path, header.shape[1:], "uint8")
         mask[1:3, 2:5, 2:5] = marked
         silent = spec()
@@ -68,3 +68,22 @@ def test_a_result_that_is_stored_states_what_it_was_computed_from(marked: bool) 
 
 def test_what_somebody_else_wrote_in_its_place_is_no_digest() -> None:
     assert stated_input({"input_sha256": "all of them"}) == ""
+
+
+def test_the_phases_of_a_series_that_nobody_chose_count_too() -> None:
+    """Whether an image is of the chosen phase is said by the others as well."""
+    series, later = Series(slices=3), Series(slices=3)
+    for number, ds in enumerate(later.datasets, 4):
+        ds.SeriesInstanceUID, ds.StudyInstanceUID = series.series_uid, series.study_uid
+        ds.InstanceNumber = number
+    for value, datasets in ((1, series.datasets), (2, later.datasets)):
+        for ds in datasets:
+            ds.TemporalPositionIdentifier = value
+    series.datasets += later.datasets
+    with MemoryFile() as memory, MemoryFile() as voxels:
+        whole = index(memory, image=series)
+        (phase,) = whole.phases
+        chosen = replace(phase, instance_count=6, selector=("TemporalPositionIdentifier", "2"))
+        header = read_phases(replace(whole, phases=(chosen,)), voxels.path)
+        assert header.shape[1] == 3
+        assert header.input_sha256 == digest_of(whole, {})
