@@ -12,7 +12,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from web.archive.orthanc import Orthanc
-from web.inference.compare import compared, held_of, note_compared
+from web.inference.compare import compared, held_of, known, note_compared
 from web.inference.models import InferenceRequest
 from web.inference.states import State
 
@@ -59,11 +59,17 @@ def compare_due(
     if not rows:
         return 0
     held = held_of(rows, orthanc)
-    changed = 0
+    changed, as_before = 0, []
     for row in rows:
-        changed += note_compared(row.pk, compared(row, held, orthanc))
+        found = compared(row, held, orthanc)
+        if found == known(row):
+            as_before.append(row.pk)
+        else:
+            changed += note_compared(row.pk, found)
         if is_over():
             break
+    # Nearly always all of them: in one statement, for each commit waits for the disk.
+    _results().filter(pk__in=as_before).update(compared_at=timezone.now())
     return changed
 
 

@@ -96,6 +96,13 @@ def compared(row: InferenceRequest, held: Held, orthanc: Orthanc | None) -> Comp
     return Compared(input_state_of(read, counts, same_bytes=same), state, fingerprint)
 
 
+def known(row: InferenceRequest) -> Compared:
+    """What the last comparison has found."""
+    return Compared(
+        InputState(row.input_state), ResultState(row.result_state), row.input_fingerprint
+    )
+
+
 def _before(row: InferenceRequest) -> InputState:
     """What may be said on until the files are compared: never that they are the same."""
     state = InputState(row.input_state)
@@ -141,8 +148,8 @@ def looked_at(row: InferenceRequest, orthanc: Orthanc) -> InferenceRequest:
         return row
     with suppress(ArchiveUnavailable), within(LOOK_SECONDS):
         found = compared(row, held_of([row], orthanc), None)
-        known = (row.input_state, row.result_state)
-        if known != (found.input_state, found.result_state) and note_compared(row.pk, found):
+        before = (row.input_state, row.result_state)
+        if before != (found.input_state, found.result_state) and note_compared(row.pk, found):
             return InferenceRequest.objects.get(pk=row.pk)
     return row
 
