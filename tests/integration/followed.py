@@ -37,7 +37,9 @@ class Followed:
     series_ids: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.post = Series(slices=4, study_uid=self.pre.study_uid, frame_uid=self.pre.frame_uid)
+        self.post = Series(
+            slices=self.pre.slices, study_uid=self.pre.study_uid, frame_uid=self.pre.frame_uid
+        )
         for series in (self.pre, self.post):
             self.store(series)
 

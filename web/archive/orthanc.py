@@ -197,15 +197,19 @@ class Orthanc:
         ``Last`` is the number of the last one that is answered; of none, the number that the
         archive gave last, also where what it was about is deleted, and with it the change.
         """
-        return self._listed("/changes", since, limit)
+        found: dict[str, Any] = self._listed("/changes", since, limit)
+        return found
 
     def last_change(self) -> dict[str, Any]:
         """The newest change that is there, in the form of `changes`."""
-        return _decoded(self._send(self._client.build_request("GET", "/changes?last")))
+        asked = self._client.build_request("GET", "/changes?last")
+        found: dict[str, Any] = _decoded(self._send(asked))
+        return found
 
     def studies_page(self, since: int, limit: int) -> list[dict[str, Any]]:
         """A page of all studies, in an order of the archive's own."""
-        return self._listed("/studies?expand", since, limit)
+        found: list[dict[str, Any]] = self._listed("/studies?expand", since, limit)
+        return found
 
     def _listed(self, path: str, since: int, limit: int) -> Any:
         joined = "&" if "?" in path else "?"

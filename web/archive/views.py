@@ -175,6 +175,7 @@ def overlay_json(request: HttpRequest, request_id: UUID) -> HttpResponse:
         return error_response(404, code_for(404), _("There is no such request."), request_id)
     if row.state != State.COMPLETED or row.result is None:
         return error_response(409, code_for(409), _("This request has no result."), request_id)
+    segmentation = row.result["seg_instance_id"]
     row = looked_at(row, archive())
     hidden = why_not_shown(row)
     if hidden is not None:
@@ -183,7 +184,7 @@ def overlay_json(request: HttpRequest, request_id: UUID) -> HttpResponse:
     inputs = [PhaseName(item["series_id"], phase_of(item)) for item in row.inputs]
     if not inputs:
         raise UnreadableResult("the request names no series")
-    overlay = overlay_of(row.study_id, inputs, row.result["seg_instance_id"])
+    overlay = overlay_of(row.study_id, inputs, segmentation)
     visitor.note(Action.RESULT_VIEWED, study_id=row.study_id, subject=str(row.pk))
     response = JsonResponse(overlay.as_json())
     response.headers["Cache-Control"] = "private, no-cache"

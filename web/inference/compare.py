@@ -150,7 +150,7 @@ def looked_at(row: InferenceRequest, orthanc: Orthanc) -> InferenceRequest:
         found = compared(row, held_of([row], orthanc), None)
         before = (row.input_state, row.result_state)
         if before != (found.input_state, found.result_state) and note_compared(row.pk, found):
-            return InferenceRequest.objects.get(pk=row.pk)
+            return InferenceRequest.objects.filter(pk=row.pk).first() or row
     return row
 
 
