@@ -1,10 +1,11 @@
 // The figures of a completed request.
 import { clock, duration, fill, number, page, say } from "./page.js";
-import { isShown, showAfterwards } from "./afterwards.js";
+import { isShown } from "./afterwards.js";
 import { dropDetails, hideDetails, showDetails } from "./details.js";
 import { showNoResult, showSuperseded } from "./earlier.js";
 import { marksOf } from "./marks.js";
 import { hideVerdicts, showVerdicts } from "./verdict.js";
+import { showAfterwards } from "./warning.js";
 
 const panel = document.getElementById("result");
 const at = (id) => document.getElementById(id);
