@@ -91,8 +91,12 @@ def _completed(row: Snapshot, event: InferenceCompleted) -> Snapshot | None:
         "slices",
         "slices_with_tumor",
         "model",
+        "input_sha256",
         "stage_seconds",
     }
+    if event.input_sha256 is None:
+        # As the results of before: nobody knows.
+        kept.discard("input_sha256")
     return replace(
         _moved(row, event),
         state=State.COMPLETED,

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from web.inference.result_state import MAX_REASON, InputState, ResultState
 from web.inference.states import ACTIVE, State
 from web.inference.verdict import Verdict  # noqa: F401 - a model of this app
 
@@ -71,6 +72,33 @@ class InferenceRequest(models.Model):
     #: SHA-256 in hex of what is asked for (`web.inference.wishes`): while one request for it is
     #: active, the same wish is that request. Empty where it was never computed.
     wish = models.CharField(max_length=64, blank=True, default="", db_default="")
+    #: Whether the study still holds what the result was computed from, and the archive the result.
+    #: Follower, pages and staff write both (`web.inference.compare`, `web.inference.withdraw`).
+    input_state = models.CharField(
+        max_length=16,
+        choices=[(state.value, state.value) for state in InputState],
+        default=InputState.UNKNOWN,
+        db_default=InputState.UNKNOWN.value,
+    )
+    result_state = models.CharField(
+        max_length=16,
+        choices=[(state.value, state.value) for state in ResultState],
+        default=ResultState.STORED,
+        db_default=ResultState.STORED.value,
+    )
+    #: Of the chosen series as they were when the state above was found: while it is the same,
+    #: nothing is compared again.
+    input_fingerprint = models.CharField(max_length=64, blank=True, default="", db_default="")
+    #: When the archive was last compared with this result.
+    compared_at = models.DateTimeField(null=True)
+    #: When staff withdrew the result, who and why; the words may name a patient.
+    withdrawn_at = models.DateTimeField(null=True)
+    withdrawn_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    withdrawn_reason = models.CharField(
+        max_length=MAX_REASON, blank=True, default="", db_default=""
+    )
     #: When the archive is to be looked at for objects of this request, which is cancelled or whose
     #: result was filed in another study; empty when no look is owed any more
     #: (`web.inference.reconciler.sweep`).
@@ -93,6 +121,11 @@ class InferenceRequest(models.Model):
                 fields=["sweep_due_at"],
                 name="request_to_sweep",
                 condition=Q(sweep_due_at__isnull=False),
+            ),
+            models.Index(
+                fields=["compared_at"],
+                name="result_to_compare",
+                condition=Q(state=State.COMPLETED.value) & Q(withdrawn_at=None),
             ),
         )
         constraints = (
