@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from infra.demo.reader import Reader
 from infra.demo.stack import PAGE_USER, Ports, Stack
 from messages import topology
 from tests.integration.lab import HeldBundle, StoredStudy, store_small_study
+from tests.site import ASKS_AT_ONCE
 
 
 class System:
@@ -81,11 +82,19 @@ def click(reader: Reader, study: StoredStudy, **more: Any) -> str:
 
 
 @contextmanager
-def running_system(root: Path, **stack_arguments: Any) -> Iterator[System]:
+def running_system(
+    root: Path, *, web_settings: Mapping[str, str] | None = None, **stack_arguments: Any
+) -> Iterator[System]:
     """Start everything with the held bundle; stop everything at the end."""
     root.mkdir(parents=True, exist_ok=True)
     bundle = HeldBundle(root)
-    stack = Stack(root / "var", Ports.free(), model_path=bundle.path, **stack_arguments)
+    stack = Stack(
+        root / "var",
+        Ports.free(),
+        model_path=bundle.path,
+        web_settings={**ASKS_AT_ONCE, **(web_settings or {})},
+        **stack_arguments,
+    )
     try:
         stack.start(lambda _text: None)
         yield System(stack, bundle)

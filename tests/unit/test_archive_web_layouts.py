@@ -181,8 +181,8 @@ def test_what_the_old_front_end_asked_for_is_still_taken(layout: Layout) -> None
     )
     named = zip(DCE_ROLES, old_calls.NAMED, strict=True)
     chosen = [Selection(role, ids[name]) for role, name in named]
-    _uid, inputs = from_archive(archive.orthanc, model, STUDY, chosen)
+    taken = from_archive(archive.orthanc, model, STUDY, chosen)
 
-    assert [archive.names[item.series_id] for item in inputs] == list(old_calls.NAMED)
+    assert [archive.names[item.series_id] for item in taken.inputs] == list(old_calls.NAMED)
     found = look_up(archive.orthanc, model, STUDY, chosen)
     assert told(concerns_of(found.chosen, found.phases))

@@ -11,6 +11,7 @@ from typing import Any
 from messages.phases import SeriesFacts
 from messages.phases.frames import text_of
 from messages.phases.values import integer
+from web.archive.arriving import is_arriving
 from web.archive.orthanc import Orthanc, archive
 from web.archive.patience import within
 from web.archive.series_facts import read_series
@@ -50,6 +51,8 @@ class SeriesDetail:
     facts: SeriesFacts
     #: Instances, or frames of multi-frame ones.
     image_count: int
+    #: Whether more of them may come, as far as the archive knows (`web.archive.arriving`).
+    arriving: bool = False
 
     @property
     def series_id(self) -> str:
@@ -150,6 +153,7 @@ def _series(source: Orthanc, item: dict[str, Any]) -> SeriesDetail:
         number=integer(text_of(item["MainDicomTags"], "SeriesNumber")),
         facts=read.facts,
         image_count=read.image_count,
+        arriving=is_arriving(item),
     )
 
 

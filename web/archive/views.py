@@ -35,8 +35,7 @@ from web.archive.wording import label_of, other_than_tumour, page_texts, stage_l
 from web.door.audit import Action
 from web.door.visitor import Visitor, visitor_of
 from web.errors import code_for, error_response
-from web.inference.chosen import concerns_about
-from web.inference.concerns import told
+from web.inference.arriving import more_to_come, told_of_proposal
 from web.inference.models import InferenceRequest
 from web.inference.presentation import RequestView, phase_of
 from web.inference.states import State
@@ -63,6 +62,8 @@ class OfferedModel:
     #: What it marks, where that is no tumour.
     marks: str
     proposal: StudyProposal
+    #: That the proposal is not complete because images are still arriving, or an empty text.
+    arriving: str
     #: What the site cannot be sure of in the proposal, as sentences.
     concerns: tuple[str, ...]
 
@@ -235,7 +236,8 @@ def _offered(model: ModelDescriptor, study: StudyDetail) -> OfferedModel:
         or _("No lab has described this model yet. Not for clinical use."),
         marks=other_than_tumour(model.labels),
         proposal=proposal,
-        concerns=tuple(one.sentence for one in told(concerns_about(study.series, proposal))),
+        arriving=more_to_come(study.series, proposal),
+        concerns=tuple(one.sentence for one in told_of_proposal(study.series, proposal)),
     )
 
 

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from messages.failures import FAILURE_TEXTS, FailureCode
 from messages.lab import ARCHIVE_AWAY, DRAINING, SERVING
 from web.archive.result_wording import ORIGIN_TEXTS, RESULT_TEXTS, WASH_OUT_TEXTS
-from web.inference.states import State
+from web.inference.states import Hold, State
 from web.inference.verdict import DECISION_LABELS
 
 #: One or two words for each state, for the list of studies.
@@ -81,6 +81,14 @@ _NOT_TAKEN = {
     DRAINING: _(
         "The lab is in maintenance and takes no new requests. The request is stored safely and "
         "will run afterwards."
+    ),
+}
+
+#: What holds a stored request back before it is sent (`RequestView.waits_for`).
+HELD = {
+    Hold.SERIES_ARRIVING: _(
+        "Images of a chosen series are still arriving. The request is stored safely and will be "
+        "sent as soon as they have all arrived."
     ),
 }
 
@@ -213,6 +221,7 @@ def page_texts() -> dict[str, object]:
         "status": _spoken(_STATUS),
         "ends": _spoken(_ENDS),
         "not_taken": _spoken(_NOT_TAKEN),
+        "waits_for": _spoken(HELD),
         "next_try": _spoken(_NEXT_TRY),
         "labs": _spoken(_LABS),
         "labels": {"states": _spoken(STATE_LABELS), "ends": _spoken(END_LABELS)},
