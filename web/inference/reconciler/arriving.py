@@ -24,7 +24,7 @@ from messages.lab import ModelDescriptor
 from messages.request import InputSeries
 from web.archive.arriving import arriving_among
 from web.archive.errors import ArchiveUnavailable
-from web.archive.orthanc import archive
+from web.archive.orthanc import Orthanc, archive
 from web.inference import outbox
 from web.inference.choice import from_archive
 from web.inference.chosen import Selection
@@ -65,18 +65,18 @@ class Finding:
     detail: str = ""
 
 
-def whole() -> list[UUID]:
+def whole(orthanc: Orthanc | None = None) -> list[UUID]:
     """Held requests of which no chosen series grows any more, oldest first.
 
     Not inside a transaction: it speaks with the archive. Raises `ArchiveUnavailable`.
     """
     chosen = dict(_held().order_by("created_at").values_list("pk", "inputs"))
     series = {pk: _series_of(inputs) for pk, inputs in chosen.items()}
-    growing = arriving_among(archive(), set().union(*series.values())) if series else set()
+    growing = arriving_among(orthanc or archive(), set().union(*series.values()))
     return [pk for pk, ids in series.items() if not ids & growing]
 
 
-def look(request_id: UUID) -> Finding | None:
+def look(request_id: UUID, orthanc: Orthanc | None = None) -> Finding | None:
     """The choice of a held request as it is now; None while more of it may come.
 
     Not inside a transaction: it speaks with the archive. Raises `ArchiveUnavailable`.
@@ -89,7 +89,9 @@ def look(request_id: UUID) -> Finding | None:
     try:
         # Its sentences are an operator's here.
         with translation.override("en"):
-            found = from_archive(archive(), _model(row, inputs), row.study_id, chosen, waits=True)
+            found = from_archive(
+                orthanc or archive(), _model(row, inputs), row.study_id, chosen, waits=True
+            )
     except NotAsked as refusal:
         return Finding(code=_code(refusal), detail=_text(refusal))
     except NotNow as exc:
