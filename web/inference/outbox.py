@@ -51,8 +51,7 @@ def enqueue_on_commit(
         headers=wire.headers,
         held=held,
     )
-    if not held:
-        transaction.on_commit(partial(_ring, row), robust=True)
+    transaction.on_commit(partial(_say if held else _ring, row), robust=True)
     return row
 
 
@@ -119,6 +118,10 @@ def take_back(request: InferenceRequest, **which: object) -> bool:
     return Outbox.objects.filter(pk__in=list(free)).delete()[0] > 0
 
 
+def _say(row: Outbox) -> None:
+    log.info("request_written", request_id=str(row.request_id), message=row.type, held=row.held)
+
+
 def _ring(row: Outbox) -> None:
-    log.info("request_written", request_id=str(row.request_id), message=row.type)
+    _say(row)
     written.send_robust(sender=Outbox, row=row)
