@@ -14,6 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from infra.local.orthanc import OrthancNode
+from infra.local.ports import free_ports
 from messages.codec import decode
 from messages.phases import DCE_ROLES
 from messages.request import InferenceRequested
@@ -21,6 +22,7 @@ from tests.dicom_factory import Series
 from tests.integration.growing import growing
 from tests.integration.lab import orthanc_post
 from tests.integration.phased import four_phases
+from tests.integration.system import AgeingOrthanc
 from tests.integration.test_api_requests import logged_in
 from tests.integration.test_web_api import REQUESTS, ask, body
 from tests.site import reader_of, use_archive
@@ -74,6 +76,21 @@ class Arriving:
         """What one turn of a reconciler does; the requests that changed."""
         found = [(pk, arriving.look(pk, self.orthanc)) for pk in arriving.whole(self.orthanc)]
         return [pk for pk, finding in found if finding and arriving.release(pk, finding)]
+
+
+@pytest.fixture(scope="module")
+def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancNode]:
+    """An archive that calls nothing stable as long as these tests last."""
+    root = tmp_path_factory.mktemp("orthanc")
+    (port,) = free_ports(1)
+    node = AgeingOrthanc(root, http_port=port, user="labrelay", password="a" * 20)
+    node.stable_age = 3600
+    try:
+        node.start()
+        node.wait_ready()
+        yield node
+    finally:
+        node.stop()
 
 
 @pytest.fixture
@@ -266,8 +283,7 @@ def test_a_retry_of_what_still_arrives_is_held_too(study: Arriving, settings: An
     InferenceRequest.objects.filter(pk=ended.pk).update(state=State.FAILED)
     ended.refresh_from_db()
     caller = logged_in(reader_of())
-    # The archive's own word: something has come just now.
-    study.send(3, 4)
+    # By the archive's own word.
     answer = caller.post(f"{REQUESTS}/{ended.pk}/retry")
     assert answer.json()["waits_for"] == "series_arriving"
 
@@ -308,7 +324,7 @@ def test_the_old_way_sends_at_once_and_says_so(study: Arriving, settings: Any) -
 
 
 def test_page_and_api_say_before_the_click_what_is_still_arriving(study: Arriving) -> None:
-    """By the archive's own word: something comes just before each look."""
+    """By the archive's own word."""
     reader = logged_in(reader_of())
     study.send(3, 4, 1)
     found = concerns(reader, study)

@@ -35,7 +35,11 @@ MARKED = slice(2, 9)
 ALL_VOXELS = 7 * 16
 
 #: Seconds that an old call waits here: it must end while the request is held.
-OLD_CALL_SECONDS = 2
+OLD_CALL_SECONDS = 4
+
+#: Seconds after which the archive calls a series stable: longer than the sender's pause and what is
+#: done meanwhile, on a busy machine too.
+STABLE_SECONDS = 8
 
 
 class InParts:
@@ -121,11 +125,11 @@ def system(tmp_path_factory: pytest.TempPathFactory, gap: float) -> Iterator[Sys
         "LEGACY_TRUSTED_NETWORKS": "127.0.0.0/8",
         "DEFAULT_MODEL": "held",
     }
-    # Longer than a pause of the sender, as it must be; with a gap of 30 s it is Orthanc's default.
+    # With a gap of 30 s it is Orthanc's default.
     with running_system(
         tmp_path_factory.mktemp("arriving"),
         web_settings=settings,
-        stable_age=max(3, round(2 * gap)),
+        stable_age=max(STABLE_SECONDS, round(2 * gap)),
     ) as system:
         yield system
 

@@ -65,7 +65,7 @@ class SeriesView(Schema):
     description: str
     number: int | None
     instance_count: int
-    #: Whether more images may come, as far as the archive knows.
+    #: MR only: whether more images may come, as far as the archive knows.
     arriving: bool
     #: MR only: seconds from the midnight before the study.
     acquired_at_s: float | None

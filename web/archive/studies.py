@@ -51,7 +51,7 @@ class SeriesDetail:
     facts: SeriesFacts
     #: Instances, or frames of multi-frame ones.
     image_count: int
-    #: Whether more of them may come, as far as the archive knows (`web.archive.arriving`).
+    #: Whether more of them may come, as far as the archive knows (`web.archive.arriving`). MR only.
     arriving: bool = False
 
     @property
@@ -153,7 +153,8 @@ def _series(source: Orthanc, item: dict[str, Any]) -> SeriesDetail:
         number=integer(text_of(item["MainDicomTags"], "SeriesNumber")),
         facts=read.facts,
         image_count=read.image_count,
-        arriving=is_arriving(item),
+        # Of our own results nobody waits for more.
+        arriving=read.facts.modality == "MR" and is_arriving(item),
     )
 
 

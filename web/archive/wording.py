@@ -85,7 +85,7 @@ _NOT_TAKEN = {
 }
 
 #: What holds a stored request back before it is sent (`RequestView.waits_for`).
-HELD = {
+HELD: dict[str, Promise] = {
     Hold.SERIES_ARRIVING: _(
         "Images of a chosen series are still arriving. The request is stored safely and will be "
         "sent as soon as they have all arrived."

@@ -36,7 +36,7 @@ def told_of_proposal(series: Sequence[SeriesDetail], proposal: StudyProposal) ->
 def more_to_come(series: Sequence[SeriesDetail], proposal: StudyProposal) -> str:
     """Where no whole proposal can be made: whether that may be because images are missing."""
     incomplete = any(item.phase is None for item in proposal.roles)
-    if incomplete and any(item.arriving and item.facts.modality == "MR" for item in series):
+    if incomplete and any(item.arriving for item in series):
         return _(
             "Images of this study are still arriving. Please load the page again when they are "
             "there."
