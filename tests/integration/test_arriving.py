@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from threading import Barrier
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,11 +18,11 @@ from infra.local.orthanc import OrthancNode
 from infra.local.ports import free_ports
 from messages.codec import decode
 from messages.phases import DCE_ROLES
-from messages.request import InferenceRequested
+from messages.request import InferenceRequested, PhaseSelector
 from tests.dicom_factory import Series
 from tests.integration.growing import growing
 from tests.integration.lab import orthanc_post
-from tests.integration.phased import four_phases
+from tests.integration.phased import by_keyword, four_phases, merged, stored
 from tests.integration.system import AgeingOrthanc
 from tests.integration.test_api_requests import logged_in
 from tests.integration.test_web_api import REQUESTS, ask, body
@@ -393,3 +394,43 @@ def delete(study: Arriving, place: int) -> None:
     node = study.node
     address = f"{node.url}/series/{study.series[place]}"
     httpx.delete(address, auth=(node.user, node.password)).raise_for_status()
+
+
+def test_a_phase_that_has_not_come_yet_can_be_asked_for_in_other_words(
+    orthanc: OrthancNode, settings: Any
+) -> None:
+    """Once it is there both requests for it are called alike, and each ends by itself."""
+    use_archive(settings, orthanc, waits=True)
+    client, grows = growing(orthanc)
+    phases = four_phases()
+    merged(phases, partial(by_keyword, "TemporalPositionIdentifier"))
+    files = [file for phase in phases[:3] for file in phase.files()]
+    partly = stored(orthanc, phases, files)
+    grows.series = set(partly.series_ids)
+
+    def ask_for(*values: str) -> InferenceRequest:
+        chosen = [
+            Selection(
+                role,
+                partly.series_ids[0],
+                PhaseSelector(keyword="TemporalPositionIdentifier", value=value),
+            )
+            for role, value in zip(DCE_ROLES, values, strict=True)
+        ]
+        asked: dict[str, Any] = {"study_id": partly.study_id, "inputs": chosen, "user": None}
+        return submit(**asked, orthanc=client)
+
+    first, second = ask_for("1", "2", "3", "4.0"), ask_for("1", "2", "3", "4")
+    assert first != second
+    stored(orthanc, phases, phases[3].files())
+    grows.series.clear()
+    for row in (first, second):
+        finding = arriving.look(row.pk, client)
+        assert finding is not None
+        assert arriving.release(row.pk, finding)
+    for row in (first, second):
+        sent = message_of(row).inputs
+        assert [item.phase_selector.value for item in sent if item.phase_selector] == list("1234")
+        assert {item.instance_count for item in sent} == {20}
+    assert ask_for("1", "2", "3", "4.0") == second
+    client.close()
