@@ -9,7 +9,7 @@ override PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: demo smoke cluster faults soak fuzz test setup-test lint types imports pytest rabbitmqctl \
+.PHONY: demo smoke cluster faults soak fuzz arriving test setup-test lint types imports pytest rabbitmqctl \
 	definitions schemas constraints clean-var
 
 # exec: no shell stands between a signal and the demo. Ctrl-C stops the demo cleanly, and make waits
@@ -36,6 +36,11 @@ soak: setup-test
 # Hostile files at random: make fuzz MINUTES=10 SEED=7
 fuzz: setup-test
 	$(BIN)/python -m tests.fuzz $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+# A study that arrives over a minute while it is asked for, as slowly as from a scanner: in `make test`
+# the same within seconds.
+arriving: setup-test
+	$(BIN)/python -m pytest -v tests/integration/test_arriving_whole.py --arriving-gap 30 $(ARGS)
 
 test: setup-test lint types imports pytest
 

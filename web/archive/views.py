@@ -43,9 +43,8 @@ from web.archive.wording import (
 from web.door.audit import Action
 from web.door.visitor import Visitor, visitor_of
 from web.errors import code_for, error_response
-from web.inference.chosen import concerns_about
+from web.inference.arriving import more_to_come, told_of_proposal
 from web.inference.compare import looked_at
-from web.inference.concerns import told
 from web.inference.models import InferenceRequest
 from web.inference.presentation import RequestView, phase_of
 from web.inference.states import State
@@ -73,6 +72,8 @@ class OfferedModel:
     #: What it marks, where that is no tumour.
     marks: str
     proposal: StudyProposal
+    #: That the proposal is not complete because images are still arriving, or an empty text.
+    arriving: str
     #: What the site cannot be sure of in the proposal, as sentences.
     concerns: tuple[str, ...]
 
@@ -255,9 +256,8 @@ def _offered(model: ModelDescriptor, study: StudyDetail) -> OfferedModel:
         or _("No lab has described this model yet. Not for clinical use."),
         marks=other_than_tumour(model.labels),
         proposal=proposal,
-        concerns=tuple(
-            one.sentence for one in told(concerns_about(archive(), study.series, proposal))
-        ),
+        arriving=more_to_come(study.series, proposal),
+        concerns=tuple(one.sentence for one in told_of_proposal(archive(), study.series, proposal)),
     )
 
 

@@ -22,7 +22,7 @@ from web.archive.result_wording import (
 )
 from web.inference.models import InferenceRequest
 from web.inference.result_state import CHANGED, ResultState
-from web.inference.states import State
+from web.inference.states import Hold, State
 from web.inference.verdict import DECISION_LABELS
 
 #: One or two words for each state, for the list of studies.
@@ -101,6 +101,14 @@ _NOT_TAKEN = {
     DRAINING: _(
         "The lab is in maintenance and takes no new requests. The request is stored safely and "
         "will run afterwards."
+    ),
+}
+
+#: What holds a stored request back before it is sent (`RequestView.waits_for`).
+HELD: dict[str, Promise] = {
+    Hold.SERIES_ARRIVING: _(
+        "Images of a chosen series are still arriving. The request is stored safely and will be "
+        "sent as soon as they have all arrived."
     ),
 }
 
@@ -251,6 +259,7 @@ def page_texts() -> dict[str, object]:
         "status": _spoken(_STATUS),
         "ends": _spoken(_ENDS),
         "not_taken": _spoken(_NOT_TAKEN),
+        "waits_for": _spoken(HELD),
         "next_try": _spoken(_NEXT_TRY),
         "labs": _spoken(_LABS),
         "labels": {"states": _spoken(STATE_LABELS), "ends": _spoken(END_LABELS)},

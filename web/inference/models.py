@@ -24,7 +24,7 @@ MAX_LETTER_BYTES = 64 * 1024
 
 
 class InferenceRequest(models.Model):
-    """One click. The columns from `state` to `lab` change only through `changes.change_for`."""
+    """One click. `changes.change_for` alone changes the columns from `state` to `held_for`."""
 
     id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
     #: Raised by every change; pages drop what is not newer than what they show.
@@ -65,6 +65,8 @@ class InferenceRequest(models.Model):
     lab = models.CharField(max_length=63, blank=True)
     cancel_asked_at = models.DateTimeField(null=True)
     replayed_at = models.DateTimeField(null=True)
+    #: `states.Hold`: why its message is held back; empty where it is not.
+    held_for = models.CharField(max_length=32, blank=True, default="", db_default="")
 
     #: By the site's clock: when a change was last written, progress included; of a cancelled
     #: request when a lab was last heard of it.
@@ -186,6 +188,8 @@ class Outbox(models.Model):
     lease = models.UUIDField(null=True)
     #: Whether a relay has ever had it: then the broker may have it, whatever the lease says.
     attempted = models.BooleanField(default=False, db_default=False)
+    #: Whether no relay may take it yet (`InferenceRequest.held_for`).
+    held = models.BooleanField(default=False, db_default=False)
     #: When the broker confirmed it.
     sent_at = models.DateTimeField(null=True)
 

@@ -107,6 +107,9 @@ class RequestView(BaseModel):
     next_try_at: Moment | None
     #: When the reader asked to stop. Beside a result: it was stored before a lab heard of it.
     cancel_asked_at: Moment | None
+    #: `series_arriving` while its message is held back until the images of the chosen series have
+    #: all arrived in the archive; null when nothing but a lab is waited for.
+    waits_for: str | None = None
     #: The ended request that this one repeats.
     retry_of: UUID | None
     lab: str
@@ -144,6 +147,7 @@ class RequestView(BaseModel):
             finished_at=row.finished_at,
             next_try_at=row.next_try_at,
             cancel_asked_at=row.cancel_asked_at,
+            waits_for=waits_for(row),
             retry_of=row.retry_of_id,
             lab=row.lab,
             progress=_as_model(Progress, row.progress),
@@ -156,6 +160,12 @@ class RequestView(BaseModel):
             result_state=ResultState(row.result_state),
             withdrawn=_withdrawal(row),
         )
+
+
+def waits_for(row: InferenceRequest) -> str | None:
+    """What a stored request waits for before it is sent; None once it may be."""
+    # A site of an older version, which holds nothing, may have sent it and not cleared this.
+    return row.held_for or None if row.state == State.QUEUED else None
 
 
 def phase_of(stored: Mapping[str, Any]) -> PhaseSelector | None:

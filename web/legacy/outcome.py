@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
+from web.archive.wording import HELD
 from web.inference.models import InferenceRequest
 from web.inference.presentation import RequestView, Result
 from web.inference.result_state import ResultState
@@ -101,8 +102,9 @@ def told(row: InferenceRequest) -> dict[str, Any]:
     """One request: its status, a sentence, and its result or its failure once it has ended."""
     view = RequestView.of(row)
     status = _STATUS[view.state]
+    held = HELD.get(view.waits_for or "")
     sentences = {
-        "pending": _("The request is waiting for the lab."),
+        "pending": str(held) if held else _("The request is waiting for the lab."),
         "processing": _("The images are being analysed."),
         "completed": _("The analysis is complete."),
     }

@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("labrelay_inference", "0005_verdicts"),
+        ("labrelay_inference", "0006_held"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
