@@ -9,8 +9,8 @@ override PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: demo smoke cluster faults soak fuzz datasets test setup-test lint types imports pytest rabbitmqctl \
-	definitions schemas constraints clean-var
+.PHONY: demo smoke cluster faults soak fuzz arriving datasets test setup-test lint types imports pytest \
+	rabbitmqctl definitions schemas constraints clean-var
 
 # exec: no shell stands between a signal and the demo. Ctrl-C stops the demo cleanly, and make waits
 # for that; make's own status is then 130, as always when make is interrupted.
@@ -36,6 +36,11 @@ soak: setup-test
 # Hostile files at random: make fuzz MINUTES=10 SEED=7
 fuzz: setup-test
 	$(BIN)/python -m tests.fuzz $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+# A study that arrives over a minute while it is asked for, as slowly as from a scanner: in `make test`
+# the same within seconds.
+arriving: setup-test
+	$(BIN)/python -m pytest -v tests/integration/test_arriving_whole.py --arriving-gap 30 $(ARGS)
 
 # Public sets of scanner files, by lab, site and two other readers; the first run clones them, some GB.
 # A part: make datasets ARGS='dcm_qa_mosaic dcm_qa_xa30'

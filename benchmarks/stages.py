@@ -54,7 +54,8 @@ def main() -> None:
     given = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="labrelay-stages-") as temporary:
         root = Path(temporary)
-        stack = Stack(root / "var", Ports.free())
+        # What is measured begins with a study that is there.
+        stack = Stack(root / "var", Ports.free(), web_settings={"WAIT_FOR_WHOLE_SERIES": "false"})
         try:
             stack.start(_say)
             study = ensure_stored(

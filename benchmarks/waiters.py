@@ -110,7 +110,8 @@ def main() -> None:
     options.add_argument("--calls", type=int, default=200)
     calls = options.parse_args().calls
     with tempfile.TemporaryDirectory(prefix="labrelay-waiters-") as temporary:
-        stack = Stack(Path(temporary), Ports.free(), web_settings={"LEGACY_WAIT_SECONDS": "180"})
+        settings = {"LEGACY_WAIT_SECONDS": "180", "WAIT_FOR_WHOLE_SERIES": "false"}
+        stack = Stack(Path(temporary), Ports.free(), web_settings=settings)
         try:
             stack.start(lambda _text: None, with_lab=False)
             runs = asyncio.run(measure(stack, calls))

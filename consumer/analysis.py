@@ -218,6 +218,8 @@ class Analysis:
             )
         self._tell_stage(Stage.UPLOADING, 0, 2)
         source = source.as_read(header)
+        # Only here: a run that finds its primary stored did not compute it from its own download.
+        self._spec = replace(self._spec, input_sha256=header.input_sha256)
         with self._run.timed("package"):
             packaged = self._lab.workbench.package(
                 source, mask.path, header.shape[1:], self._spec, self._run.halt
@@ -259,6 +261,7 @@ class Analysis:
             slices=figures.slices,
             slices_with_tumor=figures.slices_with_tumor,
             model=ModelReference(name=model.name, version=model.version, sha256=model.sha256),
+            input_sha256=measured.input_sha256 or None,
             stage_seconds=self._run.stage_seconds,
         )
 

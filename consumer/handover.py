@@ -112,6 +112,8 @@ class VolumeHeader:
     #: How the signal of the phases compares; the voxels are on the scale of the first where each
     #: states its own.
     scale: Scale = Scale.ONE
+    #: `messages.input_digest` of every instance that was read; empty where nobody computed it.
+    input_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,8 @@ class ResultSpec:
     threshold: float = 0.5
     #: mm^3: a connected mark below this is no segment. 0 keeps all.
     min_lesion_mm3: float = 0.0
+    #: `VolumeHeader.input_sha256` of the run that computes the mask; empty before it has read.
+    input_sha256: str = ""
     #: The report that this result replaces, as the archive holds it: a Part 10 file.
     predecessor: bytes | None = None
     #: Of the pictures with the outline burnt in; as many are made as there are instance UIDs.
@@ -248,3 +252,5 @@ class Measured:
     curves_withheld: str = ""
     #: Type of the error for which there are no key slices although there should be; else empty.
     undrawn: str = ""
+    #: Of what the stored primary was computed, as it states it; empty in one written before.
+    input_sha256: str = ""

@@ -107,6 +107,9 @@ class InferenceCompleted(RunEvent):
     slices: Annotated[int, Field(ge=1)]
     slices_with_tumor: Annotated[int, Field(ge=0)]
     model: ModelReference
+    #: `messages.input_digest` of what the stored result was computed from, as it states it itself.
+    #: None: it was stored before results stated it, or by a lab that does not say.
+    input_sha256: Sha256 | None = None
     #: Seconds by stage name, in the order in which they ran.
     stage_seconds: dict[str, float]
 

@@ -54,6 +54,12 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let a run repeat what chance chose for another: its output names the seed."""
+    parser.addoption(
+        "--arriving-gap",
+        type=float,
+        default=1.0,
+        help="seconds between two parts of the study in test_arriving_whole.py",
+    )
     parser.addoption("--cancel-seed", type=int, help="of the moments in test_cancel_whole.py")
 
 

@@ -73,7 +73,10 @@ def dicom_errors(data: bytes, tmp_path: Path) -> list[str]:
     lines = (done.stdout + done.stderr).splitlines()
     assert any(line in KINDS.values() for line in lines), lines
     errors = [line for line in lines if line.startswith("Error")]
-    ours = [line for line in errors if line != _ONE_OR_MORE and not _is_none(line, data)]
+    with catch_warnings():
+        # pydicom warns of character sets that it does not know.
+        simplefilter("ignore")
+        ours = [line for line in errors if line != _ONE_OR_MORE and not _is_none(line, data)]
     return [_ONE_OR_MORE, *ours] if ours and _ONE_OR_MORE in errors else ours
 
 
@@ -81,10 +84,7 @@ def _is_none(error: str, data: bytes) -> bool:
     if _SOURCE_UID.match(error) or _PATIENT_ID.match(error):
         return True
     if _CHARACTER_SET.match(error):
-        with catch_warnings():
-            # pydicom does not know the set either.
-            simplefilter("ignore")
-            found = dcmread(BytesIO(data), specific_tags=["PatientID"])
+        found = dcmread(BytesIO(data), specific_tags=["PatientID"])
         return not found.get_item("PatientID").value.isascii()
     long = _TOO_LONG.match(error)
     if long is None:
@@ -125,7 +125,10 @@ def written() -> list[bytes]:
 
 def results_below(folder: Path) -> list[bytes]:
     """The files of an archive's storage that are results of ours, whole as a lab writes them."""
-    return [data for file in folder.rglob("*") if (data := _result_in(file)) is not None]
+    with catch_warnings():
+        # As above.
+        simplefilter("ignore")
+        return [data for file in folder.rglob("*") if (data := _result_in(file)) is not None]
 
 
 def _result_in(file: Path) -> bytes | None:

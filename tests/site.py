@@ -17,13 +17,19 @@ def site_with(settings: Any, **values: Any) -> None:
     settings.SITE = settings.SITE.model_copy(update=values)
 
 
-def use_archive(settings: Any, orthanc: OrthancNode) -> None:
-    """Let the site read from this Orthanc."""
+#: For sites of tests that ask for a study which they stored a moment ago, and are about something
+#: else: the archive calls its series unstable for seconds.
+ASKS_AT_ONCE = {"WAIT_FOR_WHOLE_SERIES": "false"}
+
+
+def use_archive(settings: Any, orthanc: OrthancNode, *, waits: bool = False) -> None:
+    """Let the site read from this Orthanc; whether requests wait for series that still grow."""
     site_with(
         settings,
         orthanc_url=orthanc.url,
         orthanc_user=orthanc.user,
         orthanc_password=SecretStr(orthanc.password),
+        wait_for_whole_series=waits,
     )
 
 

@@ -68,6 +68,9 @@ class SiteSettings(BaseSettings):
     request_deadline_seconds: Annotated[int, Field(ge=1)] = 3600
     #: Seconds that a request may wait for a lab: seven days.
     request_expires_seconds: Annotated[int, Field(ge=1)] = 604_800
+    #: A request for series whose images are still arriving waits for the last one; false: it is
+    #: sent at once, and only said. For an archive that never calls a series stable.
+    wait_for_whole_series: bool = True
     #: Signs sessions. Needed to serve; a command without it gets a random one for its own run.
     secret_key: SecretStr = SecretStr("")
     debug: bool = False

@@ -10,6 +10,7 @@ APPS = [
     "web.door",
     "web.labs",
     "web.inference",
+    "web.follower",
 ]
 
 #: For the front of ``MIDDLEWARE``: what must see every answer, also those of the others.

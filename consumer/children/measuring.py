@@ -27,8 +27,8 @@ from consumer.result.lesion_group import Found, label_of
 from consumer.result.lesions import measure
 from consumer.result.midline import midline_x
 from consumer.result.origin import stored_model
-from consumer.result.provenance import LEFT_OUT, made_by, read_back
-from consumer.result.report import measurement_report, stated_count
+from consumer.result.provenance import LEFT_OUT, made_by, read_back, stated_input
+from consumer.result.report import measurement_report, stated_count, stated_facts
 from consumer.result.segmentation import PLACE_TOLERANCE, stored_mask
 from consumer.result.segments import stored_segments
 from messages.phases.scale import Scale
@@ -65,12 +65,18 @@ def measured(
     try:
         model = stored_model(primary)
         if primary.Modality == "SR":
-            left_out = stated_count(primary, codes.LEFT_OUT)
-            return Measured(Figures(False, 0, 0.0, 0.0, count, 0), model, None, left_out=left_out)
+            return Measured(
+                Figures(False, 0, 0.0, 0.0, count, 0),
+                model,
+                None,
+                left_out=stated_count(primary, codes.LEFT_OUT),
+                input_sha256=stated_input(stated_facts(primary)),
+            )
         stored = stored_mask(primary)
         fits = primary.FrameOfReferenceUID == grid.frame_of_reference_uid
         start = _first_slice(stored, grid)
-        stated_out = int(read_back(primary).get(LEFT_OUT, "0"))
+        facts = read_back(primary)
+        stated_out = int(facts.get(LEFT_OUT, "0"))
         site = made_by(spec, model, primary).codes.site
     except Exception:  # noqa: BLE001 - a foreign object can break the parser in any way
         raise _unreadable(spec) from None
@@ -111,7 +117,17 @@ def measured(
         # Pictures are for viewers that show nothing better: no reason to fail a request.
         undrawn = type(exc).__name__
     told = tuple(_facts(one, primary) for one in found)
-    return Measured(result, model, report, pictures, told, left_out, withheld, undrawn)
+    return Measured(
+        result,
+        model,
+        report,
+        pictures,
+        told,
+        left_out,
+        withheld,
+        undrawn,
+        input_sha256=stated_input(facts),
+    )
 
 
 def _place_of(primary: Dataset, source: DownloadIndex, spec: ResultSpec) -> int:

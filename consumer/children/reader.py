@@ -68,6 +68,7 @@ def read_phases(
     start()
     from consumer.children.agreement import check_agreement, stated, stored_as
     from consumer.children.grid import check_same_grid
+    from consumer.children.inputs import digest_of
     from consumer.children.order import began_at, check_order, seconds_after_first
     from consumer.children.series import by_series
     from consumer.children.slices import read_slices
@@ -95,6 +96,7 @@ def read_phases(
     began: list[datetime | None] = []
     instances, indices = [], []
     said, scales = [], []
+    uids: dict[tuple[str, int], str] = {}
     for channel, phase in enumerate(source.phases):
         slices = slices_of(channel) if channel else first
         check_same_grid(source.phases[0].role, grid, phase.role, slices.grid)
@@ -106,6 +108,10 @@ def read_phases(
         frames = tuple(image.frame for image in slices.images)
         places = tuple(zip(slices.numbers, frames, strict=True))
         indices.append(SliceIndex(slices.grid, places))
+        uids.update(
+            ((phase.path, number), str(ds.SOPInstanceUID))
+            for number, ds in zip(slices.numbers, slices.heads, strict=True)
+        )
         began.append(began_at(slices.heads))
         said.append(stated(slices.heads))
         scales.append(stored_as(slices.heads))
@@ -124,6 +130,7 @@ def read_phases(
         seconds=seconds_after_first(began),
         scale=scale,
         slice_indices=tuple(indices),
+        input_sha256=digest_of(source, uids),
     )
 
 

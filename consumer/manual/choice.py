@@ -93,6 +93,9 @@ def describe(number: int, looked: Looked) -> str:
     """One line on what a series holds."""
     facts = looked.facts
     counted = f"series {number}: {facts.instance_count} instances"
+    if looked.series.arriving:
+        # Said and not waited for: who runs it by hand can look again.
+        counted += " so far, more are still arriving"
     if facts.unclear is not None:
         return f"{counted}, {unclear_words(facts.unclear)}"
     if len(facts.phases) < 2:

@@ -74,9 +74,9 @@ def look_at(archive: Images, series_id: str, wanted: Collection[str] = ()) -> Lo
         images = _asked(archive, series, images)
         parts = parts_of(images)
     if parts.unclear is Unclear.NOT_SEPARABLE:
-        said = archive.tags(series.images[0].instance_id, (COUNT_KEYWORD,)).values()
+        said = archive.tags(series.images[0].instance_id, (COUNT_KEYWORD,)).get(COUNT_KEYWORD, "")
         numbers = [image.number for image in series.images]
-        parts = or_numbered(parts, images, numbers, tuple(said))
+        parts = or_numbered(parts, images, numbers, (said,))
     heads = _heads(archive, series, parts)
     return Looked(series, facts_of(facts, series.images, parts, heads), tuple(images))
 

@@ -68,6 +68,8 @@ class ImageSeries:
     #: Instances, not images.
     instance_count: int
     images: tuple[Image, ...]
+    #: Whether more of them may come: Orthanc says so for its ``StableAge`` after the last one.
+    arriving: bool = False
 
 
 class Images:
@@ -108,6 +110,7 @@ class Images:
                 description=text_of(tags, "SeriesDescription"),
                 instance_count=len(items),
                 images=images,
+                arriving=own.get("IsStable") is False,
             )
         except (KeyError, TypeError, AttributeError):
             raise ArchiveUnavailable("the archive described a series without its UIDs") from None

@@ -38,8 +38,14 @@ _PLAIN = str.maketrans({"＝": _ASSIGN, "，": _NEXT})
 #: What `consumer.result.segmentation` puts behind a label.
 _NUMBER = re.compile(r" [0-9]+\Z")
 
+#: As `messages.input_digest` writes it: somebody else may have written into a stored object.
+_DIGEST = re.compile("[0-9a-f]{64}")
+
 #: The number of marks that were left out of the SEG. In a report it is a figure of its own.
 LEFT_OUT = "left_out"
+
+#: What it was computed from: `messages.input_digest`.
+INPUT = "input_sha256"
 
 
 @cache
@@ -58,6 +64,7 @@ def stated(spec: ResultSpec, created: datetime) -> dict[str, str]:
         **{
             f"weights_sha256 {_without_marks(name)}": sha256 for name, sha256 in spec.weights_sha256
         },
+        INPUT: spec.input_sha256,
         "request": spec.request_id,
         "lab": spec.lab,
         "device": spec.device,
@@ -131,6 +138,12 @@ def _stored_code(sequence: Sequence[Dataset] | None) -> Code | None:
         return None
     item = sequence[0]
     return Code(str(item.CodeValue), str(item.CodingSchemeDesignator), str(item.CodeMeaning))
+
+
+def stated_input(facts: Mapping[str, str]) -> str:
+    """What a stored primary says that it was computed from; empty where it does not, or not so."""
+    found = facts.get(INPUT, "")
+    return found if _DIGEST.fullmatch(found) else ""
 
 
 def for_report(facts: Mapping[str, str]) -> dict[str, str]:

@@ -53,12 +53,15 @@ from consumer.result.provenance import (
 from consumer.result.stored import older_report
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from consumer.handover import Figures, ResultSpec, StoredModel
 
 #: Referenced SOP Class UID and Referenced SOP Instance UID.
 _CLASS, _INSTANCE = Tag(0x00081150), Tag(0x00081155)
+
+#: Algorithm Parameters: "key=value", many of them (PS3.16 TID 4019).
+_PARAMETER = ("111002", "DCM")
 
 #: Container of the groups in a TID 1500 report.
 _MEASUREMENTS = dicom_codes.DCM.ImagingMeasurements
@@ -165,6 +168,19 @@ def measurement_report(  # noqa: PLR0917 - in the order of the sentence
 
 def stated_count(report: Dataset, name: CodedConcept) -> int:
     """A number that the summary of a stored report states; 0 in one written before."""
+    for item in _stated(report, (name.value, name.scheme_designator)):
+        return int(item.MeasuredValueSequence[0].NumericValue)
+    return 0
+
+
+def stated_facts(report: Dataset) -> dict[str, str]:
+    """What a stored report says of the run that made it: `provenance.read_back` of a SEG."""
+    pairs = (str(item.TextValue).partition("=") for item in _stated(report, _PARAMETER))
+    return {key: value for key, joined, value in pairs if joined}
+
+
+def _stated(report: Dataset, concept: tuple[str, str]) -> Iterator[Dataset]:
+    """The items of that concept in the groups of measurements, in their order."""
     measurements = next(
         item
         for item in report.ContentSequence
@@ -173,12 +189,8 @@ def stated_count(report: Dataset, name: CodedConcept) -> int:
     for group in measurements.ContentSequence:
         for item in group.ContentSequence:
             code = item.ConceptNameCodeSequence[0]
-            if (code.CodeValue, code.CodingSchemeDesignator) == (
-                name.value,
-                name.scheme_designator,
-            ):
-                return int(item.MeasuredValueSequence[0].NumericValue)
-    return 0
+            if (code.CodeValue, code.CodingSchemeDesignator) == concept:
+                yield item
 
 
 def evidence_of(instances: Sequence[Dataset | Reference]) -> list[Dataset]:

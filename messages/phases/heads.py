@@ -13,7 +13,7 @@ from messages.phases.grid import COSINE_TOLERANCE, ends
 from messages.phases.kind import SCAN_KEYWORDS, kind_of, same_contrast
 from messages.phases.parts import FRAME_PHASE_KEYWORDS, ImageFacts, Part, Parts, Unclear
 from messages.phases.plausible import implausible
-from messages.phases.positions import Position
+from messages.phases.positions import SAME_PLACE_MM, Position
 from messages.phases.times import TIME_KEYWORDS, began_at, dated_at, timed
 from messages.phases.values import number_of
 
@@ -174,7 +174,10 @@ def _flaw_of_size(grid: GridFacts | None, head: Mapping[str, str]) -> Flaw | Non
     if grid is None:
         return None
     many = grid.slices > 1
-    gap = math.dist(grid.first, grid.last) / (grid.slices - 1) if many else None
+    gap: float | None = math.dist(grid.first, grid.last) / max(grid.slices - 1, 1)
+    if many and gap is not None and gap <= SAME_PLACE_MM:
+        # They lie beside each other and are no stack: that is no matter of size.
+        gap = None
     thickness = number_of(head.get("SliceThickness", ""))
     size = implausible(
         rows=grid.rows,

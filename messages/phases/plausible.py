@@ -40,8 +40,9 @@ LIMITS: dict[Measure, float] = {
     # Whole-body images are put together of stations to 2000 mm; the tallest patients are longer,
     # and the couch of a scanner moves no further.
     Measure.LENGTH: 2500.0,
-    # Microscopy of small samples (0.004 mm, 256 pixels) is 1 mm wide; coils for the skin 20 mm.
-    Measure.FIELD: 1.0,
+    # Microscopy of small samples (0.004 mm, 256 pixels) is 1 mm wide; coils for the skin 20 mm. A
+    # part that was cut out of an image may be narrower.
+    Measure.FIELD: 0.1,
     # Coarse maps (B1, B0, metabolites) have 16 pixels over a whole body: 30 mm.
     Measure.COARSE_PIXEL: 50.0,
     # The finest MR microscopy is about 0.003 mm. A spacing in metres is finer.

@@ -80,6 +80,31 @@ def test_a_request_that_waits_for_the_lab_says_why_none_takes_it(
     expect(opened.page.locator("#status")).to_contain_text(sentence)
 
 
+@pytest.mark.parametrize(
+    ("locale", "sentence"),
+    [
+        ("en-US", "Images of a chosen series are still arriving."),
+        ("ko-KR", "아직 도착하는 중입니다"),
+    ],
+)
+def test_a_request_that_waits_for_its_images_says_so_whatever_the_labs_do(
+    told: Told, locale: str, sentence: str
+) -> None:
+    opened, row = told(locale)
+    status = opened.page.locator("#status")
+    held = {"state": "queued", "waits_for": "series_arriving", "published_at": None}
+    opened.push(event(row, version=2, **held))
+    expect(status).to_contain_text(sentence)
+    opened.push(labs(online=False))
+    expect(status).to_contain_text(sentence)
+
+    opened.push(labs(online=True))
+    opened.push(event(row, version=3, state="queued", waits_for="a_new_word"))
+    expect(status).not_to_contain_text(sentence)
+    opened.push(event(row, version=4, state="queued", waits_for=None))
+    expect(status).not_to_contain_text(sentence)
+
+
 def test_one_lab_that_takes_requests_is_enough(told: Told) -> None:
     opened, _row = told()
     away = labs(online=True, condition="archive_away")

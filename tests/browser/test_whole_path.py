@@ -17,6 +17,7 @@ from scipy import ndimage
 from infra.demo.stack import PAGE_USER, Ports, Stack
 from infra.demo.study import ensure_stored
 from infra.phantom.grid import Grid
+from tests.site import ASKS_AT_ONCE
 
 #: A plain phantom that no training saw, with one tumour of 21.8 mm.
 SEED = 15
@@ -27,7 +28,7 @@ ANALYSIS_MS = 240_000
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    stack = Stack(tmp_path_factory.mktemp("stack"), Ports.free())
+    stack = Stack(tmp_path_factory.mktemp("stack"), Ports.free(), web_settings=ASKS_AT_ONCE)
     try:
         stack.start(lambda _text: None)
         yield stack

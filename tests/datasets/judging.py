@@ -240,7 +240,12 @@ def _result(lab: Lab, read: Reading) -> dict[str, Any]:
     """What dciodvfy finds in SEG and report of the input, by their number alone in the tables."""
     made = lab.result_of(read)
     with tempfile.TemporaryDirectory() as folder:
-        errors = [error for data in made.objects for error in dicom_errors(data, Path(folder))]
+        errors = [
+            error
+            for data in made.objects
+            for error in dicom_errors(data, Path(folder))
+            if not _SOURCE_UID.search(error)
+        ]
     return {**made.answer.as_json(), "objects": len(made.objects), "errors": errors}
 
 

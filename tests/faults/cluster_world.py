@@ -22,6 +22,7 @@ from tests.faults.link import Link
 from tests.faults.running import WEB_SECONDS, stopped_at_the_end, temporary_directory
 from tests.faults.world import OTHER_LAB, World
 from tests.integration.lab import HeldBundle
+from tests.site import ASKS_AT_ONCE
 
 
 class LinkedCluster(RabbitCluster):
@@ -153,7 +154,7 @@ def running_cluster_world(root: Path, say: Callable[[str], None]) -> Iterator[Cl
             Ports(web=web, amqp=0, dist=0, epmd=0, orthanc=orthanc),
             model_path=bundle.path,
             further_labs={OTHER_LAB: "lab"},
-            web_settings={"RABBITMQ_URL": _urls("web", passwords, site)},
+            web_settings={"RABBITMQ_URL": _urls("web", passwords, site), **ASKS_AT_ONCE},
             lab_settings={
                 "RABBITMQ_URL": _urls(LAB, passwords, lab[1:] + lab[:1]),
                 "ORTHANC_URL": f"http://127.0.0.1:{archive.port}",

@@ -15,6 +15,7 @@ from tests.faults.left_behind import left_behind
 from tests.faults.link import Link
 from tests.faults.world import OTHER_LAB, World
 from tests.integration.lab import HeldBundle
+from tests.site import ASKS_AT_ONCE
 
 #: Seconds for the site to answer after a start: it shares the machine with all others here, and
 #: how long a start takes is not what a row shows.
@@ -51,6 +52,7 @@ def running_world(
             further_labs={OTHER_LAB: "lab"},
             web_settings={
                 "RABBITMQ_URL": _url("web", passwords["web"], links["site"].port),
+                **ASKS_AT_ONCE,
                 **(web_settings or {}),
             },
             lab_settings={

@@ -28,6 +28,7 @@ from messages.events import InferenceAccepted
 from tests.integration.lab import Clinic, StoredStudy, store_small_study
 from tests.integration.nodes import TestBroker
 from tests.integration.web_requests import a_run, place
+from tests.site import ASKS_AT_ONCE
 
 HERE = Path(__file__).parent
 
@@ -78,6 +79,7 @@ class Host:
                 "ORTHANC_USER": orthanc.user,
                 "ORTHANC_PASSWORD": orthanc.password,
                 "READER": PASSWORD,
+                **ASKS_AT_ONCE,
             }
         )
         options = ("--lifespan", "on", "--host", "127.0.0.1", "--port", str(port))

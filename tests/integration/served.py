@@ -18,6 +18,7 @@ from infra.local.ports import free_ports
 from infra.local.process import Service, wait_until
 from infra.local.settings import REPOSITORY, child_environment
 from tests.integration.nodes import TestBroker
+from tests.site import ASKS_AT_ONCE
 
 PASSWORD = "a long pass phrase"
 
@@ -44,6 +45,7 @@ class ServedSite:
                 "VAR_DIR": str(root),
                 "SECRET_KEY": "s" * 50,
                 "PAGE_USER_PASSWORD": PASSWORD,
+                **ASKS_AT_ONCE,
                 **settings,
             }
         )

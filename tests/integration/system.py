@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,21 @@ import pika
 
 from infra.demo.reader import Reader
 from infra.demo.stack import PAGE_USER, Ports, Stack
+from infra.local.orthanc import OrthancNode
 from messages import topology
 from tests.integration.lab import HeldBundle, StoredStudy, store_small_study
 from tests.integration.plain_lab import module_for
+from tests.site import ASKS_AT_ONCE
+
+
+class AgeingOrthanc(OrthancNode):
+    """An archive that calls a series stable after another time than ours."""
+
+    #: Whole seconds, at least one.
+    stable_age = 1
+
+    def _configuration(self) -> dict[str, Any]:
+        return super()._configuration() | {"StableAge": self.stable_age}
 
 
 class System:
@@ -82,8 +94,17 @@ def click(reader: Reader, study: StoredStudy, **more: Any) -> str:
 
 
 @contextmanager
-def running_system(root: Path, **stack_arguments: Any) -> Iterator[System]:
-    """Start everything with the held bundle; stop everything at the end."""
+def running_system(
+    root: Path,
+    *,
+    web_settings: Mapping[str, str] | None = None,
+    stable_age: int | None = None,
+    **stack_arguments: Any,
+) -> Iterator[System]:
+    """Start everything with the held bundle; stop everything at the end.
+
+    With a `stable_age`, in seconds, requests wait for series that are still arriving.
+    """
     root.mkdir(parents=True, exist_ok=True)
     bundle = HeldBundle(root)
     stack = Stack(
@@ -91,8 +112,18 @@ def running_system(root: Path, **stack_arguments: Any) -> Iterator[System]:
         Ports.free(),
         model_path=bundle.path,
         lab_module=module_for(bundle.path),
+        web_settings={
+            **({} if stable_age else ASKS_AT_ONCE),
+            **(web_settings or {}),
+        },
         **stack_arguments,
     )
+    if stable_age:
+        ours = stack.orthanc
+        stack.orthanc = AgeingOrthanc(
+            ours.root, http_port=ours.http_port, user=ours.user, password=ours.password
+        )
+        stack.orthanc.stable_age = stable_age
     try:
         stack.start(lambda _text: None)
         yield System(stack, bundle)

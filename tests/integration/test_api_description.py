@@ -12,6 +12,7 @@ from uuid import UUID
 import httpx
 import pytest
 import schemathesis
+from django.contrib.auth.models import Permission
 from django.core.wsgi import get_wsgi_application
 from django.db import transaction
 from hypothesis import HealthCheck, Phase, given
@@ -106,6 +107,10 @@ def known(orthanc: OrthancNode, stored: tuple[str, list[str]], settings: Any) ->
     limits.reset()
     study_id, series = stored
     reader = reader_of()
+    # Some calls are for staff alone.
+    reader.is_staff = True
+    reader.save()
+    reader.user_permissions.add(Permission.objects.get(codename="change_inferencerequest"))
     inputs = list(map(Selection, DCE_ROLES, series))
     # One that will have a result, one under way, and one that fails.
     rows = [

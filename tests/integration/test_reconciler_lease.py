@@ -29,6 +29,7 @@ from tests.integration.reconciler_bench import (
 from tests.integration.web_requests import eventually, in_state, lab_side, stored
 from tests.site import use_archive
 from web.inference.models import SiteLease
+from web.inference.reconciler.reconcile import LEASE
 from web.inference.states import State
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
@@ -64,7 +65,7 @@ async def holder(besides: UUID | None = None) -> UUID:
     """Who has the lease, once somebody has it (and another one than before)."""
 
     async def somebody() -> SiteLease | None:
-        return await SiteLease.objects.exclude(holder=besides).afirst()
+        return await SiteLease.objects.filter(name=LEASE).exclude(holder=besides).afirst()
 
     lease: SiteLease = await eventually(somebody, "a holder of the lease", 60)
     return lease.holder

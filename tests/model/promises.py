@@ -34,6 +34,7 @@ def check_shape(row: Row) -> None:
     """What belongs to a state is there, and nothing else."""
     now = row.snapshot
     state = now.state
+    assert not now.held_for or state is State.QUEUED, now
     assert bool(now.failure_code) == (state in {*WITHOUT_RESULT, State.WAITING}), now
     assert not now.failure_detail or state in WITHOUT_RESULT, now
     assert (now.finished_at is not None) == (state in TERMINAL), now
@@ -72,6 +73,16 @@ def check_result(world: World, row: Row) -> None:
         assert world.archive.primaries.get(row.request_id) == mask
         if row.request_id not in world.archive.without_lesion:
             assert world.archive.reports.get(row.request_id) == mask
+
+
+def check_held(world: World, row: Row) -> None:
+    """Nobody has seen a request of which images are still arriving."""
+    if row.request_id in world.site.arriving:
+        assert row.state in {State.QUEUED, State.CANCELLED, State.FAILED}, row.state
+        assert not world.under_way(row.request_id)
+    mine = [w for w in world.site.outbox if w.request_id == row.request_id and w.held]
+    assert bool(mine) == bool(row.snapshot.held_for)
+    assert not any(w.attempted for w in mine)
 
 
 def check_told(world: World, row: Row) -> None:

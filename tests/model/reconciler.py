@@ -62,7 +62,13 @@ class Reconciler:
 
     def look(self, row: Row) -> None:
         """All rules but the sweep."""
-        for rule in (self._expire, self._end_overdue, self._settle_cancel, self._find_lost):
+        for rule in (
+            self._expire,
+            self._end_overdue,
+            self._settle_cancel,
+            self._find_lost,
+            self._release,
+        ):
             if not row.over:
                 rule(row)
 
@@ -86,7 +92,10 @@ class Reconciler:
     def _expire(self, row: Row) -> None:
         if row.snapshot.accepted_at is None:
             since = row.snapshot.replayed_at or row.created_at
-            self._end_after(EXPIRES_SECONDS, since, row, FailureCode.EXPIRED)
+            code = FailureCode.EXPIRED
+            if row.snapshot.held_for:
+                code = FailureCode.SERIES_INCOMPLETE
+            self._end_after(EXPIRES_SECONDS, since, row, code)
 
     def _end_overdue(self, row: Row) -> None:
         seconds, since = DEADLINE_SECONDS + GRACE_SECONDS, row.snapshot.accepted_at
@@ -124,6 +133,11 @@ class Reconciler:
             return
         if not told:
             self._site.send_again(row.request_id, by_staff=False)
+
+    def _release(self, row: Row) -> None:
+        arriving = self._archive.away or row.request_id in self._site.arriving
+        if row.snapshot.held_for and not arriving:
+            self._site.release(row.request_id)
 
     def _tell_stored(self, row: Row) -> bool | None:
         """Whether there was a whole result to tell; None when the archive does not say."""

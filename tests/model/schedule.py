@@ -62,14 +62,15 @@ class Schedules(RuleBasedStateMachine):
     @initialize(
         requests=st.integers(1, 3),
         lesions=st.integers(0, 7),
+        arriving=st.integers(0, 7),
         published=st.booleans(),
         seed=st.integers(0, 999),
     )
-    def begin(self, requests: int, lesions: int, published: bool, seed: int) -> None:
+    def begin(self, requests: int, lesions: int, arriving: int, published: bool, seed: int) -> None:
         self.random = Random(seed)
         for number in range(requests):
             request_id = UUID(int=number + 1)
-            self.site.submit(request_id)
+            self.site.submit(request_id, arriving=bool(arriving >> number & 1))
             if lesions >> number & 1:
                 self.world.archive.without_lesion.add(request_id)
         for lab in self.world.labs:
@@ -98,6 +99,14 @@ class Schedules(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from(LONG))
     def time_passes(self, seconds: int) -> None:
         self._pass(seconds)
+
+    @precondition(lambda self: self.site.arriving)
+    @rule(n=which, fits=st.booleans())
+    def last_image_arrives(self, n: int, fits: bool) -> None:
+        request_id = pick(sorted(self.site.arriving), n)
+        self.site.arriving.remove(request_id)
+        if not fits:
+            self.site.unfit.add(request_id)
 
     # The site.
 
@@ -250,6 +259,7 @@ class Schedules(RuleBasedStateMachine):
             promises.check_shape(row)
             promises.check_history(row)
             promises.check_result(self.world, row)
+            promises.check_held(self.world, row)
             promises.check_told(self.world, row)
             promises.check_swept(self.world, row)
 

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
 from messages.events import RunEvent
+from messages.failures import FailureCode
 from tests.model.broker import Broker, Copy
 from tests.model.clock import Clock
 from web.inference.changes import change_for
 from web.inference.duties import Duty, duties_for
-from web.inference.happenings import CancelAsked, Happening, Published, SentAgain
-from web.inference.states import TERMINAL, UNWANTED, Snapshot, State
+from web.inference.happenings import (
+    CancelAsked,
+    Happening,
+    Published,
+    Released,
+    ReleaseRefused,
+    SentAgain,
+)
+from web.inference.states import TERMINAL, UNWANTED, Hold, Snapshot, State
 
 
 @dataclass
@@ -49,6 +57,8 @@ class Written:
     attempt: int | None
     attempted: bool = False
     sent: bool = False
+    #: No relay may take it.
+    held: bool = False
     #: Deleted while a relay had it.
     gone: bool = False
 
@@ -63,15 +73,32 @@ class Site:
         self.outbox: list[Written] = []
         #: In the memory of a relay: True once published.
         self.flying: dict[Written, bool] = {}
+        #: Requests whose images are still arriving, and those that will not fit together.
+        self.arriving: set[UUID] = set()
+        self.unfit: set[UUID] = set()
         #: Every outcome that ever reached it.
         self.heard: list[RunEvent] = []
         self._seen: set[UUID] = set()
 
-    def submit(self, request_id: UUID) -> None:
-        """The click."""
+    def submit(self, request_id: UUID, *, arriving: bool = False) -> None:
+        """The click; held while images of what it chose are still arriving."""
         now = self.clock.now()
-        self.rows[request_id] = Row(request_id, created_at=now, changed_at=now)
-        self.outbox.append(Written(request_id, attempt=1))
+        row = Row(request_id, created_at=now, changed_at=now)
+        if arriving:
+            row.snapshot = replace(row.snapshot, held_for=Hold.SERIES_ARRIVING)
+            self.arriving.add(request_id)
+        self.rows[request_id] = row
+        self.outbox.append(Written(request_id, attempt=1, held=arriving))
+
+    def release(self, request_id: UUID) -> None:
+        """All has arrived: written anew, or refused."""
+        now = self.clock.now()
+        if request_id in self.unfit:
+            code = FailureCode.GEOMETRY_MISMATCH
+            self.record(request_id, ReleaseRefused(at=now, code=code, detail="by the model"))
+        elif self.record(request_id, Released(at=now)):
+            self._take_back(request_id)
+            self.outbox.append(Written(request_id, attempt=1))
 
     def record_event(self, event: RunEvent) -> None:
         """An outcome: applied once, and a reminder of duties each time."""
@@ -147,7 +174,7 @@ class Site:
 
     def waiting(self) -> list[Written]:
         """What a relay may take."""
-        return [w for w in self.outbox if not w.sent and w not in self.flying]
+        return [w for w in self.outbox if not (w.sent or w.held) and w not in self.flying]
 
     def _unsent_requests(self, request_id: UUID) -> list[Written]:
         mine = [w for w in self.outbox if w.request_id == request_id]

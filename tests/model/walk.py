@@ -57,6 +57,11 @@ ACTIONS: tuple[Action, ...] = (
     (lambda m, _: m.archive_goes_or_returns(away=True), 0.4, _archive_there),
     (lambda m, _: m.archive_goes_or_returns(away=False), 2, lambda m: not _archive_there(m)),
     (lambda m, r: m.reader_cancels(**_n(r)), 0.3, lambda m: m.rows(cancellable)),
+    (
+        lambda m, r: m.last_image_arrives(**_n(r), fits=r.random() < 0.8),
+        1,
+        lambda m: m.site.arriving,
+    ),
     (lambda m, r: m.staff_replays(**_n(r)), 1, lambda m: m.rows(dead)),
     (lambda m, r: m.sweep_begins(**_n(r)), 1, lambda m: m.rows(to_sweep)),
     (lambda m, r: m.sweep_ends(**_n(r)), 1, lambda m: m.world.reconciler.looks),
@@ -75,7 +80,14 @@ def walk(seed: int, steps: int) -> Schedules:
     """Go through one schedule to its rest; raises AssertionError for a broken promise."""
     random = Random(seed)
     machine = Schedules()
-    machine.begin(random.randint(1, 3), random.randrange(8), published=_coin(random), seed=seed)
+    machine.begin(
+        random.randint(1, 3),
+        random.randrange(8),
+        # One in eight: a request that is held meets little else.
+        arriving=random.randrange(8) & random.randrange(8) & random.randrange(8),
+        published=_coin(random),
+        seed=seed,
+    )
     for _ in range(steps):
         possible = [action for action in ACTIONS if action[2](machine)]
         action = random.choices(possible, [weight for _, weight, _ in possible])[0]

@@ -109,6 +109,7 @@ class World:
     def come_to_rest(self) -> bool:
         """All live, nothing more goes wrong, and time passes; whether that ends."""
         self.archive_returns()
+        self.site.arriving.clear()
         for _ in range(ROUNDS):
             self._round()
             if self.at_rest:

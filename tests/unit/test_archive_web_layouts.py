@@ -205,9 +205,9 @@ def test_what_the_old_front_end_asked_for_is_still_taken(layout: Layout) -> None
     ids = {name: one for one, name in archive.names.items()}
     named = zip(DCE_ROLES, old_calls.NAMED, strict=True)
     chosen = [Selection(role, ids[name]) for role, name in named]
-    _uid, inputs = from_archive(archive.orthanc, MODEL, STUDY, chosen)
+    taken = from_archive(archive.orthanc, MODEL, STUDY, chosen)
 
-    assert [archive.names[item.series_id] for item in inputs] == list(old_calls.NAMED)
+    assert [archive.names[item.series_id] for item in taken.inputs] == list(old_calls.NAMED)
     found = look_up(archive.orthanc, MODEL, STUDY, chosen)
     assert told(found.concerns)
     assert not {one.fault for one in found.concerns} & {Fault.MIXED, Fault.SLICES_NOT_READ}

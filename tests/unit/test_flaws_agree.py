@@ -372,6 +372,16 @@ def test_a_good_series_is_read_offered_and_costs_no_further_call() -> None:
         assert len(choose([look_at(images, by_hand.SERIES)], MODEL.roles, ())) == 1
 
 
+def test_slices_that_are_no_stack_are_no_matter_of_size() -> None:
+    made = Series(slices=4)
+    for ds in made.datasets:
+        ds.ImageOrientationPatient = ["0", "1", "0", "0", "0", "-1"]
+    archive = Archive(made.datasets)
+
+    assert by_the_lab(made.datasets).code == FailureCode.GEOMETRY_MISMATCH
+    assert shown(archive)[1].left_out == {}
+
+
 def test_a_count_is_asked_for_only_where_the_matrix_allows_a_sheet() -> None:
     case = CASES["a small mosaic of an anonymous type"]
     archive = Archive(case.datasets())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from consumer.errors import GeometryMismatch, LabError, PhasesOutOfOrder, WrongPhaseCount
@@ -206,6 +208,12 @@ def test_doubtful_times_of_phases_that_were_given_are_only_said() -> None:
 def test_what_nobody_knows_of_a_series_is_left_to_the_reader() -> None:
     looked = [*(series(n, 100.0 * n) for n in range(3)), series(3, unclear=Unclear.NO_POSITION)]
     assert concerns(choose(looked, DCE_ROLES, ())) == []
+
+
+def test_a_series_that_is_still_arriving_is_said_to_be() -> None:
+    looked = series(1, 0.0)
+    grows = replace(looked, series=replace(looked.series, arriving=True))
+    assert describe(1, grows) == "series 1: 2 instances so far, more are still arriving"
 
 
 def test_a_series_is_described_in_one_line() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -96,13 +95,7 @@ def lab_work(phases: dict[str, Series], *, redelivered: bool = False) -> tuple[D
     with MemoryFile() as memory, MemoryFile() as volumes, MemoryFile() as marked:
         source = index(memory, **phases)
         header = reader.read_phases(source, volumes.path)
-        instances = zip(source.phases, header.instances, strict=True)
-        seen = replace(
-            source,
-            phases=tuple(replace(phase, instances=known) for phase, known in instances),
-            first=header.first,
-            scale=header.scale,
-        )
+        seen = source.as_read(header)
         marked.write(mask.tobytes())
         about = spec()
         primary = reader.package(seen, marked.path, SHAPE, about).dicom_bytes

@@ -262,7 +262,7 @@ def test_a_place_that_no_scanner_has_is_refused(keyword, value, said):
     [
         ({"spacing": (2.5, 1e300, 1e300)}, "reach 1e+301 mm across the body, more than 700 mm"),
         ({"spacing": (2.5, 70.1, 1.0), "columns": 40}, "have pixels 70.1 mm apart, more than 50"),
-        ({"spacing": (2.5, 0.0008, 0.0006)}, "are 0.006 mm wide, less than 1 mm"),
+        ({"spacing": (2.5, 0.0008, 0.0006)}, "are 0.006 mm wide, less than 0.1 mm"),
         ({"spacing": (601.0, 0.8, 0.6), "slices": 2}, "have slices 601 mm apart, more than 600"),
         (
             {"spacing": (0.0009, 0.8, 0.6), "slices": 1},

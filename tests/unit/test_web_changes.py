@@ -26,8 +26,17 @@ from messages.events import (
 from messages.failures import FailureCode
 from web.inference.changes import change_for
 from web.inference.duties import Duty, duties_for
-from web.inference.happenings import DeadLettered, Happening, Published, SentAgain
-from web.inference.states import TERMINAL, Snapshot, State
+from web.inference.happenings import (
+    CancelAsked,
+    DeadLettered,
+    Happening,
+    Published,
+    Released,
+    ReleaseRefused,
+    SentAgain,
+    TimedOut,
+)
+from web.inference.states import TERMINAL, Hold, Snapshot, State
 
 REQUEST = UUID("6f0c1bd2-98a1-4b43-8a55-2a3f2f2b1c11")
 AT = datetime(2026, 3, 4, 9, 0, tzinfo=UTC)
@@ -292,3 +301,45 @@ def test_a_lab_that_begins_what_nobody_wants_is_told_to_stop(state: State) -> No
     row = Snapshot(state=state)
     assert Duty.STOP_LAB in duties_for(row, row, accepted())
     assert Duty.STOP_LAB not in duties_for(row, row, progressed(Stage.INFERRING, 1))
+
+
+HELD = Snapshot(state=State.QUEUED, held_for=Hold.SERIES_ARRIVING)
+
+
+def test_a_held_request_is_released_once() -> None:
+    released = change_for(HELD, Released(at=AT))
+    assert released == NEW
+    assert change_for(NEW, Released(at=AT)) is None
+
+
+def test_a_held_request_that_cannot_be_analysed_fails_once_and_no_lab_is_told() -> None:
+    refused = ReleaseRefused(at=AT, code=FailureCode.GEOMETRY_MISMATCH, detail="24 of 40")
+    failed_row = change_for(HELD, refused)
+    assert failed_row is not None
+    assert (failed_row.state, failed_row.failure_code) == (State.FAILED, "geometry_mismatch")
+    assert (failed_row.finished_at, failed_row.failure_detail) == (AT, "24 of 40")
+    assert duties_for(HELD, failed_row, refused) == frozenset()
+    assert change_for(failed_row, refused) is None
+    assert change_for(NEW, refused) is None
+    assert change_for(replace(NEW, state=State.PUBLISHED), refused) is None
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        Published(at=AT),
+        accepted(),
+        completed(),
+        failed(),
+        CancelAsked(at=AT, unsent=True),
+        TimedOut(at=AT, code=FailureCode.SERIES_INCOMPLETE, detail=""),
+        SentAgain(at=AT),
+        DeadLettered(attempt=1, at=AT),
+    ],
+    ids=lambda what: type(what).__name__,
+)
+def test_what_was_sent_or_has_ended_waits_for_nothing(what: Happening) -> None:
+    """A site of an older version, which holds nothing, may have sent it."""
+    after = change_for(HELD, what)
+    assert after is not None
+    assert after.held_for == ""

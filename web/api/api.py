@@ -19,6 +19,7 @@ from web.api import (
     retries,
     studies,
     verdicts,
+    withdrawals,
 )
 from web.api.auth import Bearer, Session
 from web.api.docs import DocsPage
@@ -89,6 +90,7 @@ api.add_router("/requests", retries.router, tags=["requests"])
 api.add_router("/requests", results.router, tags=["results"])
 api.add_router("/requests", reports.router, tags=["results"])
 api.add_router("/requests", verdicts.router, tags=["verdicts"])
+api.add_router("/requests", withdrawals.router, tags=["results"])
 
 
 def rendered() -> str:

@@ -65,6 +65,15 @@ class NoResult(Exception):
         self.request_id = request_id
 
 
+class NotShown(Exception):
+    """The request's result is withdrawn, or not in the archive any more."""
+
+    def __init__(self, request_id: UUID, reason: Refused) -> None:
+        super().__init__("not shown")
+        self.request_id = request_id
+        self.reason = reason
+
+
 class TooMany(Exception):
     """The caller has made too many calls."""
 
@@ -81,6 +90,7 @@ def add_handlers(api: NinjaAPI) -> None:
         (ArchiveError, _archive),
         (UnknownRequest, _unknown),
         (NoResult, _no_result),
+        (NotShown, _not_shown),
         (TooMany, _too_many),
         (ValidationError, _invalid),
         (HttpError, _http_error),
@@ -106,6 +116,11 @@ def _unknown(_request: HttpRequest, exc: Any) -> HttpResponse:
 
 def _no_result(_request: HttpRequest, exc: Any) -> HttpResponse:
     return error_response(409, "no_result", _("This request has no result."), exc.request_id)
+
+
+def _not_shown(_request: HttpRequest, exc: Any) -> HttpResponse:
+    reason = exc.reason
+    return error_response(reason.status, reason.code, reason.message, exc.request_id)
 
 
 def _too_many(request: HttpRequest, exc: Any) -> HttpResponse:

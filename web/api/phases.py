@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from ninja import Query, Router, Schema
 from pydantic import Field
 
-from messages.phases.check import Concern
 from messages.request import PhaseSelector
 from web.api.errors import failing
 from web.api.requests import MAX_INPUTS
@@ -20,9 +20,10 @@ from web.archive.proposal import proposal_for
 from web.archive.studies import study_detail
 from web.archive.views import seen
 from web.door.audit import Action
+from web.inference.arriving import told_of_choice, told_of_proposal
 from web.inference.choice import check_selections, look_up
-from web.inference.chosen import Selection, concerns_about
-from web.inference.concerns import told
+from web.inference.chosen import Selection
+from web.inference.concerns import Told
 from web.inference.refusals import NotAsked
 from web.labs.catalogue import model_on_offer
 
@@ -69,7 +70,8 @@ class ChosenPhases(Schema):
 class ConcernView(Schema):
     """Something that speaks against a choice of phases."""
 
-    #: For programs: a failure code of a lab, or what a lab says nothing of.
+    #: For programs: a failure code of a lab, or what a lab says nothing of; `series_arriving` while
+    #: images of a chosen series are still arriving.
     code: str
     #: A sentence in the caller's language.
     message: str
@@ -136,7 +138,7 @@ def phases(
             for series_id, reason in made.left_out.items()
         ],
         problem=made.problem or None,
-        concerns=_views(concerns_about(archive(), study.series, made)),
+        concerns=_views(told_of_proposal(archive(), study.series, made)),
     )
 
 
@@ -157,12 +159,11 @@ def concerns(request: HttpRequest, study_id: str, wanted: Query[ChosenPhases]) -
     roles = [*model.roles, *[""] * len(named)]
     inputs = [Selection(role, *name) for role, name in zip(roles, named, strict=False)]
     check_selections(model, study_id, inputs, None)
-    found = look_up(archive(), model, study_id, inputs)
+    waits = settings.SITE.wait_for_whole_series
+    found = look_up(archive(), model, study_id, inputs, waits=waits)
     caller.note(Action.STUDY_VIEWED, study_id=study_id)
-    return ConcernList(concerns=_views(found.concerns))
+    return ConcernList(concerns=_views(told_of_choice(found)))
 
 
-def _views(found: Sequence[Concern]) -> list[ConcernView]:
-    return [
-        ConcernView(code=one.code, message=one.sentence, refuses=one.refuses) for one in told(found)
-    ]
+def _views(found: Sequence[Told]) -> list[ConcernView]:
+    return [ConcernView(code=one.code, message=one.sentence, refuses=one.refuses) for one in found]

@@ -7,9 +7,9 @@ from uuid import UUID
 from django.http import HttpRequest
 from ninja import Router, Schema
 
-from web.api.errors import NoResult, failing
+from web.api.errors import failing
 from web.api.results import StoredObject
-from web.api.seen import seen_request
+from web.api.seen import shown_result
 from web.archive.orthanc import archive
 from web.archive.proposal import notice_text, role_label
 from web.archive.report_details import Kinetics, Laterality, LesionTold, Origin, WashOut
@@ -17,7 +17,6 @@ from web.archive.stored_report import StoredReport, report_uids, stored_report
 from web.door.audit import Action
 from web.inference.models import InferenceRequest
 from web.inference.presentation import Result
-from web.inference.states import State
 from web.inference.superseded import results_before
 
 router = Router()
@@ -95,6 +94,8 @@ class OriginView(Schema):
     threshold: str
     #: Marks smaller than this were left out, in cubic millimetres.
     smallest_mm3: str
+    #: SHA-256 over UIDs and MD5s of the files that it was computed from.
+    input_sha256: str
     #: ISO 8601; without an offset where the report states no time zone.
     created: str
     notice: str
@@ -135,18 +136,17 @@ class ReportView(Schema):
 
 @router.get(
     "/{uuid:request_id}/report",
-    response={200: ReportView, **failing(404, 409, 502, 503)},
+    response={200: ReportView, **failing(404, 409, 410, 502, 503)},
     url_name="request_report",
     operation_id="read_report",
 )
 def report(request: HttpRequest, request_id: UUID) -> ReportView:
     """The stored report of a completed request; 409 while there is none.
 
-    404 when the archive no longer holds it, 502 when what it holds cannot be read.
+    410 when the result is withdrawn or gone, 404 when the report alone is no longer in the archive,
+    502 when what it holds cannot be read.
     """
-    row, caller = seen_request(request, request_id)
-    if row.state != State.COMPLETED or row.result is None:
-        raise NoResult(request_id)
+    row, caller = shown_result(request, request_id)
     found = Result.model_validate(row.result).tumor_detected
     stored = stored_report(row.pk, (row.study_id, row.study_uid), archive(), tumor_detected=found)
     caller.note(Action.RESULT_VIEWED, study_id=row.study_id, subject=str(row.pk))
@@ -222,6 +222,7 @@ def _origin(origin: Origin) -> OriginView:
         labrelay=origin.labrelay,
         threshold=origin.threshold,
         smallest_mm3=origin.smallest_mm3,
+        input_sha256=origin.input_sha256,
         created=origin.created,
         notice=notice_text(origin.notice),
         signal_scale=origin.signal_scale,

@@ -16,8 +16,10 @@ from messages.request import PhaseSelector
 from web.api.cursors import DEFAULT_LIMIT, Cursor, Instant, Limit, cursor_of, place_of
 from web.api.errors import failing
 from web.api.seen import note_refusal, seen_request
+from web.archive.orthanc import archive
 from web.door.visitor import Visitor, visitor_of
 from web.inference.chosen import Selection
+from web.inference.compare import looked_at
 from web.inference.idempotency import KEY_PATTERN, digest_of, named_click
 from web.inference.models import InferenceRequest
 from web.inference.presentation import Failure, Moment, RequestView, failure_of
@@ -199,8 +201,9 @@ def newest(
     operation_id="read_request",
 )
 def one(request: HttpRequest, request_id: UUID) -> RequestView:
-    """Where a request is."""
+    """Where a request is, and whether its result is still of what the study holds."""
     row, caller = seen_request(request, request_id)
+    row = looked_at(row, archive())
     note_results(caller, [row])
     return RequestView.of(row)
 

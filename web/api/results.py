@@ -9,12 +9,11 @@ from django.urls import reverse
 from ninja import Router, Schema
 
 from messages import identity
-from web.api.errors import NoResult, failing
-from web.api.seen import seen_request
+from web.api.errors import failing
+from web.api.seen import shown_result
 from web.door.audit import Action
 from web.inference.models import InferenceRequest
 from web.inference.presentation import Moment, Result
-from web.inference.states import State
 
 router = Router()
 
@@ -53,14 +52,15 @@ class ResultView(Schema):
 
 @router.get(
     "/{uuid:request_id}/result",
-    response={200: ResultView, **failing(404, 409)},
+    response={200: ResultView, **failing(404, 409, 410)},
     operation_id="read_result",
 )
 def result(request: HttpRequest, request_id: UUID) -> ResultView:
-    """The result of a completed request; 409 while there is none."""
-    row, caller = seen_request(request, request_id)
-    if row.state != State.COMPLETED or row.result is None:
-        raise NoResult(request_id)
+    """The result of a completed request; 409 while there is none.
+
+    410 when it is withdrawn, or the archive no longer holds it.
+    """
+    row, caller = shown_result(request, request_id)
     caller.note(Action.RESULT_VIEWED, study_id=row.study_id, subject=str(row.pk))
     return _shown(row, Result.model_validate(row.result))
 

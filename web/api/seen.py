@@ -9,13 +9,15 @@ from uuid import UUID
 
 from django.http import HttpRequest
 
-from web.api.errors import UnknownRequest
+from web.api.errors import NoResult, NotShown, UnknownRequest
 from web.archive.errors import NotAnOrthancId
 from web.archive.orthanc import checked_id
 from web.door.audit import Action
 from web.door.visitor import Visitor, visitor_of
 from web.inference.models import InferenceRequest
 from web.inference.standing import with_standing
+from web.inference.states import State
+from web.inference.withdraw import why_not_shown
 
 
 def seen_request(request: HttpRequest, request_id: UUID) -> tuple[InferenceRequest, Visitor]:
@@ -27,6 +29,21 @@ def seen_request(request: HttpRequest, request_id: UUID) -> tuple[InferenceReque
     if not caller.sight.sees(row.study_id):
         caller.note(Action.REFUSED, study_id=row.study_id, subject=str(request_id))
         raise UnknownRequest(request_id)
+    return row, caller
+
+
+def shown_result(request: HttpRequest, request_id: UUID) -> tuple[InferenceRequest, Visitor]:
+    """The same of a request with a result that may be shown.
+
+    Raises `NoResult`, and `NotShown` for one that is withdrawn, or known to be gone: the archive is
+    not asked.
+    """
+    row, caller = seen_request(request, request_id)
+    if row.state != State.COMPLETED or row.result is None:
+        raise NoResult(request_id)
+    reason = why_not_shown(row)
+    if reason is not None:
+        raise NotShown(request_id, reason)
     return row, caller
 
 

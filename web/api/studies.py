@@ -65,6 +65,8 @@ class SeriesView(Schema):
     description: str
     number: int | None
     instance_count: int
+    #: MR only: whether more images may come, as far as the archive knows.
+    arriving: bool
     #: MR only: seconds from the midnight before the study.
     acquired_at_s: float | None
     image_type: list[str]
@@ -129,6 +131,7 @@ def _series(item: SeriesDetail) -> SeriesView:
         description=facts.description,
         number=item.number,
         instance_count=facts.instance_count,
+        arriving=item.arriving,
         acquired_at_s=item.acquired_at_s,
         image_type=list(facts.image_type),
         phases=[

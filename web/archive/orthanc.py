@@ -236,6 +236,53 @@ class Orthanc:
             raise ArchiveUnavailable("Orthanc answered a lookup with something else") from None
         return ids
 
+    def uids_of_series(self, series_id: str) -> dict[str, str]:
+        """SOP Instance UID of each instance of a series, by Orthanc's id.
+
+        Raises `SeriesNotFound` or `ArchiveUnavailable`.
+        """
+        listed = self.json("series", series_id, "/instances")
+        try:
+            return {
+                checked_id(item["ID"]): str(item["MainDicomTags"]["SOPInstanceUID"])
+                for item in listed
+            }
+        except (KeyError, TypeError, NotAnOrthancId):
+            raise ArchiveUnavailable("Orthanc described a series in another way") from None
+
+    def file_md5(self, instance_id: str) -> str:
+        """MD5 in hex of a stored Part 10 file, as Orthanc keeps it: uncompressed, nothing is read.
+
+        It is that of the file which WADO-RS hands out untranscoded. Raises `InstanceNotFound`.
+        """
+        answer = self.content("instances", instance_id, "/attachments/dicom/md5")
+        return answer.decode("ascii", "replace").strip()
+
+    def changes(self, since: int, limit: int) -> dict[str, Any]:
+        """``/changes``: what was stored after the change of that number, oldest first.
+
+        ``Last`` is the number of the last one that is answered; of none, the number that the
+        archive gave last, also where what it was about is deleted, and with it the change.
+        """
+        found: dict[str, Any] = self._listed("/changes", since, limit)
+        return found
+
+    def last_change(self) -> dict[str, Any]:
+        """The newest change that is there, in the form of `changes`."""
+        asked = self._client.build_request("GET", "/changes?last")
+        found: dict[str, Any] = _decoded(self._send(asked))
+        return found
+
+    def studies_page(self, since: int, limit: int) -> list[dict[str, Any]]:
+        """A page of all studies, in an order of the archive's own."""
+        found: list[dict[str, Any]] = self._listed("/studies?expand", since, limit)
+        return found
+
+    def _listed(self, path: str, since: int, limit: int) -> Any:
+        joined = "&" if "?" in path else "?"
+        address = f"{path}{joined}since={since:d}&limit={limit:d}"
+        return _decoded(self._send(self._client.build_request("GET", address)))
+
     def study_of(self, instance_id: str) -> str:
         """UID of the study that holds this instance; raises `InstanceNotFound`.
 

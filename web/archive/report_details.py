@@ -143,6 +143,8 @@ class Origin:
     labrelay: str
     threshold: str
     smallest_mm3: str
+    #: `messages.input_digest` of what it was computed from.
+    input_sha256: str
     #: ISO 8601; without an offset where the report states none.
     created: str
     #: In the words of the bundle.
@@ -278,6 +280,7 @@ def _origin(report: Any, summary: Any) -> Origin:
         labrelay=facts.get("labrelay", ""),
         threshold=facts.get("threshold", ""),
         smallest_mm3=facts.get("smallest_mm3", ""),
+        input_sha256=facts.get("input_sha256", ""),
         created=facts.get("created", "") or _content_time(report),
         notice=facts.get("notice", ""),
         signal_scale=facts.get("signal_scale", ""),

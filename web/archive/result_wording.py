@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.utils.translation import gettext_lazy as _
 
 from web.archive.report_details import Laterality, WashOut
+from web.inference.result_state import InputState
 
 #: Under their names in `page.texts`.
 RESULT_TEXTS = {
@@ -24,6 +25,8 @@ RESULT_TEXTS = {
     "curve_in_seconds": _("Mean signal; time in seconds after the first phase"),
     "curve_by_phase": _("Mean signal by phase; the images do not tell the times"),
     "curves_of_largest": _("Drawn are the {count} largest lesions."),
+    "withdrawn": _("This result was withdrawn on {time}. Reason: {reason}"),
+    "gone": _("The stored result is no longer in the archive."),
     "not_stated": _("Not stated"),
     "not_verified": _("Not verified by a person"),
     "verified": _("Verified in the archive"),
@@ -45,6 +48,28 @@ RESULT_TEXTS = {
     ),
 }
 
+#: What the study holds now of the images that were analysed.
+INPUT_TEXTS = {
+    InputState.SAME: _("Unchanged since the analysis"),
+    InputState.UNKNOWN: _("Not known whether they have changed since the analysis"),
+    InputState.MORE: _(
+        "The study now holds more images of these series than were analysed. This result does not "
+        "take them into account."
+    ),
+    InputState.FEWER: _(
+        "The study now holds fewer images of these series than were analysed. This result is also "
+        "of images that are no longer there."
+    ),
+    InputState.REPLACED: _(
+        "Images of these series have been replaced since the analysis. This result is of the "
+        "earlier ones."
+    ),
+    InputState.DELETED: _(
+        "A series that was analysed is no longer in this study. This result is of images that are "
+        "no longer there."
+    ),
+}
+
 #: What the report states of where the result comes from.
 ORIGIN_TEXTS = {
     "model": _("Model"),
@@ -61,6 +86,7 @@ ORIGIN_TEXTS = {
     "signal_scale": _("Signal of the phases"),
     "status": _("Status"),
     "report": _("Report"),
+    "input": _("Input (SHA-256)"),
     "replaces": _("Replaces the report"),
 }
 

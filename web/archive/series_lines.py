@@ -26,9 +26,10 @@ def series_lines(series: Sequence[SeriesDetail], proposal: StudyProposal) -> lis
 
 
 def _images(series: SeriesDetail) -> str:
-    """How many images, and of how many phases where there are several."""
+    """How many images, of how many phases where there are several, and whether more may come."""
     phases = len(series.facts.phases)
-    if phases < 2:
-        return str(series.image_count)
     numbers = {"images": series.image_count, "phases": phases}
-    return _("%(images)d in %(phases)d phases") % numbers
+    there = str(series.image_count)
+    if phases > 1:
+        there = _("%(images)d in %(phases)d phases") % numbers
+    return _("%(images)s, still arriving") % {"images": there} if series.arriving else there

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -23,9 +24,16 @@ from messages import identity
 from messages.events import ModelReference
 from messages.part10 import PLAIN
 from messages.request import InputSeries
-from web.archive.errors import InstanceNotFound, NotInArchive, NotLookedInto, UnreadableResult
+from web.archive.errors import (
+    InstanceNotFound,
+    NotInArchive,
+    NotLookedInto,
+    UnreadableReport,
+    UnreadableResult,
+)
 from web.archive.orthanc import Orthanc
 from web.archive.report import LONGEST_DIAMETER, VOLUME, figure, slices_of_first
+from web.archive.report_details import report_told
 from web.archive.stack import read_stack
 
 #: ml between the report's volume and that of the pixels, beyond the report's four decimals.
@@ -33,6 +41,9 @@ _VOLUME_TOLERANCE = 1e-3
 
 #: Share of the slice distance by which a frame may miss its place; as the labs read it.
 _PLACE_TOLERANCE = 0.45
+
+#: As `messages.input_digest` writes it.
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 T = TypeVar("T")
 
@@ -52,6 +63,8 @@ class StoredResult:
     slices: int
     slices_with_tumor: int
     model: ModelReference
+    #: What it was computed from, as its report states it; None where that does not.
+    input_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +174,7 @@ def _nothing_found(report: Any, report_id: str, slices: int) -> StoredResult:
         slices=slices,
         slices_with_tumor=0,
         model=_model(report),
+        input_sha256=_input(report),
     )
 
 
@@ -184,6 +198,7 @@ def _measured(seg: Any, seg_id: str, report: Any, report_id: str, slices: int) -
         slices=slices,
         slices_with_tumor=sum(bool(plane.any()) for plane in planes),
         model=_model(seg),
+        input_sha256=_input(report),
     )
 
 
@@ -214,6 +229,16 @@ def _planes(seg: Any) -> tuple[list[NDArray[np.bool_]], float]:
         planes[place] = planes[place] | frame if place in planes else frame
     # 1 ml = 1000 mm^3
     return list(planes.values()), math.prod(spacing) / 1000.0
+
+
+def _input(report: Any) -> str | None:
+    """The digest that the report states, where it has the form of one."""
+    try:
+        stated = report_told(report).origin.input_sha256
+    except UnreadableReport:
+        # Its figures are read all the same, as they were before there was a digest.
+        return None
+    return stated if _DIGEST.fullmatch(stated) else None
 
 
 def _model(stored: Any) -> ModelReference:

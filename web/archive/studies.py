@@ -11,6 +11,7 @@ from typing import Any
 from messages.phases import SeriesFacts
 from messages.phases.frames import text_of
 from messages.phases.values import integer
+from web.archive.arriving import is_arriving
 from web.archive.doubts import state_of
 from web.archive.orthanc import Orthanc, archive
 from web.archive.patience import within
@@ -53,6 +54,8 @@ class SeriesDetail:
     image_count: int
     #: The series with the instances that it has now: `web.archive.doubts.state_of`.
     state: str = ""
+    #: Whether more of them may come, as far as the archive knows (`web.archive.arriving`). MR only.
+    arriving: bool = False
 
     @property
     def series_id(self) -> str:
@@ -154,6 +157,8 @@ def _series(source: Orthanc, item: dict[str, Any]) -> SeriesDetail:
         facts=read.facts,
         image_count=read.image_count,
         state=state_of(item),
+        # Of our own results nobody waits for more.
+        arriving=read.facts.modality == "MR" and is_arriving(item),
     )
 
 

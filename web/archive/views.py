@@ -33,15 +33,22 @@ from web.archive.slice_facts import SLICES_SECONDS
 from web.archive.slices import rendered, window_of
 from web.archive.stack import Stack, stack_of
 from web.archive.studies import StudyDetail, studies, study_detail
-from web.archive.wording import label_of, other_than_tumour, page_texts, stage_lines
+from web.archive.wording import (
+    afterwards_of,
+    label_of_row,
+    other_than_tumour,
+    page_texts,
+    stage_lines,
+)
 from web.door.audit import Action
 from web.door.visitor import Visitor, visitor_of
 from web.errors import code_for, error_response
-from web.inference.chosen import concerns_about
-from web.inference.concerns import told
+from web.inference.arriving import more_to_come, told_of_proposal
+from web.inference.compare import looked_at
 from web.inference.models import InferenceRequest
 from web.inference.presentation import RequestView, phase_of
 from web.inference.states import State
+from web.inference.withdraw import why_not_shown
 from web.labs.catalogue import models_on_offer
 from web.labs.heartbeats import lab_views
 
@@ -65,6 +72,8 @@ class OfferedModel:
     #: What it marks, where that is no tumour.
     marks: str
     proposal: StudyProposal
+    #: That the proposal is not complete because images are still arriving, or an empty text.
+    arriving: str
     #: What the site cannot be sure of in the proposal, as sentences.
     concerns: tuple[str, ...]
 
@@ -88,7 +97,8 @@ def study_list(request: HttpRequest) -> HttpResponse:
                 "state": row.state if row else "",
                 "version": row.version if row else 0,
                 "created": row.created_at.isoformat() if row else "",
-                "label": label_of(row.state, row.failure_code) if row else _("Not analysed"),
+                "label": label_of_row(row) if row else _("Not analysed"),
+                "afterwards": afterwards_of(row) if row else "",
             }
         )
     shared = sight.everything or bool(sight.study_ids)
@@ -110,6 +120,7 @@ def study_page(request: HttpRequest, study_id: str) -> HttpResponse:
         offered = [_offered(model, study) for model in models_on_offer()]
     row = _latest([study.study_id]).get(study.study_id)
     if row is not None:
+        row = looked_at(row, archive())
         # What stands beside a request is the model that it asked for.
         offered.sort(key=lambda model: model.name != row.model)
     if row is not None and row.result is not None:
@@ -169,10 +180,16 @@ def overlay_json(request: HttpRequest, request_id: UUID) -> HttpResponse:
         return error_response(404, code_for(404), _("There is no such request."), request_id)
     if row.state != State.COMPLETED or row.result is None:
         return error_response(409, code_for(409), _("This request has no result."), request_id)
+    segmentation = row.result["seg_instance_id"]
+    row = looked_at(row, archive())
+    hidden = why_not_shown(row)
+    if hidden is not None:
+        # Not an empty overlay, which would read as a result without a tumour.
+        return error_response(hidden.status, hidden.code, hidden.message, request_id)
     inputs = [PhaseName(item["series_id"], phase_of(item)) for item in row.inputs]
     if not inputs:
         raise UnreadableResult("the request names no series")
-    overlay = overlay_of(row.study_id, inputs, row.result["seg_instance_id"])
+    overlay = overlay_of(row.study_id, inputs, segmentation)
     visitor.note(Action.RESULT_VIEWED, study_id=row.study_id, subject=str(row.pk))
     response = JsonResponse(overlay.as_json())
     response.headers["Cache-Control"] = "private, no-cache"
@@ -239,9 +256,8 @@ def _offered(model: ModelDescriptor, study: StudyDetail) -> OfferedModel:
         or _("No lab has described this model yet. Not for clinical use."),
         marks=other_than_tumour(model.labels),
         proposal=proposal,
-        concerns=tuple(
-            one.sentence for one in told(concerns_about(archive(), study.series, proposal))
-        ),
+        arriving=more_to_come(study.series, proposal),
+        concerns=tuple(one.sentence for one in told_of_proposal(archive(), study.series, proposal)),
     )
 
 

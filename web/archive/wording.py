@@ -13,13 +13,16 @@ from messages.failures import FAILURE_TEXTS, FailureCode
 from messages.lab import ARCHIVE_AWAY, DRAINING, SERVING
 from web.archive.result_wording import (
     CURVES_WITHHELD_TEXTS,
+    INPUT_TEXTS,
     LATERALITY_TEXTS,
     ORIGIN_TEXTS,
     RESULT_TEXTS,
     SIGNAL_SCALE_TEXTS,
     WASH_OUT_TEXTS,
 )
-from web.inference.states import State
+from web.inference.models import InferenceRequest
+from web.inference.result_state import CHANGED, ResultState
+from web.inference.states import Hold, State
 from web.inference.verdict import DECISION_LABELS
 
 #: One or two words for each state, for the list of studies.
@@ -42,6 +45,16 @@ STATE_LABELS = {
 END_LABELS: dict[str, Promise] = {
     FailureCode.EXPIRED: _("Expired"),
     FailureCode.DEADLINE_EXCEEDED: _("Took too long"),
+}
+
+#: `afterwards_of` a result of which the images are others now.
+_CHANGED = "changed"
+
+#: In place of "Completed", of a result that is not what a reader would take it for.
+AFTERWARDS: dict[str, Promise] = {
+    _CHANGED: _("Images changed"),
+    ResultState.GONE: _("Result deleted"),
+    ResultState.WITHDRAWN: _("Withdrawn"),
 }
 
 #: The way of a request that goes well, in order.
@@ -88,6 +101,14 @@ _NOT_TAKEN = {
     DRAINING: _(
         "The lab is in maintenance and takes no new requests. The request is stored safely and "
         "will run afterwards."
+    ),
+}
+
+#: What holds a stored request back before it is sent (`RequestView.waits_for`).
+HELD: dict[str, Promise] = {
+    Hold.SERIES_ARRIVING: _(
+        "Images of a chosen series are still arriving. The request is stored safely and will be "
+        "sent as soon as they have all arrived."
     ),
 }
 
@@ -208,6 +229,21 @@ def label_of(state: str, failure_code: str = "") -> str:
     return str(STATE_LABELS[State(state)])
 
 
+def afterwards_of(row: InferenceRequest) -> str:
+    """What became of a result since, as `AFTERWARDS` names it; empty where nothing did."""
+    if row.state != State.COMPLETED:
+        return ""
+    if row.result_state != ResultState.STORED:
+        return str(row.result_state)
+    return _CHANGED if row.input_state in CHANGED else ""
+
+
+def label_of_row(row: InferenceRequest) -> str:
+    """The same, and of a result what became of it since."""
+    after = afterwards_of(row)
+    return str(AFTERWARDS[after]) if after else label_of(row.state, row.failure_code)
+
+
 def page_texts() -> dict[str, object]:
     """Every text that a script shows, in the reader's language."""
     language = get_language() or "en"
@@ -223,9 +259,12 @@ def page_texts() -> dict[str, object]:
         "status": _spoken(_STATUS),
         "ends": _spoken(_ENDS),
         "not_taken": _spoken(_NOT_TAKEN),
+        "waits_for": _spoken(HELD),
         "next_try": _spoken(_NEXT_TRY),
         "labs": _spoken(_LABS),
         "labels": {"states": _spoken(STATE_LABELS), "ends": _spoken(END_LABELS)},
+        "afterwards": _spoken(AFTERWARDS),
+        "input_states": _spoken(INPUT_TEXTS),
         "stage_times": _spoken(_STAGE_TIMES),
         "failures": {code.value: text.reader(language) for code, text in FAILURE_TEXTS.items()},
     }

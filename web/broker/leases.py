@@ -58,7 +58,8 @@ def _free(now: datetime) -> QuerySet[Outbox]:
     # No lease lies that far ahead: its relay went by a clock that was set back since.
     astray = Q(leased_until__gt=now + timedelta(seconds=2 * LEASE_SECONDS))
     over = Q(leased_until=None) | Q(leased_until__lt=now)
-    return Outbox.objects.filter(over | astray, sent_at=None)
+    # What is held is nobody's yet: it may be written anew, or never be sent.
+    return Outbox.objects.filter(over | astray, sent_at=None, held=False)
 
 
 def renew(lease: UUID, row_ids: Sequence[int]) -> None:

@@ -16,6 +16,8 @@ from web.broker.listener import Listener
 from web.broker.progress import ProgressFeed
 from web.broker.relay import Relay
 from web.database import DatabaseThread
+from web.follower.follow import Follower
+from web.follower.turn import Pace as FollowerPace
 from web.inference.reconciler.pace import Pace
 from web.inference.reconciler.reconcile import Reconciler
 
@@ -37,11 +39,18 @@ class BrokerTasks:
     ``mri.progress`` lies on one node of a cluster and is away with it, and outcomes go on. In
     ``mri.dead`` lies what strangers sent: whatever it does to a connection, outcomes go on too.
     The reconciler works also while no broker is there: it has the broker of the consumers asked.
+    The follower asks the archive only.
     """
 
-    def __init__(self, urls: Sequence[str], pace: Pace | None = None) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        pace: Pace | None = None,
+        following: FollowerPace | None = None,
+    ) -> None:
         self._urls = urls
         self._pace = pace
+        self._following = following
         self._ear = Ear()
         self._tasks: list[asyncio.Task[None]] = []
         self._databases = _databases()
@@ -56,6 +65,7 @@ class BrokerTasks:
             asyncio.create_task(self._heed_hints(), name="hints"),
             asyncio.create_task(self._collect(), name="letters"),
             asyncio.create_task(self._reconcile(), name="reconcile"),
+            asyncio.create_task(self._follow(), name="follow"),
         ]
 
     async def stop(self) -> None:
@@ -94,16 +104,20 @@ class BrokerTasks:
         work, errands = self._databases["reconciler"], self._databases["errands"]
         await Reconciler(work, errands, self._ear, self._pace).run()
 
+    async def _follow(self) -> None:
+        work, errands = self._databases["reconciler"], self._databases["follower"]
+        await Follower(work, errands, self._following).run()
+
 
 def _databases() -> dict[str, DatabaseThread]:
-    """A thread for each task; on SQLite one for all but the errands to the archive.
+    """A thread for each task; on SQLite one for all but those that wait for the archive.
 
     SQLite has one writer. Threads of one process that wait for each other there sleep in steps of
     up to 100 ms; in the queue of one thread they do not.
     """
     names = ("relay", "listener", "progress", "letters", "reconciler")
-    # It waits for the archive, and nobody else may wait for it.
-    errands = DatabaseThread("errands")
+    # They wait for the archive, and nobody else may wait for them.
+    errands = {name: DatabaseThread(name) for name in ("errands", "follower")}
     if connection.vendor == "sqlite":
-        return {**dict.fromkeys(names, DatabaseThread("broker")), "errands": errands}
-    return {**{name: DatabaseThread(name) for name in names}, "errands": errands}
+        return {**dict.fromkeys(names, DatabaseThread("broker")), **errands}
+    return {**{name: DatabaseThread(name) for name in names}, **errands}

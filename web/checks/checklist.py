@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from django.conf import settings
 
 from web.checks import archive, broker, database, results
-from web.checks.line import Line, bad, ok
+from web.checks.line import Line, bad, note, ok
 
 
 def checklist() -> Iterator[Line]:
@@ -36,9 +36,15 @@ def _settings() -> Iterator[Line]:
     if problem is None:
         hosts = ", ".join(settings.ALLOWED_HOSTS)
         yield ok("settings", f"SECRET_KEY is set, the site answers to {hosts}")
-        return
-    what, _, fix = problem.partition(": ")
-    yield bad("settings", what, f"{fix}, for example from: openssl rand -base64 48")
+    else:
+        what, _, fix = problem.partition(": ")
+        yield bad("settings", what, f"{fix}, for example from: openssl rand -base64 48")
+    if settings.SITE.wait_for_whole_series:
+        yield ok("arriving series", "a request waits until the archive calls its series stable")
+    else:
+        # Somebody has decided so: nothing to mend.
+        text = "not waited for (WAIT_FOR_WHOLE_SERIES is false): analysed with what is there"
+        yield note("arriving series", text)
 
 
 def _guarded(noun: str, check: Callable[[], Iterable[Line]]) -> Iterator[Line]:

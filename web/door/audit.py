@@ -37,6 +37,9 @@ class Action(StrEnum):
     COMMENTED = "commented"
     #: Staff took readers' verdicts away as a table.
     VERDICTS_EXPORTED = "verdicts_exported"
+    #: Staff withdrew a result, or had its objects removed from the archive.
+    WITHDRAWN = "withdrawn"
+    OBJECTS_REMOVED = "objects_removed"
     #: Staff sent a dead letter again, or put one aside.
     REPLAYED = "replayed"
     DISCARDED = "discarded"

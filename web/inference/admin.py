@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from web.inference import letter_admin, verdict_admin  # noqa: F401 - importing registers
 from web.inference.models import DeadLetter, InferenceRequest, RequestEvent
 from web.inference.standing import standing_of, with_standing
+from web.inference.withdraw_admin import Withdrawing
 from web.readonly import ReadOnlyAdmin, column, titled
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class HistoryInline(Inline):
 
 
 @admin.register(InferenceRequest)
-class InferenceRequestAdmin(ReadOnlyAdmin):
+class InferenceRequestAdmin(Withdrawing, ReadOnlyAdmin):
     """Newest first; by state and lab."""
 
     list_display = (
@@ -66,17 +67,22 @@ class InferenceRequestAdmin(ReadOnlyAdmin):
         column("finished_at", _("ended")),
         column("lab", _("lab")),
         column("failure_code", _("reason")),
+        column("input_state", _("images")),
+        column("result_state", _("result")),
         "replaced_by",
     )
     list_filter = (
         ("state", titled(_("state"))),
         ("model", titled(_("model"))),
         ("lab", titled(_("lab"))),
+        ("input_state", titled(_("images"))),
+        ("result_state", titled(_("result"))),
     )
     ordering = ("-created_at",)
     search_fields = ("=id", "=study_id")
     readonly_fields = ("dead_letters", "replaced_by")
     inlines = (HistoryInline,)
+    actions = ("withdraw_selected",)
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """With what has become of each result, in the query of the list."""

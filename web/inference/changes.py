@@ -4,7 +4,8 @@
 
     queued → published → accepted → downloading → inferring → uploading → completed
       ↑                      ↑ waiting ↓ (a newer run)
-      └── sent again: lost on its way, or replayed from `dead` by staff
+      ├── sent again: lost on its way, or replayed from `dead` by staff
+      └── held, as long as images of a chosen series arrive; released, or refused → failed
     cancelling → cancelled      failed      dead
 
 Events come in any order, twice, and after a restart of whoever sent them. `change_for` compares
@@ -32,6 +33,8 @@ from web.inference.happenings import (
     DeadLettered,
     Happening,
     Published,
+    Released,
+    ReleaseRefused,
     SentAgain,
     TimedOut,
 )
@@ -40,6 +43,14 @@ from web.inference.states import ACTIVE, TERMINAL, Snapshot, State
 
 def change_for(row: Snapshot, what: Happening) -> Snapshot | None:
     """Return the row as it should be after `what`, or None when it stays as it is."""
+    after = _after(row, what)
+    if after is None or after.state is State.QUEUED or not after.held_for:
+        return after
+    # It has ended, or a site of an older version, which holds nothing, has sent it.
+    return replace(after, held_for="")
+
+
+def _after(row: Snapshot, what: Happening) -> Snapshot | None:
     if isinstance(what, InferenceCompleted):
         return _completed(row, what)
     if isinstance(what, SentAgain):
@@ -61,7 +72,8 @@ def _told_by_lab(row: Snapshot, event: RunEvent) -> Snapshot | None:
 
 
 def _decided_here(
-    row: Snapshot, what: DeadLettered | CancelAsked | CancelSettled | TimedOut
+    row: Snapshot,
+    what: DeadLettered | CancelAsked | CancelSettled | TimedOut | Released | ReleaseRefused,
 ) -> Snapshot | None:
     match what:
         case DeadLettered():
@@ -72,6 +84,8 @@ def _decided_here(
             return _cancelled(row, what.at) if row.state is State.CANCELLING else None
         case TimedOut():
             return _timed_out(row, what)
+        case Released() | ReleaseRefused():
+            return _released(row, what)
 
 
 def _completed(row: Snapshot, event: InferenceCompleted) -> Snapshot | None:
@@ -91,8 +105,12 @@ def _completed(row: Snapshot, event: InferenceCompleted) -> Snapshot | None:
         "slices",
         "slices_with_tumor",
         "model",
+        "input_sha256",
         "stage_seconds",
     }
+    if event.input_sha256 is None:
+        # As the results of before: nobody knows.
+        kept.discard("input_sha256")
     return replace(
         _moved(row, event),
         state=State.COMPLETED,
@@ -133,6 +151,7 @@ def _sent_again(row: Snapshot, what: SentAgain) -> Snapshot | None:
         progress=None,
         failure_code="",
         failure_detail="",
+        held_for="",
     )
 
 
@@ -168,6 +187,22 @@ def _timed_out(row: Snapshot, what: TimedOut) -> Snapshot:
         finished_at=what.at,
         next_try_at=None,
         progress=None,
+        failure_code=what.code,
+        failure_detail=what.detail,
+    )
+
+
+def _released(row: Snapshot, what: Released | ReleaseRefused) -> Snapshot | None:
+    """Once, and only what is held: two processes may find at once that all has arrived."""
+    if row.state is not State.QUEUED or not row.held_for:
+        return None
+    released = replace(row, held_for="")
+    if isinstance(what, Released):
+        return released
+    return replace(
+        released,
+        state=State.FAILED,
+        finished_at=what.at,
         failure_code=what.code,
         failure_detail=what.detail,
     )

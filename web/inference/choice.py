@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from messages.envelope import Uid
 from messages.lab import ModelDescriptor
-from messages.phases import PhaseFacts
+from messages.phases import PhaseFacts, SeriesFacts
 from messages.phases.check import Concern
 from messages.request import InputSeries, PhaseSelector
+from web.archive.arriving import is_arriving
 from web.archive.doubts import state_of
 from web.archive.errors import (
     ArchiveUnavailable,
@@ -44,9 +45,23 @@ class Found:
     chosen: tuple[Selection, ...]
     #: By id, as Orthanc describes them.
     series: dict[str, dict[str, Any]]
+    #: Empty where a series that is still arriving does not tell them apart yet.
     phases: tuple[PhaseFacts, ...]
-    #: What speaks against the choice.
+    #: What speaks against the choice, as far as its phases can be told.
     concerns: tuple[Concern, ...]
+    #: Ids of the chosen series of which more images may come.
+    arriving: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A choice that is taken: how a request names it."""
+
+    study_uid: str
+    #: In the model's order.
+    inputs: tuple[InputSeries, ...]
+    #: Whether more images may come: then counts and phases are not final, and were not compared.
+    arriving: bool
 
 
 def check_selections(
@@ -76,9 +91,17 @@ def check_selections(
 
 
 def look_up(
-    orthanc: Orthanc, model: ModelDescriptor, study_id: str, inputs: Sequence[Selection]
+    orthanc: Orthanc,
+    model: ModelDescriptor,
+    study_id: str,
+    inputs: Sequence[Selection],
+    *,
+    waits: bool = False,
 ) -> Found:
     """The chosen phases as the archive has them now, and what speaks against them.
+
+    Where the request `waits` for series that are still arriving, the phases of these refuse
+    nothing: what is missing may come.
 
     Two calls, and those of `read_series` and `concerns_of` for each chosen series that has changed
     since its study was shown; not of the others, as `study_detail` does: the reader waits. In
@@ -98,9 +121,10 @@ def look_up(
             for item in items.values():
                 _check_kind(item)
             facts = {key: read_series(orthanc, item).facts for key, item in items.items()}
-            phases = phases_of(facts, chosen)
+            arriving = frozenset(key for key, item in items.items() if is_arriving(item))
+            phases = _phases(facts, chosen, arriving if waits else frozenset())
             states = {key: state_of(item) for key, item in items.items()}
-            concerns = concerns_of(orthanc, chosen, phases, states)
+            concerns = concerns_of(orthanc, chosen, phases, states) if phases else []
     except StudyNotFound:
         raise no_study() from None
     except SeriesNotFound:
@@ -108,33 +132,63 @@ def look_up(
     except ArchiveUnavailable:
         sentence = _("The image archive does not answer. Nothing was sent; please try again.")
         raise NotNow("archive_unavailable", sentence) from None
-    return Found(study_uid, chosen, items, phases, tuple(concerns))
+    return Found(study_uid, chosen, items, phases, tuple(concerns), arriving)
+
+
+def _phases(
+    facts: Mapping[str, SeriesFacts], chosen: Sequence[Selection], arriving: Collection[str]
+) -> tuple[PhaseFacts, ...]:
+    if not arriving:
+        return phases_of(facts, chosen)
+    # Of those that are whole already every refusal is final.
+    phases_of(facts, [item for item in chosen if item.series_id not in arriving])
+    try:
+        return phases_of(facts, chosen)
+    except NotAsked:
+        return ()
 
 
 def from_archive(
-    orthanc: Orthanc, model: ModelDescriptor, study_id: str, inputs: Sequence[Selection]
-) -> tuple[str, tuple[InputSeries, ...]]:
-    """The study's UID and the chosen phases in the model's order, as a request names them.
+    orthanc: Orthanc,
+    model: ModelDescriptor,
+    study_id: str,
+    inputs: Sequence[Selection],
+    *,
+    waits: bool = False,
+) -> Checked:
+    """The choice as a request names it, in the model's order.
 
     Raises `NotAsked`, also where the phases do not belong together, and `NotNow`. What is only
-    doubtful is noted: a person has ordered it.
+    doubtful is noted: a person has ordered it. Where the request `waits` for images that are still
+    arriving, only what cannot change by them refuses; it is checked again when they are there.
     """
-    found = look_up(orthanc, model, study_id, inputs)
+    found = look_up(orthanc, model, study_id, inputs, waits=waits)
+    if not (waits and found.arriving):
+        _compare(found, study_id)
+    phases = found.phases or (None,) * len(found.chosen)
+    try:
+        _UID.validate_python(found.study_uid)
+        return Checked(
+            found.study_uid,
+            tuple(
+                _input(item, found.series[item.series_id], phase)
+                for item, phase in zip(found.chosen, phases, strict=True)
+            ),
+            bool(found.arriving),
+        )
+    except ValidationError:
+        # Orthanc stores UIDs that DICOM forbids: too long, or with letters.
+        raise _unsupported() from None
+
+
+def _compare(found: Found, study_id: str) -> None:
+    """Refuse what does not belong together, and note what is doubtful."""
     for concern in found.concerns:
         if concern.refuses:
             raise refusal_of(concern)
     if found.concerns:
         faults = sorted({concern.fault.value for concern in found.concerns})
         log.info("choice_with_concerns", study_id=study_id, concerns=faults)
-    try:
-        _UID.validate_python(found.study_uid)
-        return found.study_uid, tuple(
-            _input(item, found.series[item.series_id], phase)
-            for item, phase in zip(found.chosen, found.phases, strict=True)
-        )
-    except ValidationError:
-        # Orthanc stores UIDs that DICOM forbids: too long, or with letters.
-        raise _unsupported() from None
 
 
 def _check_kind(series: dict[str, Any]) -> None:
@@ -142,15 +196,18 @@ def _check_kind(series: dict[str, Any]) -> None:
         raise _unsupported()
 
 
-def _input(chosen: Selection, series: dict[str, Any], phase: PhaseFacts) -> InputSeries:
+def _input(chosen: Selection, series: dict[str, Any], phase: PhaseFacts | None) -> InputSeries:
+    """As the series holds it now; a phase of which nothing is known yet as it was chosen."""
+    selector = chosen.phase
+    if phase is not None:
+        named = phase.keyword
+        selector = PhaseSelector(keyword=named, value=phase.value) if named else None
     return InputSeries(
         role=chosen.role,
         series_id=series["ID"],
         series_uid=series["MainDicomTags"]["SeriesInstanceUID"],
         instance_count=len(series["Instances"]),
-        phase_selector=(
-            PhaseSelector(keyword=phase.keyword, value=phase.value) if phase.keyword else None
-        ),
+        phase_selector=selector,
     )
 
 

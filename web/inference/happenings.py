@@ -51,6 +51,23 @@ class TimedOut:
 
 
 @dataclass(frozen=True)
+class Released:
+    """What the message of a held request waited for has come: it may be sent."""
+
+    at: datetime
+
+
+@dataclass(frozen=True)
+class ReleaseRefused:
+    """What has arrived of a held request's choice cannot be analysed."""
+
+    at: datetime
+    #: What a lab would say of it.
+    code: FailureCode
+    detail: str
+
+
+@dataclass(frozen=True)
 class SentAgain:
     """A new attempt is written down: the request was lost on its way, or staff replayed it."""
 
@@ -60,4 +77,14 @@ class SentAgain:
 
 
 #: Everything that can happen to a request.
-Happening = RunEvent | Published | DeadLettered | CancelAsked | CancelSettled | TimedOut | SentAgain
+Happening = (
+    RunEvent
+    | Published
+    | DeadLettered
+    | CancelAsked
+    | CancelSettled
+    | TimedOut
+    | Released
+    | ReleaseRefused
+    | SentAgain
+)

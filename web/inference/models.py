@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from web.inference.result_state import MAX_REASON, InputState, ResultState
 from web.inference.states import ACTIVE, State
 from web.inference.verdict import Verdict  # noqa: F401 - a model of this app
 
@@ -23,7 +24,7 @@ MAX_LETTER_BYTES = 64 * 1024
 
 
 class InferenceRequest(models.Model):
-    """One click. The columns from `state` to `lab` change only through `changes.change_for`."""
+    """One click. `changes.change_for` alone changes the columns from `state` to `held_for`."""
 
     id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
     #: Raised by every change; pages drop what is not newer than what they show.
@@ -64,6 +65,8 @@ class InferenceRequest(models.Model):
     lab = models.CharField(max_length=63, blank=True)
     cancel_asked_at = models.DateTimeField(null=True)
     replayed_at = models.DateTimeField(null=True)
+    #: `states.Hold`: why its message is held back; empty where it is not.
+    held_for = models.CharField(max_length=32, blank=True, default="", db_default="")
 
     #: By the site's clock: when a change was last written, progress included; of a cancelled
     #: request when a lab was last heard of it.
@@ -71,6 +74,33 @@ class InferenceRequest(models.Model):
     #: SHA-256 in hex of what is asked for (`web.inference.wishes`): while one request for it is
     #: active, the same wish is that request. Empty where it was never computed.
     wish = models.CharField(max_length=64, blank=True, default="", db_default="")
+    #: Whether the study still holds what the result was computed from, and the archive the result.
+    #: Follower, pages and staff write both (`web.inference.compare`, `web.inference.withdraw`).
+    input_state = models.CharField(
+        max_length=16,
+        choices=[(state.value, state.value) for state in InputState],
+        default=InputState.UNKNOWN,
+        db_default=InputState.UNKNOWN.value,
+    )
+    result_state = models.CharField(
+        max_length=16,
+        choices=[(state.value, state.value) for state in ResultState],
+        default=ResultState.STORED,
+        db_default=ResultState.STORED.value,
+    )
+    #: Of the chosen series as they were when the state above was found: while it is the same,
+    #: nothing is compared again.
+    input_fingerprint = models.CharField(max_length=64, blank=True, default="", db_default="")
+    #: When the archive was last compared with this result.
+    compared_at = models.DateTimeField(null=True)
+    #: When staff withdrew the result, who and why; the words may name a patient.
+    withdrawn_at = models.DateTimeField(null=True)
+    withdrawn_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    withdrawn_reason = models.CharField(
+        max_length=MAX_REASON, blank=True, default="", db_default=""
+    )
     #: When the archive is to be looked at for objects of this request, which is cancelled or whose
     #: result was filed in another study; empty when no look is owed any more
     #: (`web.inference.reconciler.sweep`).
@@ -93,6 +123,11 @@ class InferenceRequest(models.Model):
                 fields=["sweep_due_at"],
                 name="request_to_sweep",
                 condition=Q(sweep_due_at__isnull=False),
+            ),
+            models.Index(
+                fields=["compared_at"],
+                name="result_to_compare",
+                condition=Q(state=State.COMPLETED.value) & Q(withdrawn_at=None),
             ),
         )
         constraints = (
@@ -153,6 +188,8 @@ class Outbox(models.Model):
     lease = models.UUIDField(null=True)
     #: Whether a relay has ever had it: then the broker may have it, whatever the lease says.
     attempted = models.BooleanField(default=False, db_default=False)
+    #: Whether no relay may take it yet (`InferenceRequest.held_for`).
+    held = models.BooleanField(default=False, db_default=False)
     #: When the broker confirmed it.
     sent_at = models.DateTimeField(null=True)
 

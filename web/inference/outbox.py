@@ -27,9 +27,17 @@ APP_ID = "labrelay-web"
 
 
 def enqueue_on_commit(
-    request: InferenceRequest, message: Message, *, exchange: str, routing_key: str
+    request: InferenceRequest,
+    message: Message,
+    *,
+    exchange: str,
+    routing_key: str,
+    held: bool = False,
 ) -> Outbox:
-    """Write the message down; the relay hears of it once the transaction is committed."""
+    """Write the message down; the relay hears of it once the transaction is committed.
+
+    Of one that is `held` it hears nothing, and takes it only once it is released.
+    """
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("a message is written in the transaction that decides on it")
     wire = encode(message, app_id=APP_ID)
@@ -41,14 +49,15 @@ def enqueue_on_commit(
         type=wire.type,
         body=wire.body,
         headers=wire.headers,
+        held=held,
     )
-    transaction.on_commit(partial(_ring, row), robust=True)
+    transaction.on_commit(partial(_say if held else _ring, row), robust=True)
     return row
 
 
-def enqueue_request(request: InferenceRequest) -> Outbox:
-    """Write down the message of a request's present attempt."""
-    message = InferenceRequested(
+def message_of(request: InferenceRequest) -> InferenceRequested:
+    """The message of a request's present attempt, as its row is now."""
+    return InferenceRequested(
         request_id=request.pk,
         attempt=request.attempt,
         pool=request.pool,
@@ -61,7 +70,29 @@ def enqueue_request(request: InferenceRequest) -> Outbox:
         supersedes=superseded_by(request),
         number=number_in_study(request),
     )
-    return enqueue_on_commit(request, message, exchange=REQUESTS, routing_key=message.routing_key)
+
+
+def enqueue_request(request: InferenceRequest, *, held: bool = False) -> Outbox:
+    """Write down the message of a request's present attempt."""
+    message = message_of(request)
+    return enqueue_on_commit(
+        request, message, exchange=REQUESTS, routing_key=message.routing_key, held=held
+    )
+
+
+def release(request: InferenceRequest) -> None:
+    """Write the held message of a request anew, as its row is now, for the relays to send.
+
+    The request must be locked.
+    """
+    if take_back(request, held=True, attempted=False):
+        enqueue_request(request)
+        return
+    # A relay of an older version, which knows nothing of what is held, has had it and may have
+    # sent it: there must be no second one with other numbers under the same attempt.
+    Outbox.objects.filter(
+        request=request, type=InferenceRequested.wire_type(), sent_at=None, held=True
+    ).update(held=False)
 
 
 def enqueue_stop(request: InferenceRequest) -> None:
@@ -88,6 +119,10 @@ def take_back(request: InferenceRequest, **which: object) -> bool:
     return Outbox.objects.filter(pk__in=list(free)).delete()[0] > 0
 
 
+def _say(row: Outbox) -> None:
+    log.info("request_written", request_id=str(row.request_id), message=row.type, held=row.held)
+
+
 def _ring(row: Outbox) -> None:
-    log.info("request_written", request_id=str(row.request_id), message=row.type)
+    _say(row)
     written.send_robust(sender=Outbox, row=row)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, PlainSerializer, WithJsonSchema
 from messages.failures import FINAL, text_of
 from messages.request import PhaseSelector
 from web.inference.models import InferenceRequest
+from web.inference.result_state import InputState, ResultState
 from web.inference.standing import standing_of
 from web.inference.states import State
 from web.inference.verdict import Decision
@@ -75,7 +76,17 @@ class Result(BaseModel):
     slices: int
     slices_with_tumor: int
     model: Model
+    #: SHA-256 over UIDs and MD5s of the files that it was computed from; null of results of before.
+    input_sha256: str | None = None
     stage_seconds: dict[str, float]
+
+
+class Withdrawal(BaseModel):
+    """That staff have withdrawn the result, and why."""
+
+    at: Moment
+    #: In the words of whoever withdrew it.
+    reason: str
 
 
 class RequestView(BaseModel):
@@ -96,6 +107,9 @@ class RequestView(BaseModel):
     next_try_at: Moment | None
     #: When the reader asked to stop. Beside a result: it was stored before a lab heard of it.
     cancel_asked_at: Moment | None
+    #: `series_arriving` while its message is held back until the images of the chosen series have
+    #: all arrived in the archive; null when nothing but a lab is waited for.
+    waits_for: str | None = None
     #: The ended request that this one repeats.
     retry_of: UUID | None
     lab: str
@@ -104,9 +118,16 @@ class RequestView(BaseModel):
     inputs: list[Input]
     result: Result | None
     #: The latest request of the same study and model that has a result, where it came after this.
+    #: One whose result was withdrawn replaces nothing.
     superseded_by: UUID | None = None
     #: `accepted` or `rejected`, as the latest reader to say so sees the result.
     verdict: Decision | None = None
+    #: What the study holds now of what the result was computed from. Only `same` says that nothing
+    #: has changed; `unknown` says nothing.
+    input_state: InputState = InputState.UNKNOWN
+    #: Whether the archive still holds the result, and whether staff have withdrawn it.
+    result_state: ResultState = ResultState.STORED
+    withdrawn: Withdrawal | None = None
 
     @classmethod
     def of(cls, row: InferenceRequest, language: str | None = None) -> Self:
@@ -126,6 +147,7 @@ class RequestView(BaseModel):
             finished_at=row.finished_at,
             next_try_at=row.next_try_at,
             cancel_asked_at=row.cancel_asked_at,
+            waits_for=waits_for(row),
             retry_of=row.retry_of_id,
             lab=row.lab,
             progress=_as_model(Progress, row.progress),
@@ -134,12 +156,27 @@ class RequestView(BaseModel):
             result=_as_model(Result, row.result),
             superseded_by=standing.superseded_by,
             verdict=standing.verdict,
+            input_state=InputState(row.input_state),
+            result_state=ResultState(row.result_state),
+            withdrawn=_withdrawal(row),
         )
+
+
+def waits_for(row: InferenceRequest) -> str | None:
+    """What a stored request waits for before it is sent; None once it may be."""
+    # A site of an older version, which holds nothing, may have sent it and not cleared this.
+    return row.held_for or None if row.state == State.QUEUED else None
 
 
 def phase_of(stored: Mapping[str, Any]) -> PhaseSelector | None:
     """Which phase of its series an input is, as a row holds it; None for the whole series."""
     return _as_model(PhaseSelector, stored.get("phase_selector"))
+
+
+def _withdrawal(row: InferenceRequest) -> Withdrawal | None:
+    if row.withdrawn_at is None:
+        return None
+    return Withdrawal(at=row.withdrawn_at, reason=row.withdrawn_reason)
 
 
 def _input(stored: Mapping[str, Any]) -> Input:

@@ -25,7 +25,7 @@ from web.inference.verdict import DECIDING, Decision, Verdict
 class Standing:
     """Of a request that has no result: nothing."""
 
-    #: The latest result of the same study and model, if it is not this one.
+    #: The latest result of the same study and model that was not withdrawn, if it is not this one.
     superseded_by: UUID | None = None
     #: The latest that was accepted or rejected.
     verdict: Decision | None = None
@@ -35,7 +35,8 @@ class Standing:
 
 def with_standing(rows: QuerySet[InferenceRequest]) -> QuerySet[InferenceRequest]:
     """The same rows, each with what `standing_of` tells, in the same query."""
-    newest = later_results().order_by("-created_at", "-pk").values("pk")[:1]
+    holding = later_results().filter(withdrawn_at=None)
+    newest = holding.order_by("-created_at", "-pk").values("pk")[:1]
     decided = Verdict.objects.filter(request=OuterRef("pk"), decision__in=sorted(DECIDING))
     return rows.annotate(
         standing_raised=_raised(),
@@ -66,8 +67,11 @@ def told_versions(rows: QuerySet[InferenceRequest], newest: int | None = None) -
 
 
 def _raised() -> Case:
-    raised = _count(later_results(), "study_id") + _count(
-        Verdict.objects.filter(request=OuterRef("pk")), "request_id"
+    # A later result that is withdrawn still counts, and once more: it must not fall.
+    raised = (
+        _count(later_results(), "study_id")
+        + _count(later_results().filter(withdrawn_at__isnull=False), "study_id")
+        + _count(Verdict.objects.filter(request=OuterRef("pk")), "request_id")
     )
     # The others are spared the look.
     return Case(

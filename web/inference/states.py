@@ -51,6 +51,13 @@ ACTIVE = frozenset(State) - TERMINAL - {State.CANCELLING}
 UNWANTED = frozenset({State.CANCELLING, State.CANCELLED, State.FAILED})
 
 
+class Hold(StrEnum):
+    """Why the message of a queued request is held back from the relays."""
+
+    #: Images of a chosen series are still arriving in the archive.
+    SERIES_ARRIVING = "series_arriving"
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """What of a row decides and what can change. Names are those of the row's columns."""
@@ -76,6 +83,8 @@ class Snapshot:
     cancel_asked_at: datetime | None = None
     #: When staff sent it again from `dead`: its time limits begin anew.
     replayed_at: datetime | None = None
+    #: `Hold`, or empty; only of a queued request.
+    held_for: str = ""
 
     @property
     def misfiled(self) -> bool:

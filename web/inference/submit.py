@@ -26,6 +26,7 @@ from web.inference.idempotency import NamedClick
 from web.inference.models import InferenceRequest
 from web.inference.outbox import enqueue_request
 from web.inference.refusals import NotAsked
+from web.inference.states import Hold
 from web.inference.wishes import active_request, wish_of
 from web.labs.catalogue import model_on_offer
 
@@ -49,6 +50,9 @@ def submit(
 ) -> InferenceRequest:
     """Write the request down and return it; it is published after the commit.
 
+    Where images of a chosen series are still arriving, once they are there
+    (`web.inference.reconciler.arriving`), unless the settings say otherwise.
+
     Without `pool` the settings choose it. While a request for the same wish is active, that one is
     returned and nothing is published. A `click` of a key that was used before for the same is its
     request of that time. What a `visitor` asks for is noted in the audit trail; a study that they
@@ -63,14 +67,15 @@ def submit(
     pool = pool or settings.SITE.pool
     chosen = _model(model, pool)
     check_selections(chosen, study_id, inputs, threshold)
-    study_uid, series = from_archive(orthanc or archive(), chosen, study_id, inputs)
+    waits = settings.SITE.wait_for_whole_series
+    found = from_archive(orthanc or archive(), chosen, study_id, inputs, waits=waits)
     message = InferenceRequested(
         request_id=uuid4(),
         attempt=1,
         pool=pool,
         model=chosen.name,
-        study_uid=study_uid,
-        inputs=series,
+        study_uid=found.study_uid,
+        inputs=found.inputs,
         threshold=threshold,
         deadline_s=settings.SITE.request_deadline_seconds,
     )
@@ -86,6 +91,7 @@ def submit(
         requested_by=user,
         retry_of=retry_of,
         wish=wish_of(message, study_id),
+        held_for=Hold.SERIES_ARRIVING if waits and found.arriving else "",
     )
     return _one_request(row, click, visitor)
 
@@ -125,7 +131,7 @@ def _taken(
 def _written(new: InferenceRequest) -> InferenceRequest:
     new.save(force_insert=True)
     note_beginning(new)
-    enqueue_request(new)
+    enqueue_request(new, held=bool(new.held_for))
     return new
 
 

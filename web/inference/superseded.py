@@ -19,7 +19,10 @@ _TOLD = 50
 
 
 def later_results() -> QuerySet[InferenceRequest]:
-    """For a subquery: the results that replace the outer request's, in no order."""
+    """For a subquery: the results that came after the outer request's, in no order.
+
+    Withdrawn ones as well: those replace nothing.
+    """
     return _results_of(OuterRef("study_id"), OuterRef("model")).filter(
         Q(created_at__gt=OuterRef("created_at"))
         | Q(created_at=OuterRef("created_at"), pk__gt=OuterRef("pk"))
@@ -27,8 +30,11 @@ def later_results() -> QuerySet[InferenceRequest]:
 
 
 def superseded_by(row: InferenceRequest) -> UUID | None:
-    """The latest result that was there before this request: the one that its own will replace."""
-    return results_before(row).first()
+    """The latest result that was there before this request: the one that its own will replace.
+
+    One that was withdrawn is no result that a report could follow upon.
+    """
+    return results_before(row).filter(withdrawn_at=None).first()
 
 
 def number_in_study(row: InferenceRequest) -> int:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
+from web.archive.wording import HELD
 from web.inference.models import InferenceRequest
 from web.inference.presentation import RequestView, Result
+from web.inference.result_state import ResultState
 from web.inference.states import State
 from web.legacy.answers import Answer, sorry
 
@@ -28,6 +31,15 @@ STATES: dict[str, tuple[State, ...]] = {
 
 _STATUS = {state: status for status, states in STATES.items() for state in states}
 
+#: The result of a request that has none.
+_NO_FIGURES: dict[str, Any] = {
+    "success": False,
+    "seg_instance_id": None,
+    "tumor_detected": None,
+    "tumor_volume_voxels": None,
+    "elapsed_time_seconds": None,
+}
+
 #: Who computed the result, by pool.
 _PROCESSED_BY = {"lab": "local_worker"}
 
@@ -35,11 +47,28 @@ _PROCESSED_BY = {"lab": "local_worker"}
 def outcome(row: InferenceRequest, series_id: str) -> Answer | None:
     """What a waiting call is told, or None while the request goes on."""
     view = RequestView.of(row)
+    if view.withdrawn is not None:
+        return withdrawn(row)
     if view.result is not None:
         return 200, _success(view, view.result, series_id)
     if _STATUS[view.state] == "failed":
         return sorry(500, failure(view), request_id=str(view.request_id))
     return None
+
+
+def withdrawn(row: InferenceRequest) -> Answer:
+    """What every call is told of a result that staff have withdrawn.
+
+    No success any more: the old front end shows what it is given without reading on. 410, as for
+    the calls that are gone: it was there, and asking again brings nothing else.
+    """
+    sentence = _("This result was withdrawn. Reason: %(reason)s")
+    body = {**_common(row), "result": {**_NO_FIGURES, "error": sentence % _reason(row)}}
+    return sorry(410, sentence % _reason(row), **body)
+
+
+def _reason(row: InferenceRequest) -> dict[str, str]:
+    return {"reason": row.withdrawn_reason}
 
 
 def timed_out(request_id: UUID | None) -> Answer:
@@ -66,19 +95,23 @@ def stopped(request_id: UUID | None) -> Answer:
 
 def listed(row: InferenceRequest) -> dict[str, Any]:
     """One line of the list of requests."""
-    return _common(row) | {"has_result": row.result is not None}
+    return _common(row) | {"has_result": row.result is not None and row.withdrawn_at is None}
 
 
 def told(row: InferenceRequest) -> dict[str, Any]:
     """One request: its status, a sentence, and its result or its failure once it has ended."""
     view = RequestView.of(row)
     status = _STATUS[view.state]
+    held = HELD.get(view.waits_for or "")
     sentences = {
-        "pending": _("The request is waiting for the lab."),
+        "pending": str(held) if held else _("The request is waiting for the lab."),
         "processing": _("The images are being analysed."),
         "completed": _("The analysis is complete."),
     }
-    body = {"success": True, **_common(row), "message": sentences.get(status) or failure(view)}
+    sentence = sentences.get(status) or failure(view)
+    if view.result is not None and view.result_state is ResultState.GONE:
+        sentence = _("The stored result is no longer in the archive.")
+    body = {"success": True, **_common(row), "message": sentence}
     if status in {"completed", "failed"}:
         body["result"] = _result(view)
     return body
@@ -116,11 +149,24 @@ def elapsed(result: Result) -> float:
     return round(sum(result.stage_seconds.values()), 3)
 
 
+def status_of(row: InferenceRequest) -> str:
+    """One of `STATES`; a result that was withdrawn is none."""
+    return "failed" if row.withdrawn_at is not None else _STATUS[State(row.state)]
+
+
+def in_status(rows: QuerySet[InferenceRequest], status: str) -> QuerySet[InferenceRequest]:
+    """The requests of one of `STATES`, as `status_of` has it."""
+    wanted = Q(state__in=STATES[status])
+    if status == "failed":
+        return rows.filter(wanted | Q(withdrawn_at__isnull=False))
+    return rows.filter(wanted, withdrawn_at=None)
+
+
 def _common(row: InferenceRequest) -> dict[str, Any]:
     user = row.requested_by
     return {
         "request_id": str(row.pk),
-        "status": _STATUS[State(row.state)],
+        "status": status_of(row),
         "requested_at": row.created_at.isoformat(),
         "started_at": row.accepted_at and row.accepted_at.isoformat(),
         "completed_at": row.finished_at and row.finished_at.isoformat(),

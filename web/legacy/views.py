@@ -16,13 +16,14 @@ from django.views.decorators.csrf import csrf_exempt
 from web.archive.errors import ArchiveError, NotInArchive
 from web.archive.orthanc import archive
 from web.door.audit import Action
+from web.inference.compare import looked_at
 from web.inference.models import InferenceRequest
 from web.labs.models import Lab
 from web.legacy.answers import HEADERS, Answer, Told, answer_to, as_json, sorry
 from web.legacy.caller import caller_of, no_such_request, require_seen
-from web.legacy.frames import frames_of, stored_segmentation
+from web.legacy.frames import StoredSegmentation, frames_of, stored_segmentation
 from web.legacy.language import language_of
-from web.legacy.outcome import STATES, listed, told
+from web.legacy.outcome import STATES, in_status, listed, told, withdrawn
 
 #: Requests that a list may hold, and holds when no limit is named.
 MAX_LIMIT, DEFAULT_LIMIT = 500, 50
@@ -72,6 +73,7 @@ def frames(request: HttpRequest, instance_id: str) -> Answer:
     try:
         stored = stored_segmentation(archive(), instance_id)
         require_seen(caller, stored.study_id, instance_id, absent)
+        _refuse_withdrawn(stored)
         pictures = frames_of(archive(), stored)
     except NotInArchive:
         raise Told(404, absent) from None
@@ -94,7 +96,7 @@ def requests(request: HttpRequest) -> Answer:
         if status not in STATES:
             sentence = _("The status must be one of these: {names}.")
             raise Told(400, sentence.format(names=", ".join(STATES)))
-        rows = rows.filter(state__in=STATES[status])
+        rows = in_status(rows, status)
     found = [listed(row) for row in rows.order_by("-created_at", "-pk")[:limit]]
     return 200, {
         "success": True,
@@ -118,7 +120,9 @@ def status(request: HttpRequest, request_id: str) -> Answer:
         raise no_such_request()
     if row.result is not None:
         caller.note(Action.RESULT_VIEWED, study_id=row.study_id, subject=str(row.pk))
-    return 200, told(row)
+    if row.withdrawn_at is not None:
+        return withdrawn(row)
+    return 200, told(looked_at(row, archive()))
 
 
 @old_call("GET", "HEAD")
@@ -162,6 +166,15 @@ def gone(_request: HttpRequest, **_kwargs: object) -> Answer:
 def nothing(_request: HttpRequest) -> Answer:
     """An address under the old prefix that never was one."""
     return sorry(404, _("There is nothing at this address."))
+
+
+def _refuse_withdrawn(stored: StoredSegmentation) -> None:
+    """Raise `Told` for a segmentation that staff have withdrawn and left in the archive."""
+    rows = InferenceRequest.objects.filter(study_id=stored.study_id, withdrawn_at__isnull=False)
+    for row in rows:
+        if row.result and row.result.get("seg_instance_id") == stored.instance_id:
+            sentence = _("This result was withdrawn. Reason: %(reason)s")
+            raise Told(410, sentence % {"reason": row.withdrawn_reason})
 
 
 def _limit(text: str | None) -> int:

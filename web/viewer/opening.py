@@ -9,6 +9,7 @@ from messages.identity import primary_series_uid
 from web.archive.errors import ArchiveUnavailable
 from web.archive.orthanc import archive
 from web.inference.models import InferenceRequest
+from web.inference.result_state import ResultState
 from web.inference.states import State
 
 
@@ -23,7 +24,10 @@ def query_of(study_id: str, request_id: UUID | None = None) -> str:
     except (KeyError, TypeError):
         raise ArchiveUnavailable("Orthanc described a study without its UID") from None
     parameters = {"StudyInstanceUIDs": study_uid}
-    completed = InferenceRequest.objects.filter(study_id=study_id, state=State.COMPLETED)
+    # What is withdrawn or gone is not opened: the images alone then.
+    completed = InferenceRequest.objects.filter(
+        study_id=study_id, state=State.COMPLETED, result_state=ResultState.STORED
+    )
     if request_id is not None:
         completed = completed.filter(pk=request_id)
     row = completed.order_by("-created_at", "-pk").first()

@@ -17,6 +17,7 @@ from web.inference.happenings import TimedOut
 from web.inference.models import InferenceRequest
 from web.inference.reconciler.unfinished import unfinished
 from web.inference.record import record
+from web.inference.states import State
 
 #: What a time limit is made of.
 _TIMES = ("accepted_at", "created_at", "replayed_at", "deadline_s")
@@ -35,13 +36,25 @@ def expired(after_s: float) -> dict[UUID, datetime]:
 
 
 def expire(request_id: UUID, after_s: float) -> bool:
-    """End the request as expired unless a lab has taken it by now."""
-    happening = TimedOut(
+    """End the request as expired unless a lab has taken it by now.
+
+    One that is held was never sent: its images did not arrive in time.
+    """
+    late = TimedOut(
         at=timezone.now(),
         code=FailureCode.EXPIRED,
         detail=f"no lab took it within {after_s:.0f} s",
     )
-    return _end(request_id, happening, lambda row: row.accepted_at is None)
+    held = TimedOut(
+        at=late.at,
+        code=FailureCode.SERIES_INCOMPLETE,
+        detail=f"images of a chosen series were still arriving after {after_s:.0f} s",
+    )
+    return _end(
+        request_id,
+        lambda row: held if row.held_for and row.state == State.QUEUED else late,
+        lambda row: row.accepted_at is None,
+    )
 
 
 def overdue(grace_s: float) -> dict[UUID, datetime]:
@@ -63,7 +76,9 @@ def end_overdue(request_id: UUID, grace_s: float) -> bool:
     )
     late = now - timedelta(seconds=grace_s)
     return _end(
-        request_id, happening, lambda row: row.accepted_at is not None and _limit(row) <= late
+        request_id,
+        lambda _: happening,
+        lambda row: row.accepted_at is not None and _limit(row) <= late,
     )
 
 
@@ -77,7 +92,11 @@ def _limit(row: InferenceRequest) -> datetime:
     return began + timedelta(seconds=row.deadline_s)
 
 
-def _end(request_id: UUID, happening: TimedOut, still: Callable[[InferenceRequest], bool]) -> bool:
+def _end(
+    request_id: UUID,
+    happening: Callable[[InferenceRequest], TimedOut],
+    still: Callable[[InferenceRequest], bool],
+) -> bool:
     with transaction.atomic():
         row = InferenceRequest.objects.select_for_update().filter(pk=request_id).first()
-        return row is not None and still(row) and record(request_id, happening)
+        return row is not None and still(row) and record(request_id, happening(row))

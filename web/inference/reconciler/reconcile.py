@@ -27,7 +27,7 @@ from web.archive.stored_result import StoredResult
 from web.broker.connection import heed_cancel
 from web.database import DatabaseAway, DatabaseThread
 from web.inference.models import InferenceRequest
-from web.inference.reconciler import lost, overdue, told, unheld
+from web.inference.reconciler import arriving, lost, overdue, told, unheld
 from web.inference.reconciler.hearing import Hearing
 from web.inference.reconciler.lease_keeper import LeaseKeeper
 from web.inference.reconciler.lost import Missing
@@ -117,7 +117,14 @@ class Reconciler:
             await asyncio.sleep(GATHER_SECONDS)
 
     async def _turn(self) -> None:
-        for rule in (self._expire, self._end_overdue, self._settle, self._find_lost, self._sweep):
+        for rule in (
+            self._expire,
+            self._end_overdue,
+            self._settle,
+            self._find_lost,
+            self._release,
+            self._sweep,
+        ):
             try:
                 await rule()
             except DatabaseAway as exc:
@@ -194,6 +201,21 @@ class Reconciler:
                 empty.append(pool)
         return empty
 
+    async def _release(self) -> None:
+        """It was held until the images of its series have arrived, and now they have."""
+        try:
+            whole = await self._errands.run(arriving.whole)
+        except ArchiveError as exc:
+            self._say_silent(exc)
+            return
+
+        async def release(pk: UUID) -> bool:
+            finding = await self._errands.run(arriving.look, pk)
+            self._archive_silent = False
+            return finding is not None and await self._database.run(arriving.release, pk, finding)
+
+        await self._each(whole, release)
+
     async def _sweep(self) -> None:
         """It is cancelled, and nothing of it may stay in the archive."""
         left = math.inf
@@ -222,9 +244,7 @@ class Reconciler:
             except DatabaseAway:
                 raise
             except ArchiveError as exc:
-                if not self._archive_silent:
-                    log.warning("archive_waited_for", request_id=str(pk), detail=str(exc))
-                self._archive_silent = True
+                self._say_silent(exc, request_id=str(pk))
                 unanswered += 1
                 if unanswered == MOST_UNANSWERED:
                     return
@@ -234,6 +254,12 @@ class Reconciler:
                 unanswered = 0
                 if changed:
                     await notify.requests_changed([pk])
+
+    def _say_silent(self, error: ArchiveError, **of: str) -> None:
+        """Once, and not at every turn."""
+        if not self._archive_silent:
+            log.warning("archive_waited_for", detail=str(error), **of)
+        self._archive_silent = True
 
     def _caught_up(self) -> bool:
         """Whether what was told while this process was away has been read.

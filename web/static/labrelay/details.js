@@ -24,6 +24,13 @@ export function hideDetails() {
   slices = {};
 }
 
+/** Of a result that is not shown: nothing of its report stays on the page. */
+export function dropDetails() {
+  hideDetails();
+  renderNothing("");
+  say(at("result-notice"), "");
+}
+
 /** Call `handler` with the slice of a lesion that the reader wants to see. */
 export function onLesion(handler) {
   chosen = handler;
@@ -72,7 +79,7 @@ function renderNothing(sentence) {
   at("lesions").hidden = true;
   at("left-out").hidden = true;
   at("curves").hidden = true;
-  at("origin").replaceChildren(row(page.texts.origin.report, sentence));
+  at("origin").replaceChildren(...(sentence ? [row(page.texts.origin.report, sentence)] : []));
 }
 
 function render(report) {
@@ -186,6 +193,7 @@ function originRows({ origin, verification, report, replaces }) {
     [texts.bundle, origin.bundle_sha256, "code"],
     ...weights,
     ...phases,
+    ...(origin.input_sha256 ? [[texts.input, origin.input_sha256, "code"]] : []),
     [texts.threshold, origin.threshold],
     [texts.smallest, origin.smallest_mm3 && fill(texts.mm3, { value: origin.smallest_mm3 })],
     [texts.lab, origin.lab],

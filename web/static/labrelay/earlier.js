@@ -1,4 +1,5 @@
 // The other results of the study: which of them holds, and the way to look at each.
+import { afterwardsOf } from "./afterwards.js";
 import { fetched } from "./fetched.js";
 import { moment, page, say } from "./page.js";
 
@@ -79,6 +80,7 @@ function lineOf(request) {
   const marks = [
     [shown && texts.shown_now, "shown"],
     [request.superseded_by && texts.superseded_short, "superseded"],
+    [texts.afterwards[afterwardsOf(request)], "superseded"],
     [texts.decisions[request.verdict], request.verdict],
   ];
   line.append(button, ...marks.filter(([words]) => words).map(mark));

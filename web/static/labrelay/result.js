@@ -1,9 +1,11 @@
 // The figures of a completed request.
 import { clock, duration, fill, number, page, say } from "./page.js";
-import { hideDetails, showDetails } from "./details.js";
+import { isShown } from "./afterwards.js";
+import { dropDetails, hideDetails, showDetails } from "./details.js";
 import { showNoResult, showSuperseded } from "./earlier.js";
 import { marksOf } from "./marks.js";
 import { hideVerdicts, showVerdicts } from "./verdict.js";
+import { showAfterwards } from "./warning.js";
 
 const panel = document.getElementById("result");
 const at = (id) => document.getElementById(id);
@@ -21,6 +23,7 @@ export function hideResult() {
 export function refreshResult(request) {
   if (!panel.hidden) {
     showSuperseded(request);
+    showAfterwards(request);
     showVerdicts(request);
   }
 }
@@ -30,14 +33,18 @@ export function showResult(request) {
   const { result } = request;
   const { texts } = page;
   panel.hidden = false;
-  panel.dataset.found = String(result.tumor_detected);
+  const shown = isShown(request);
+  panel.dataset.found = String(shown && result.tumor_detected);
+  panel.dataset.shown = String(shown);
   const label = marksOf(result.model.name);
   const found = label ? fill(texts.found_other, { label }) : texts.found;
   const notFound = label ? texts.not_found_other : texts.not_found;
+  // Of what is withdrawn or gone neither: no figures over an empty overlay.
+  at("verdict").hidden = !shown;
   say(at("verdict"), result.tumor_detected ? found : notFound);
   at("slices-label").textContent = label ? texts.slices_with_marks : texts.slices_with_tumour;
   at("lesions-label").textContent = label ? texts.marks : texts.lesions;
-  at("figures").hidden = !result.tumor_detected;
+  at("figures").hidden = !shown || !result.tumor_detected;
   at("volume-ml").textContent = number(result.volume_ml, 2);
   at("diameter-mm").textContent = number(result.longest_diameter_mm, 1);
   at("tumour-slices").textContent = number(result.slices_with_tumor);
@@ -47,8 +54,12 @@ export function showResult(request) {
     timeStyle: "medium",
   });
   at("stage-times").replaceChildren(...stageTimes(result.stage_seconds));
-  openViewerOn(request.request_id);
-  showDetails(request, noticeOf(result.model.name));
+  openViewerOn(shown ? request.request_id : "");
+  if (shown) {
+    showDetails(request, noticeOf(result.model.name));
+  } else {
+    dropDetails();
+  }
   refreshResult(request);
 }
 

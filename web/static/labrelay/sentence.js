@@ -22,6 +22,10 @@ export function sentenceOf(request) {
   const { texts } = page;
   const told = texts.status[state] ?? state;
   const why = failure && (texts.failures[failure.code] ?? failure.reader);
+  if (request.waits_for) {
+    // No lab is asked yet, online or not.
+    return texts.waits_for[request.waits_for] ?? told;
+  }
   if (NOT_YET_TAKEN.includes(state)) {
     return texts.not_taken[conditionOf(request.pool)] ?? told;
   }

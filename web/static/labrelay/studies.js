@@ -1,4 +1,5 @@
 // The list of studies: the state of each latest analysis changes while one looks.
+import { afterwardsOf } from "./afterwards.js";
 import { showConnection } from "./connection.js";
 import { updateLabs } from "./labs.js";
 import { Live } from "./live.js";
@@ -18,11 +19,17 @@ function show(request) {
   badge.dataset.created = request.created_at;
   badge.dataset.version = request.version;
   badge.dataset.state = request.state;
+  badge.dataset.afterwards = afterwardsOf(request);
   say(badge, labelOf(request));
 }
 
-function labelOf({ state, failure }) {
+function labelOf(request) {
+  const { state, failure } = request;
   const { ends, states } = page.texts.labels;
+  const after = afterwardsOf(request);
+  if (after) {
+    return page.texts.afterwards[after];
+  }
   return (state === "failed" && ends[failure?.code]) || (states[state] ?? state);
 }
 

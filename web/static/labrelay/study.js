@@ -1,4 +1,5 @@
 // The study page: puts choice, button, stages, slices and result together.
+import { isShown } from "./afterwards.js";
 import { onActions, showActions } from "./actions.js";
 import { NotTaken } from "./call.js";
 import { checkChoice } from "./concerns.js";
@@ -38,7 +39,8 @@ function changed(request) {
   if (request.request_id !== current?.request_id) {
     return;
   }
-  const same = Boolean(current.result && request.result);
+  const same =
+    Boolean(current.result && request.result) && isShown(current) === isShown(request);
   current = request;
   if (same) {
     // Only what became of it is new: whoever looks at a slice is not taken away from it.
@@ -66,7 +68,11 @@ function apply(request) {
       awaited = null;
       document.getElementById("result").scrollIntoView({ block: "nearest" });
     }
-    loadOutline(request);
+    if (isShown(request)) {
+      loadOutline(request);
+    } else {
+      setOverlay(null);
+    }
   } else {
     hideResult();
   }

@@ -1,0 +1,71 @@
+"""What is said of a choice of which images are still arriving, before it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from django.conf import settings
+from django.utils.translation import gettext as _
+
+from messages.phases.check import Concern
+from web.archive.orthanc import Orthanc
+from web.archive.proposal import StudyProposal, role_label
+from web.archive.studies import SeriesDetail
+from web.inference.choice import Found
+from web.inference.chosen import concerns_about
+from web.inference.concerns import Told, told
+from web.inference.states import Hold
+
+
+def told_of_choice(found: Found) -> tuple[Told, ...]:
+    """What speaks against a choice, that its images are still arriving among it."""
+    roles = [item.role for item in found.chosen if item.series_id in found.arriving]
+    return _told(found.concerns, roles)
+
+
+def told_of_proposal(
+    orthanc: Orthanc, series: Sequence[SeriesDetail], proposal: StudyProposal
+) -> tuple[Told, ...]:
+    """The same of what is proposed of a study."""
+    arriving = {item.series_id for item in series if item.arriving}
+    roles = [
+        item.role for item in proposal.roles if item.phase and item.phase.series_id in arriving
+    ]
+    return _told(concerns_about(orthanc, series, proposal), roles)
+
+
+def more_to_come(series: Sequence[SeriesDetail], proposal: StudyProposal) -> str:
+    """Where no whole proposal can be made: whether that may be because images are missing."""
+    incomplete = any(item.phase is None for item in proposal.roles)
+    if incomplete and any(item.arriving for item in series):
+        return _(
+            "Images of this study are still arriving. Please load the page again when they are "
+            "there."
+        )
+    return ""
+
+
+def _told(concerns: Sequence[Concern], arriving: Collection[str]) -> tuple[Told, ...]:
+    """The concerns; while images arrive and the request waits for them, none refuses."""
+    if not arriving:
+        return told(concerns)
+    waits = settings.SITE.wait_for_whole_series
+    sentence = (
+        _(
+            "Images are still arriving for: %(roles)s. The request will be sent as soon as they "
+            "have all arrived."
+        )
+        if waits
+        else _(
+            "Images are still arriving for: %(roles)s. A request that is made now is analysed "
+            "without those that are missing."
+        )
+    )
+    roles = ", ".join(map(role_label, arriving))
+    first = Told(Hold.SERIES_ARRIVING, sentence % {"roles": roles}, refuses=False)
+    others = told(concerns)
+    if waits:
+        # They are looked at again when all has arrived: what is missing now may come.
+        others = tuple(replace(one, refuses=False) for one in others)
+    return (first, *others)

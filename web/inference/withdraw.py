@@ -1,0 +1,129 @@
+"""Staff take a result back, for a reason that everybody who sees the study can read."""
+
+from __future__ import annotations
+
+import unicodedata
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from web.archive.errors import ArchiveError
+from web.archive.objects import remove_objects
+from web.archive.orthanc import Orthanc, archive
+from web.door.audit import Action
+from web.door.visitor import Visitor
+from web.inference.models import InferenceRequest
+from web.inference.refusals import CONFLICT, NotAsked, NotNow
+from web.inference.result_state import MAX_REASON, ResultState
+from web.inference.states import State
+from web.inference.superseded import with_superseded
+from web.live.notify import tell_on_commit
+
+log = structlog.get_logger(__name__)
+
+#: HTTP 410: it was here, and asking again will not help.
+_GONE = 410
+
+#: Django's permission that a member of staff needs for it.
+PERMISSION = "labrelay_inference.change_inferencerequest"
+
+
+def may_withdraw(visitor: Visitor) -> bool:
+    """Whether the visitor is staff with the permission to change requests."""
+    user = visitor.user
+    return user is not None and user.is_staff and user.has_perm(PERMISSION)
+
+
+def withdraw(
+    request_id: UUID,
+    visitor: Visitor,
+    reason: str,
+    *,
+    objects_too: bool = False,
+    orthanc: Orthanc | None = None,
+) -> InferenceRequest:
+    """Withdraw the result and return its request; the verdicts on it are kept, and it stays so.
+
+    With `objects_too` the archive's objects of it are removed after that; of a result that is
+    withdrawn already only this is done. Whether the visitor may is for the caller to know. Raises
+    `NotAsked`: 422 without a reason, 409 without a result or for one that was withdrawn before;
+    `NotNow` when it is withdrawn and the archive did not remove its objects: asked again, it
+    does. And `InferenceRequest.DoesNotExist`.
+    """
+    words = " ".join("".join(c for c in reason if _is_text(c)).split())
+    if not words:
+        raise NotAsked("reason_missing", _("Please say why the result is withdrawn."))
+    if len(words) > MAX_REASON:
+        raise NotAsked("reason_too_long", _("The reason is too long."))
+    row = _withdrawn(request_id, visitor, words, objects_too=objects_too)
+    if objects_too:
+        _remove(row, visitor, orthanc or archive())
+    return row
+
+
+def _withdrawn(
+    request_id: UUID, visitor: Visitor, reason: str, *, objects_too: bool
+) -> InferenceRequest:
+    with transaction.atomic():
+        row = InferenceRequest.objects.select_for_update().get(pk=request_id)
+        if row.state != State.COMPLETED or row.result is None:
+            sentence = _("This request has no result to withdraw.")
+            raise NotAsked("no_result", sentence, CONFLICT)
+        if row.withdrawn_at is not None:
+            if objects_too:
+                return row
+            raise NotAsked("withdrawn_before", _("This result is withdrawn already."), CONFLICT)
+        row.result_state = ResultState.WITHDRAWN
+        row.withdrawn_at, row.withdrawn_by, row.withdrawn_reason = (
+            timezone.now(),
+            visitor.user,
+            reason,
+        )
+        row.version += 1
+        row.save(
+            update_fields=[
+                "result_state",
+                "withdrawn_at",
+                "withdrawn_by",
+                "withdrawn_reason",
+                "version",
+            ]
+        )
+        visitor.note(Action.WITHDRAWN, study_id=row.study_id, subject=str(row.pk))
+        for changed in with_superseded([row.pk]):
+            # An older result may hold in its place now.
+            tell_on_commit(changed)
+    log.warning("result_withdrawn", request_id=str(row.pk), version=row.version)
+    return row
+
+
+def _remove(row: InferenceRequest, visitor: Visitor, orthanc: Orthanc) -> None:
+    """Not inside the transaction: it speaks with the archive. What is gone by an error stays so."""
+    # Before it is done: an entry without a removal is better than a removal without an entry.
+    visitor.note(Action.OBJECTS_REMOVED, study_id=row.study_id, subject=str(row.pk))
+    try:
+        remove_objects(row.pk, row.study_uid, orthanc)
+    except ArchiveError as exc:
+        log.warning("objects_not_removed", request_id=str(row.pk), error=type(exc).__name__)
+        sentence = _(
+            "The result is withdrawn, but the archive did not remove its objects. Please ask for "
+            "that again."
+        )
+        raise NotNow("objects_not_removed", sentence) from None
+
+
+def _is_text(character: str) -> bool:
+    return character.isspace() or unicodedata.category(character) != "Cc"
+
+
+def why_not_shown(row: InferenceRequest) -> NotAsked | None:
+    """Why a result is not shown any more; None where nothing speaks against it."""
+    if row.withdrawn_at is not None:
+        sentence = _("This result was withdrawn. Reason: %(reason)s")
+        return NotAsked("result_withdrawn", sentence % {"reason": row.withdrawn_reason}, _GONE)
+    if row.result_state == ResultState.GONE:
+        return NotAsked("result_gone", _("The stored result is no longer in the archive."), _GONE)
+    return None
