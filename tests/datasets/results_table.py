@@ -22,6 +22,8 @@ _DETAILS = 8
 
 #: What differs from series to series in sentences that say the same: UIDs, numbers.
 _UID = re.compile(r"\b\d+(?:\.\d+){4,}\b")
+#: What dciodvfy says of the UIDs of the source; ours begin with 2.25.
+_SOURCE_UID = re.compile(r'UID.*["<](?!2\.25\.)[0-9.]+[">]')
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
@@ -44,14 +46,23 @@ def findings(lines: list[dict[str, Any]]) -> list[str]:
         found += [f"{where}: {name} in a sentence" for name in row["class_names"]]
         if not _valid(row):
             made = row["result"]
-            found.append(f"{where}: result {made['code']} {made['sentence']} {made['errors']}")
+            found.append(
+                f"{where}: result {made['code']} {made['sentence']} {_ours(made['errors'])}"
+            )
     return found
 
 
 def _valid(row: dict[str, Any]) -> bool:
-    """Whether the result of the input, where one was made, is there and without an error."""
+    """Whether the result of the input, where one was made, is there and without an error of ours.
+
+    It must name the source by its UIDs, whatever these are.
+    """
     made = row.get("result")
-    return made is None or not (made["code"] or made["errors"])
+    return made is None or not (made["code"] or _ours(made["errors"]))
+
+
+def _ours(errors: list[str]) -> list[str]:
+    return [error for error in errors if not _SOURCE_UID.search(error)]
 
 
 def tables(folder: Path, before: Path | None = None) -> str:
