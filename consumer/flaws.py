@@ -23,6 +23,14 @@ def several_slices(role: str) -> UnsupportedImage:
     return UnsupportedImage(f"the images of {role} hold several slices in one frame (mosaic)")
 
 
+def turned_rows(role: str) -> UnsupportedImage:
+    """Rows the other way round than the header says (`messages.phases.turned`)."""
+    return UnsupportedImage(
+        f"the images of {role} are stored with their rows the other way round than the header says "
+        "(reversed phase encoding)"
+    )
+
+
 def no_pixels(role: str) -> MissingAttribute:
     """Not one image of a phase has pixels."""
     return MissingAttribute(f"the images of {role} hold no pixels")
@@ -40,6 +48,8 @@ def error_of(flaw: Flaw, role: str) -> LabError:
         return no_scanner_makes(role, flaw.size)
     if flaw.kind is FlawKind.TILED:
         return several_slices(role)
+    if flaw.kind is FlawKind.TURNED:
+        return turned_rows(role)
     if flaw.kind is FlawKind.MALFORMED:
         return UnreadableDicom(f"{flaw.keyword} in the images of {role} cannot be read")
     if flaw.keyword == PIXELS_KEYWORD:

@@ -25,6 +25,7 @@ from consumer.children.grid import Frame, Grid, grid_of
 from consumer.children.philips import SCALE_TAGS
 from consumer.children.series import EVIDENCE_TAGS, Numbered, guarded, parse
 from consumer.children.tiles import TILE_TAGS, check_one_slice
+from consumer.children.turned import TURNED_TAGS, check_rows
 from consumer.errors import MissingAttribute, UnsupportedImage
 from consumer.flaws import no_pixels
 from messages.phases.agreement import AGREEMENT_KEYWORDS
@@ -65,6 +66,7 @@ VOLUME_TAGS: tuple[str | int, ...] = (
     "Rows",
     "SamplesPerPixel",
     *TILE_TAGS,
+    *TURNED_TAGS,
     "PixelData",
     "Manufacturer",
     *(keyword for keyword in AGREEMENT_KEYWORDS if not keyword.startswith("Acquisition")),
@@ -158,6 +160,7 @@ def _check_kind(image: Image, role: str) -> None:
         raise UnsupportedImage(f"the series of {role} holds several frames in a classic MR image")
     else:
         check_one_slice(image.head, role)
+        check_rows(image.head, role)
 
 
 def _check_said(image: Image) -> None:

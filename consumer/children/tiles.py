@@ -34,14 +34,16 @@ TILE_TAGS: tuple[str | int, ...] = ("ImageType", "AcquisitionMatrix", *_PRIVATE_
 
 def check_one_slice(ds: Dataset, role: str) -> None:
     """Raise UnsupportedImage for a sheet of slices (`messages.phases.tiled`)."""
-    head = {keyword: _text(ds, keyword) for keyword in _KEYWORDS}
-    private = {f"{tag >> 16:04x},{tag & 0xFFFF:04x}": _text(ds, tag) for tag in _PRIVATE_TAGS}
+    head = {keyword: element_text(ds, keyword) for keyword in _KEYWORDS}
+    private = {
+        f"{tag >> 16:04x},{tag & 0xFFFF:04x}": element_text(ds, tag) for tag in _PRIVATE_TAGS
+    }
     head[IMAGES_IN_FRAME] = images_in_frame(private)
     if holds_several_slices(head):
         raise several_slices(role)
 
 
-def _text(ds: Dataset, tag: str | int) -> str:
+def element_text(ds: Dataset, tag: str | int) -> str:
     """A value as an archive would tell it; empty for what is absent or cannot be read."""
     try:
         if (Tag(tag) if isinstance(tag, int) else tag) not in ds:

@@ -21,6 +21,7 @@ from messages.phases.parts import (
 )
 from messages.phases.tiled import IMAGES_IN_FRAME, may_hold_several
 from messages.phases.times import TIME_KEYWORDS, timed
+from messages.phases.turned import ROWS_TURNED, may_be_turned
 from messages.phases.values import same_value
 
 #: What is read of single instances: what tells phases apart and says when they were acquired.
@@ -123,6 +124,8 @@ def _head(archive: Images, instance_id: str) -> dict[str, str]:
     head = archive.tags(instance_id, HEAD_KEYWORDS)
     if head.get("SOPClassUID") == CLASSIC_MR and may_hold_several(head):
         head[IMAGES_IN_FRAME] = archive.images_in_frame(instance_id)
+    if head.get("SOPClassUID") == CLASSIC_MR and may_be_turned(head):
+        head[ROWS_TURNED] = archive.rows_turned(instance_id)
     silent = bool(head.get("SOPClassUID")) and not head.get(PIXELS_KEYWORD)
     # Of a file in whose tags none are named the archive is asked for them.
     if silent and archive.has_pixels(instance_id):

@@ -20,6 +20,7 @@ from messages.phases.flaws import texts_of
 from messages.phases.frames import frames_of, point, text_of
 from messages.phases.parts import PHASE_KEYWORDS
 from messages.phases.tiled import images_in_frame
+from messages.phases.turned import rows_turned
 from messages.phases.values import integer
 
 #: Bytes of one answer: a list of instances takes 600 for each, a multi-frame object some thousand
@@ -136,6 +137,13 @@ class Images:
         Raises as `tags` does.
         """
         return images_in_frame(self._all_tags(instance_id, "tags?short"))
+
+    def rows_turned(self, instance_id: str) -> str:
+        """What private elements say of the order of its rows (`messages.phases.turned`).
+
+        Raises as `tags` does.
+        """
+        return rows_turned(self._all_tags(instance_id, "tags?short"))
 
     def _images(self, items: Sequence[Mapping[str, Any]], *, look_inside: bool) -> Iterator[Image]:
         total = sum(_frames_in(item) or 1 for item in items)

@@ -16,6 +16,7 @@ from messages.failures import FailureCode
 from messages.phases.frames import text_of
 from messages.phases.plausible import Implausible, Measure
 from messages.phases.tiled import holds_several_slices
+from messages.phases.turned import ROWS_TURNED
 
 #: SOP classes of MR images (PS3.4 B.5): classic, and the two with functional groups.
 CLASSIC_MR = "1.2.840.10008.5.1.4.1.1.4"
@@ -69,6 +70,8 @@ class FlawKind(StrEnum):
 
     #: Several slices lie in one frame of a classic image.
     TILED = "tiled"
+    #: The rows of a classic image are stored the other way round than its header says.
+    TURNED = "turned"
     #: An attribute that a volume needs is absent or empty.
     MISSING = "missing"
     #: Such an attribute is there, and is not what it must be.
@@ -80,6 +83,7 @@ class FlawKind(StrEnum):
 #: With which code the lab ends, and the site refuses.
 FLAW_CODES: dict[FlawKind, FailureCode] = {
     FlawKind.TILED: FailureCode.UNSUPPORTED_IMAGE,
+    FlawKind.TURNED: FailureCode.UNSUPPORTED_IMAGE,
     FlawKind.MISSING: FailureCode.MISSING_ATTRIBUTE,
     FlawKind.MALFORMED: FailureCode.UNREADABLE_DICOM,
     FlawKind.IMPLAUSIBLE: FailureCode.UNSUPPORTED_IMAGE,
@@ -119,6 +123,8 @@ def flaw_of(head: Mapping[str, str]) -> Flaw | None:
         return None
     if classic and holds_several_slices(head):
         return Flaw(FlawKind.TILED)
+    if classic and head.get(ROWS_TURNED):
+        return Flaw(FlawKind.TURNED)
     placed = classic or _GROUPS_READ in head
     needed = [key for key in NEEDED_KEYWORDS if placed or key not in PLACE_KEYWORDS]
     for keyword in needed:

@@ -35,6 +35,8 @@ class LeftOut(StrEnum):
     DIXON_PART = "dixon_part"
     #: Several slices in one image: a mosaic.
     TILED = "tiled"
+    #: Rows that are stored the other way round than the header says.
+    TURNED = "turned"
     #: An attribute that a volume needs is absent.
     MISSING_ATTRIBUTE = "missing_attribute"
     #: Such an attribute is not what it must be.

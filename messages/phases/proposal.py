@@ -81,13 +81,16 @@ class Problem(StrEnum):
 #: Why a series takes no part whose images are no volume.
 _FLAWS = {
     FlawKind.TILED: LeftOut.TILED,
+    FlawKind.TURNED: LeftOut.TURNED,
     FlawKind.MISSING: LeftOut.MISSING_ATTRIBUTE,
     FlawKind.MALFORMED: LeftOut.MALFORMED,
     FlawKind.IMPLAUSIBLE: LeftOut.IMPLAUSIBLE,
 }
 
-#: Of those the ones that may be a phase of the run all the same: no mosaic is.
-_FLAWED = frozenset(_FLAWS.values()) - {LeftOut.TILED}
+#: What is told first of all that keeps a series away, and the flaws of what may be a phase of the
+#: run all the same: no mosaic and no echo planar image is.
+_NO_PHASE = frozenset({LeftOut.TILED, LeftOut.TURNED})
+_FLAWED = frozenset(_FLAWS.values()) - _NO_PHASE
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,7 @@ def propose(series: Sequence[SeriesFacts], roles: Sequence[str] = DCE_ROLES) -> 
 def _kind_of(series: SeriesFacts, *, dynamic: bool) -> LeftOut | None:
     """Why a series takes no part by itself: what nobody can read as slices first."""
     flaw = None if series.flaw is None else _FLAWS[series.flaw.kind]
-    if flaw is LeftOut.TILED:
+    if flaw in _NO_PHASE:
         return flaw
     return kind_of(series, dynamic=dynamic) or flaw
 

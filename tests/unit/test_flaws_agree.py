@@ -201,6 +201,13 @@ SAYS_MOSAIC = setting(ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"])
 SAYS_VFRAME = both(setting(ImageType=["ORIGINAL", "PRIMARY", "M", "VFRAME"]),
                    without("ImagePositionPatient"))  # fmt: skip
 
+#: GE's echo planar images of both polarities, as a real run has it.
+TURNED = both(
+    setting(ScanningSequence=["EP", "RM"]),
+    private(0x19, "GEMS_ACQU_01", 0x9C, "LO", "research/ABCD/epi_pepolar"),
+    private(0x19, "GEMS_ACQU_01", 0xB3, "DS", "2.000000"),
+)
+
 SHEET = ("several slices in one frame", "mosaic")
 
 CASES = {
@@ -212,6 +219,9 @@ CASES = {
     "a mosaic of which the matrix alone is left": Case(MATRIX, UNSUPPORTED, *SHEET, MOSAIC),
     "a VFRAME": Case(both(MATRIX, SAYS_VFRAME, UIH), UNSUPPORTED, *SHEET, VFRAME),
     "a VFRAME of an anonymous type": Case(both(MATRIX, UIH), UNSUPPORTED, *SHEET, SMALL),
+    "rows the other way round": Case(
+        TURNED, UNSUPPORTED, "rows the other way round", "the other way round"
+    ),
     "what is wider than any bore": Case(
         nothing, UNSUPPORTED, "reach 704 mm across the body", "704 mm across", {
             "rows": 44, "columns": 44, "spacing": (5.0, 16.0, 16.0)}

@@ -59,6 +59,8 @@ def left_out_for(flaw: Flaw) -> str:
         return _size(flaw.size)
     if flaw.kind is FlawKind.TILED:
         return _("Several slices in one image (mosaic)")
+    if flaw.kind is FlawKind.TURNED:
+        return _("Rows stored the other way round than the header says")
     if flaw.keyword == PIXELS_KEYWORD:
         return _("The images hold no pixels")
     names = {"attribute": _attribute(flaw.keyword)}
@@ -75,6 +77,11 @@ def refused_for(flaw: Flaw) -> str:
         return _(
             "Each image of a chosen series holds several slices side by side (mosaic), so it "
             "cannot be analysed."
+        )
+    if flaw.kind is FlawKind.TURNED:
+        return _(
+            "The images of a chosen series are stored with their rows the other way round than "
+            "their header says, so they cannot be analysed."
         )
     if flaw.keyword == PIXELS_KEYWORD:
         return _("The images of a chosen series hold no pixels.")

@@ -32,6 +32,7 @@ _LEFT_OUT = {
     LeftOut.OTHER_WEIGHTING: gettext_lazy("Not T1-weighted dynamic images (T2, STIR or similar)"),
     LeftOut.DIFFUSION: gettext_lazy("Diffusion images or a map made of them"),
     LeftOut.TILED: gettext_lazy("Several slices in one image (mosaic)"),
+    LeftOut.TURNED: gettext_lazy("Rows stored the other way round than the header says"),
     LeftOut.MISSING_ATTRIBUTE: gettext_lazy("The images lack an attribute that is needed"),
     LeftOut.MALFORMED: gettext_lazy("The images have an attribute that cannot be read"),
     LeftOut.IMPLAUSIBLE: gettext_lazy("Of a size that no MR scanner makes"),
@@ -149,7 +150,13 @@ _PROBLEMS = {
 
 #: What the series itself says more exactly than its reason does.
 _OF_A_FLAW = frozenset(
-    {LeftOut.TILED, LeftOut.MISSING_ATTRIBUTE, LeftOut.MALFORMED, LeftOut.IMPLAUSIBLE}
+    {
+        LeftOut.TILED,
+        LeftOut.TURNED,
+        LeftOut.MISSING_ATTRIBUTE,
+        LeftOut.MALFORMED,
+        LeftOut.IMPLAUSIBLE,
+    }
 )
 
 #: Notices of the bundles that ship with the project, so that they can be translated here. The

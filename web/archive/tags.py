@@ -11,6 +11,7 @@ from messages.phases.frames import Frame, frames_of
 from messages.phases.heads import HEAD_KEYWORDS
 from messages.phases.parts import Unclear
 from messages.phases.tiled import IMAGES_IN_FRAME, images_in_frame, may_hold_several
+from messages.phases.turned import ROWS_TURNED, may_be_turned, rows_turned
 from web.archive.errors import InstanceNotFound, TooLongAnswer, UnusableAnswer
 from web.archive.kept_frames import Described, Stored, keep, kept
 from web.archive.orthanc import MAX_TAGS_BYTES, Budget, Orthanc
@@ -37,6 +38,8 @@ class Tags:
         self._texts: dict[str, Mapping[str, str]] = {}
         #: Instances whose tags are too long, alone or with those before them.
         self._too_long: set[str] = set()
+        #: What the first echo planar image says of its rows: one sequence acquired them all.
+        self._turned: str | None = None
         #: Until when (monotonic seconds) multi-frame objects are read.
         self._until: float | None = None
 
@@ -54,12 +57,17 @@ class Tags:
         """The same of the first image of a phase, which is looked at more closely.
 
         One more call where its matrix may hold several slices and only a private element says so,
-        and one where no pixels are told. Raises `ArchiveUnavailable`.
+        one for all echo planar images of the series, and one where no pixels are told. Raises
+        `ArchiveUnavailable`.
         """
         head = dict(self.of(instance_id))
         if head.get("SOPClassUID") == CLASSIC_MR and may_hold_several(head):
             count = images_in_frame(self._numbered(instance_id))
             head |= {IMAGES_IN_FRAME: count} if count else {}
+        if head.get("SOPClassUID") == CLASSIC_MR and may_be_turned(head):
+            if self._turned is None:
+                self._turned = rows_turned(self._numbered(instance_id))
+            head |= {ROWS_TURNED: self._turned} if self._turned else {}
         silent = bool(head.get("SOPClassUID")) and not head.get(PIXELS_KEYWORD)
         # Of a file in whose tags none are named the archive is asked for them.
         if silent and self._orthanc.has_pixels(instance_id):
