@@ -31,6 +31,19 @@ def turned_rows(role: str) -> UnsupportedImage:
     )
 
 
+def with_loss(role: str) -> UnsupportedImage:
+    """Compressed with loss, as an attribute says."""
+    return UnsupportedImage(f"the images of {role} were compressed with loss")
+
+
+#: Flaws of which no more is to be said than the role.
+_OF_A_KIND = {
+    FlawKind.TILED: several_slices,
+    FlawKind.TURNED: turned_rows,
+    FlawKind.LOSSY: with_loss,
+}
+
+
 def no_pixels(role: str) -> MissingAttribute:
     """Not one image of a phase has pixels."""
     return MissingAttribute(f"the images of {role} hold no pixels")
@@ -46,10 +59,8 @@ def error_of(flaw: Flaw, role: str) -> LabError:
     """What the lab would end with for a phase whose first image has this flaw."""
     if flaw.size is not None:
         return no_scanner_makes(role, flaw.size)
-    if flaw.kind is FlawKind.TILED:
-        return several_slices(role)
-    if flaw.kind is FlawKind.TURNED:
-        return turned_rows(role)
+    if flaw.kind in _OF_A_KIND:
+        return _OF_A_KIND[flaw.kind](role)
     if flaw.kind is FlawKind.MALFORMED:
         return UnreadableDicom(f"{flaw.keyword} in the images of {role} cannot be read")
     if flaw.keyword == PIXELS_KEYWORD:

@@ -38,6 +38,7 @@ _LEFT_OUT = {
     LeftOut.OTHER_CONTRAST: "another fat saturation or echo time",
     LeftOut.DIXON_PART: "a part of a Dixon scan whose water images are there",
     LeftOut.TILED: "several slices in one frame",
+    LeftOut.LOSSY: "compressed with loss",
     LeftOut.TURNED: "rows stored the other way round than the header says",
     LeftOut.MISSING_ATTRIBUTE: "an attribute that a volume needs is missing",
     LeftOut.MALFORMED: "an attribute that a volume needs cannot be read",

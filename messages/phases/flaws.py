@@ -61,6 +61,9 @@ NEEDED_KEYWORDS: tuple[str, ...] = (
     PIXELS_KEYWORD,
 )
 
+#: Whether an image was ever compressed with loss (C.7.6.1.1.5): 01 where it was.
+LOSS_KEYWORD, LOST = "LossyImageCompression", "01"
+
 #: Of these the number itself is used: whole, and above 0.
 _COUNTS = frozenset({"Rows", "Columns", "BitsAllocated"})
 
@@ -72,6 +75,8 @@ class FlawKind(StrEnum):
     TILED = "tiled"
     #: The rows of a classic image are stored the other way round than its header says.
     TURNED = "turned"
+    #: Compressed with loss, now or before.
+    LOSSY = "lossy"
     #: An attribute that a volume needs is absent or empty.
     MISSING = "missing"
     #: Such an attribute is there, and is not what it must be.
@@ -84,6 +89,7 @@ class FlawKind(StrEnum):
 FLAW_CODES: dict[FlawKind, FailureCode] = {
     FlawKind.TILED: FailureCode.UNSUPPORTED_IMAGE,
     FlawKind.TURNED: FailureCode.UNSUPPORTED_IMAGE,
+    FlawKind.LOSSY: FailureCode.UNSUPPORTED_IMAGE,
     FlawKind.MISSING: FailureCode.MISSING_ATTRIBUTE,
     FlawKind.MALFORMED: FailureCode.UNREADABLE_DICOM,
     FlawKind.IMPLAUSIBLE: FailureCode.UNSUPPORTED_IMAGE,
@@ -125,6 +131,8 @@ def flaw_of(head: Mapping[str, str]) -> Flaw | None:
         return Flaw(FlawKind.TILED)
     if classic and head.get(ROWS_TURNED):
         return Flaw(FlawKind.TURNED)
+    if head.get(LOSS_KEYWORD) == LOST:
+        return Flaw(FlawKind.LOSSY)
     placed = classic or _GROUPS_READ in head
     needed = [key for key in NEEDED_KEYWORDS if placed or key not in PLACE_KEYWORDS]
     for keyword in needed:

@@ -8,7 +8,14 @@ from dataclasses import replace
 from typing import Protocol
 
 from messages.phases.facts import GridFacts, PhaseFacts, SeriesFacts
-from messages.phases.flaws import NEEDED_KEYWORDS, PIXELS_KEYWORD, Flaw, FlawKind, flaw_of
+from messages.phases.flaws import (
+    LOSS_KEYWORD,
+    NEEDED_KEYWORDS,
+    PIXELS_KEYWORD,
+    Flaw,
+    FlawKind,
+    flaw_of,
+)
 from messages.phases.grid import COSINE_TOLERANCE, ends
 from messages.phases.kind import SCAN_KEYWORDS, kind_of, same_contrast
 from messages.phases.parts import FRAME_PHASE_KEYWORDS, ImageFacts, Part, Parts, Unclear
@@ -26,6 +33,7 @@ HEAD_KEYWORDS: tuple[str, ...] = (
     "ImageType",
     "AcquisitionMatrix",
     "SliceThickness",
+    LOSS_KEYWORD,
     *(keyword for keyword in NEEDED_KEYWORDS if keyword != PIXELS_KEYWORD),
     *SCAN_KEYWORDS,
 )

@@ -37,6 +37,8 @@ class LeftOut(StrEnum):
     TILED = "tiled"
     #: Rows that are stored the other way round than the header says.
     TURNED = "turned"
+    #: Compressed with loss.
+    LOSSY = "lossy"
     #: An attribute that a volume needs is absent.
     MISSING_ATTRIBUTE = "missing_attribute"
     #: Such an attribute is not what it must be.

@@ -82,6 +82,7 @@ class Problem(StrEnum):
 _FLAWS = {
     FlawKind.TILED: LeftOut.TILED,
     FlawKind.TURNED: LeftOut.TURNED,
+    FlawKind.LOSSY: LeftOut.LOSSY,
     FlawKind.MISSING: LeftOut.MISSING_ATTRIBUTE,
     FlawKind.MALFORMED: LeftOut.MALFORMED,
     FlawKind.IMPLAUSIBLE: LeftOut.IMPLAUSIBLE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -25,6 +26,7 @@ from consumer.memory import MemoryFile
 from consumer.orthanc.images import Images
 from infra.local.orthanc import OrthancNode
 from infra.local.process import ServiceFailed
+from messages.envelope import UID_PATTERN
 from messages.lab import ModelDescriptor
 from messages.request import PhaseSelector
 from tests.datasets.finding import FoundSeries, Item
@@ -45,6 +47,9 @@ LIMITS = ReaderLimits(memory_bytes=3 * 1024**3, volume_bytes=2 * 1024**3)
 #: How often a page is asked for that did not come in time, and the site's code for that.
 _TRIES = 6
 NO_ANSWER = "archive_unavailable"
+
+#: What a message can carry as a UID (PS3.5 section 9.1).
+_UID = re.compile(UID_PATTERN)
 
 #: Files that are stored at a time: most of their way is waiting.
 _UPLOADS = 4
@@ -245,6 +250,12 @@ class Lab:
                 for uid in dict.fromkeys(one.series_uid for one in inputs)
             }
             phases = tuple(_phase(placed[one.series_uid], one) for one in inputs)
+            if any(
+                not _UID.match(uid) for uid in (*placed, series[inputs[0].series_uid].study_uid)
+            ):
+                # The contract does not let such a request come to a lab.
+                yield Reading(Answer("invalid_message", "a UID that no request can carry"))
+                return
             source = DownloadIndex(series[inputs[0].series_uid].study_uid, phases)
             try:
                 header = self._bench.read(source, volumes.path, Halt())

@@ -222,6 +222,9 @@ CASES = {
     "rows the other way round": Case(
         TURNED, UNSUPPORTED, "rows the other way round", "the other way round"
     ),
+    "compressed with loss": Case(
+        setting(LossyImageCompression="01"), UNSUPPORTED, "with loss", "with loss"
+    ),
     "what is wider than any bore": Case(
         nothing, UNSUPPORTED, "reach 704 mm across the body", "704 mm across", {
             "rows": 44, "columns": 44, "spacing": (5.0, 16.0, 16.0)}

@@ -53,14 +53,31 @@ _SIZES: dict[Measure, Promise] = {
 }
 
 
+#: Flaws of which no more is to be said: in the table of series, and of a choice.
+_LEFT_OUT = {
+    FlawKind.TILED: gettext_lazy("Several slices in one image (mosaic)"),
+    FlawKind.TURNED: gettext_lazy("Rows stored the other way round than the header says"),
+    FlawKind.LOSSY: gettext_lazy("Compressed with loss"),
+}
+_REFUSED = {
+    FlawKind.TILED: gettext_lazy(
+        "Each image of a chosen series holds several slices side by side (mosaic), so it cannot "
+        "be analysed."
+    ),
+    FlawKind.TURNED: gettext_lazy(
+        "The images of a chosen series are stored with their rows the other way round than their "
+        "header says, so they cannot be analysed."
+    ),
+    FlawKind.LOSSY: gettext_lazy("The images of a chosen series were compressed with loss."),
+}
+
+
 def left_out_for(flaw: Flaw) -> str:
     """Why a series with this flaw takes no part, for the table of series."""
     if flaw.size is not None:
         return _size(flaw.size)
-    if flaw.kind is FlawKind.TILED:
-        return _("Several slices in one image (mosaic)")
-    if flaw.kind is FlawKind.TURNED:
-        return _("Rows stored the other way round than the header says")
+    if flaw.kind in _LEFT_OUT:
+        return str(_LEFT_OUT[flaw.kind])
     if flaw.keyword == PIXELS_KEYWORD:
         return _("The images hold no pixels")
     names = {"attribute": _attribute(flaw.keyword)}
@@ -73,16 +90,8 @@ def refused_for(flaw: Flaw) -> str:
     """Why a series with this flaw that was chosen is not analysed."""
     if flaw.size is not None:
         return _size(flaw.size)
-    if flaw.kind is FlawKind.TILED:
-        return _(
-            "Each image of a chosen series holds several slices side by side (mosaic), so it "
-            "cannot be analysed."
-        )
-    if flaw.kind is FlawKind.TURNED:
-        return _(
-            "The images of a chosen series are stored with their rows the other way round than "
-            "their header says, so they cannot be analysed."
-        )
+    if flaw.kind in _REFUSED:
+        return str(_REFUSED[flaw.kind])
     if flaw.keyword == PIXELS_KEYWORD:
         return _("The images of a chosen series hold no pixels.")
     names = {"attribute": _attribute(flaw.keyword)}

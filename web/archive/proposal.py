@@ -33,6 +33,7 @@ _LEFT_OUT = {
     LeftOut.DIFFUSION: gettext_lazy("Diffusion images or a map made of them"),
     LeftOut.TILED: gettext_lazy("Several slices in one image (mosaic)"),
     LeftOut.TURNED: gettext_lazy("Rows stored the other way round than the header says"),
+    LeftOut.LOSSY: gettext_lazy("Compressed with loss"),
     LeftOut.MISSING_ATTRIBUTE: gettext_lazy("The images lack an attribute that is needed"),
     LeftOut.MALFORMED: gettext_lazy("The images have an attribute that cannot be read"),
     LeftOut.IMPLAUSIBLE: gettext_lazy("Of a size that no MR scanner makes"),
@@ -153,6 +154,7 @@ _OF_A_FLAW = frozenset(
     {
         LeftOut.TILED,
         LeftOut.TURNED,
+        LeftOut.LOSSY,
         LeftOut.MISSING_ATTRIBUTE,
         LeftOut.MALFORMED,
         LeftOut.IMPLAUSIBLE,

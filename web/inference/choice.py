@@ -178,7 +178,11 @@ def from_archive(
         )
     except ValidationError:
         # Orthanc stores UIDs that DICOM forbids: too long, or with letters.
-        raise _unsupported() from None
+        sentence = _(
+            "The study or a chosen series has a UID that DICOM does not allow, so it cannot be "
+            "asked for."
+        )
+        raise NotAsked("unsupported_image", sentence) from None
 
 
 def _compare(found: Found, study_id: str) -> None:
