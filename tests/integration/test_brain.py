@@ -141,7 +141,7 @@ def assert_says_brain_and_lies_on_the_series(seg: Dataset, brain: Brain) -> None
     assert code(segment.SegmentedPropertyCategoryCodeSequence)[1] == "Anatomical Structure"
     assert code(segment.SegmentedPropertyTypeCodeSequence) == ("12738006", "Brain")
     assert seg.ContentLabel == "BRAIN"
-    assert seg.SeriesDescription.endswith("No medical device, no clinical use.")
+    assert seg.SeriesDescription.endswith("no clinical use.")
     places = {
         str(ds.SOPInstanceUID): [float(v) for v in ds.ImagePositionPatient]
         for ds in (dcmread(file, stop_before_pixels=True) for file in brain.files)
