@@ -50,7 +50,7 @@ def frames_differ(ours: Volume, theirs: Sequence[Volume]) -> str:
 
 
 def _closeness(answer: str) -> int:
-    return ["", "distance", "values", "place", "shape"].index(answer.partition(":")[0])
+    return ["", "distance", "scale", "values", "place", "shape"].index(answer.partition(":")[0])
 
 
 def _other_distance(ours: Volume, theirs: Volume) -> str:
@@ -80,6 +80,9 @@ def _differs(ours: Volume, theirs: Volume) -> str:
         return turned
     if _same_values(ours.voxels, turned):
         return ""
+    factor = _factor(ours.voxels, turned)
+    if factor is not None:
+        return f"scale: {factor:.6g} times ours"
     apart = ~np.isclose(ours.voxels, turned, rtol=0, atol=_tolerance(turned))
     return f"values: {int(apart.sum())} of {apart.size} voxels"
 
@@ -106,6 +109,15 @@ def _onto(ours: Volume, theirs: Volume) -> np.ndarray | str:
         return f"place: {far:.2f} mm away"
     turned = _turned(theirs.voxels, turn, shift, ours.voxels.shape)
     return "place: whole voxels away" if turned is None else turned
+
+
+def _factor(ours: np.ndarray, theirs: np.ndarray) -> float | None:
+    """By which one number all of their values are ours; None where it is none."""
+    brightest = np.unravel_index(int(np.argmax(np.abs(ours))), ours.shape)
+    if not ours[brightest] or not theirs[brightest]:
+        return None
+    factor = float(theirs[brightest]) / float(ours[brightest])
+    return factor if _same_values(ours.astype(np.float64) * factor, theirs) else None
 
 
 def _with_normal(affine: np.ndarray) -> np.ndarray:

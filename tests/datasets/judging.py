@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.uid import MRImageStorage
 
 import consumer
@@ -278,10 +278,16 @@ def _compared(
 
     def itk() -> str:
         theirs = tools.itk.volumes(files, several_frames=several)
-        return frames_differ(ours, theirs) if several else differs(ours, theirs)
+        if several:
+            return frames_differ(ours, theirs)
+        return settled(differs(ours, theirs), theirs)
 
     def niix() -> str:
-        return differs(ours, readers.dcm2niix_volumes(files))
+        theirs = readers.dcm2niix_volumes(files)
+        return settled(differs(ours, theirs), theirs)
+
+    def settled(how: str, theirs: Sequence[Volume]) -> str:
+        return _settled(how, ours, theirs, header, paths) if how else ""
 
     said = {}
     for name, ask in (("SimpleITK", itk), ("dcm2niix", niix)):
@@ -289,7 +295,7 @@ def _compared(
             said[name] = "cannot: not installed"
             continue
         try:
-            how = _settled(ask(), ours, header, paths)
+            how = ask()
         except CannotRead as reason:
             said[name] = f"cannot: {reason}"
         else:
@@ -299,19 +305,50 @@ def _compared(
     return said
 
 
-def _settled(how: str, ours: Volume, header: VolumeHeader, paths: dict[str, Path]) -> str:
-    """Let the files decide about the distance of slices: each of a classic series has its place.
+def _settled(
+    how: str,
+    ours: Volume,
+    theirs: Sequence[Volume],
+    header: VolumeHeader,
+    paths: dict[str, Path],
+) -> str:
+    """Let the files decide what a reader may see otherwise than they say; `how` where they do not.
 
-    dcm2niix takes the distance from the first two slices, whose places may be rounded.
+    dcm2niix takes the distance of slices from the first two or from their thickness, a scale from
+    private attributes, and time points of one frame each for slices.
     """
-    if not how.startswith("distance") or ours.affine is None:
-        return how
-    for number, (_, uid) in enumerate(header.instances[0]):
-        ds = dcmread(paths[uid], stop_before_pixels=True, specific_tags=["ImagePositionPatient"])
-        said = np.array([float(value) for value in ds.get("ImagePositionPatient") or [0, 0, 0]])
-        if np.linalg.norm(said - (ours.affine @ [number, 0, 0, 1])[:3]) > POSITION_MM:
-            return how
-    return f"agrees but for the {how}; the files say ours"
+    used = dict.fromkeys(uid for _, uid in header.instances[0])
+    files = [dcmread(paths[uid], stop_before_pixels=True) for uid in used]
+    if how.startswith("distance") and _lies_there(ours, header, files):
+        return f"agrees but for the {how}; the files say ours"
+    if how.startswith("scale") and not any("RescaleSlope" in ds for ds in files):
+        return f"agrees but for the {how}; the images state no rescale"
+    one_place = len(files) == 1 and "PlanePositionSequence" in next(
+        iter(files[0].get("SharedFunctionalGroupsSequence") or [()])
+    )
+    if how.startswith("shape") and one_place and not frames_differ(ours, theirs):
+        return f"agrees but for the {how}; the file says one place"
+    return how
+
+
+def _lies_there(ours: Volume, header: VolumeHeader, files: Sequence[Dataset]) -> bool:
+    """Whether the files say of every slice that it lies where ours does."""
+    said = {}
+    for ds in files:
+        frames = ds.get("PerFrameFunctionalGroupsSequence") or []
+        own = [[ds]] if not frames else [item.get("PlanePositionSequence") or [] for item in frames]
+        for group in own:
+            for item in group:
+                place = item.get("ImagePositionPatient")
+                if place is not None:
+                    at = tuple(float(value) for value in place)
+                    said[at] = np.array(at)
+    lies = np.array(list(said.values()))
+    for number in range(len(header.instances[0])):
+        wanted = (ours.affine @ [number, 0, 0, 1])[:3]
+        if not len(lies) or np.linalg.norm(lies - wanted, axis=1).min() > POSITION_MM:
+            return False
+    return True
 
 
 def _click(tools: Tools, detail: StudyDetail, series: dict[str, FoundSeries]) -> dict[str, Any]:

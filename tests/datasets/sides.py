@@ -137,7 +137,9 @@ class Archive:
             yield list(studies), refused
         finally:
             for key in studies:
-                self._http.delete(f"/studies/{key}")
+                # What is left is of other UIDs than the next.
+                with suppress(httpx.HTTPError):
+                    self._http.delete(f"/studies/{key}")
 
     def _stored(self, item: Item) -> str:
         """Orthanc's id of the study that the file came into; empty where it was not taken."""

@@ -95,6 +95,7 @@ def test_what_differs_is_named() -> None:
     assert differs(ours, [Volume(ours.voxels, moved)]) == "place: 0.40 mm away"
     assert differs(ours, [Volume(ours.voxels, far)]).startswith("distance: ")
     assert differs(ours, [Volume(changed, ours.affine)]) == "values: 1 of 192 voxels"
+    assert differs(ours, [Volume(ours.voxels * 2.5, ours.affine)]) == "scale: 2.5 times ours"
     assert differs(ours, [Volume(ours.voxels[:3], ours.affine)]) == "shape: 3×6×8, not 4×6×8"
     assert differs(ours, [Volume(changed, ours.affine), ours]) == ""
 
