@@ -326,7 +326,9 @@ def _settled(
     one_place = len(files) == 1 and "PlanePositionSequence" in next(
         iter(files[0].get("SharedFunctionalGroupsSequence") or [()])
     )
-    if how.startswith("shape") and one_place and not frames_differ(ours, theirs):
+    # dcm2niix counts rows from below.
+    either = [*theirs, *(Volume(one.voxels[:, ::-1], None) for one in theirs)]
+    if how.startswith("shape") and one_place and not frames_differ(ours, either):
         return f"agrees but for the {how}; the file says one place"
     return how
 
