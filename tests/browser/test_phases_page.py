@@ -96,7 +96,8 @@ def test_what_is_only_doubtful_is_said_beside_the_button_which_stays_open(
     page = open_page("ko-KR").open(f"/studies/{study.study_id}/")
     selects = page.locator("fieldset:not([hidden]) select[data-role]")
     concerns = page.locator("#concerns")
-    expect(page.locator("fieldset:not([hidden]) .hint")).to_contain_text("직접 선택해 주세요")
+    hints = page.locator("fieldset:not([hidden]) .hint")
+    expect(hints.filter(has_text="직접 선택해 주세요")).to_be_visible()
     expect(concerns).to_be_hidden()
 
     for number, series in enumerate(study.series_ids):
