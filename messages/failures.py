@@ -203,7 +203,7 @@ FAILURE_TEXTS: dict[FailureCode, FailureText] = {
         "The archive's answer to the upload names another study than that of the images, mostly "
         "because of the patient ID's character set; the site removes the object.",
         "업로드에 대한 저장소의 응답이 영상과 다른 검사를 가리킵니다. "
-        "대개 환자 ID의 문자 집합 때문이며, 사이트가 그 객체를 삭제합니다.",
+        "대개 환자 ID의 문자 집합 때문이며, 웹 서버가 그 객체를 삭제합니다.",
     ),
     FailureCode.WORKER_CRASHED: FailureText(
         "The analysis program stopped unexpectedly.",

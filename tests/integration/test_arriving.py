@@ -370,7 +370,7 @@ def test_the_request_says_what_it_waits_for_until_it_is_sent(study: Arriving) ->
     assert shown["waits_for"] == "series_arriving"
     old = reader.get(f"/api/mri/segmentation/status/{shown['request_id']}/").json()
     assert old["status"] == "pending"
-    assert "도착" in old["message"]
+    assert "전송" in old["message"]
     study.whole()
     study.turn()
     address = f"{REQUESTS}/{shown['request_id']}"

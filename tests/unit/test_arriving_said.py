@@ -72,7 +72,7 @@ def test_a_proposal_that_lacks_a_phase_says_that_more_may_come() -> None:
 
 
 @pytest.mark.parametrize(
-    ("language", "text"), [("en", "24, still arriving"), ("ko", "24, 도착 중")]
+    ("language", "text"), [("en", "24, still arriving"), ("ko", "24, 수신 중")]
 )
 def test_the_line_of_a_series_says_that_it_still_grows(language: str, text: str) -> None:
     partly = [series(0, 24, arriving=True), *FOUR[1:]]
