@@ -6,7 +6,7 @@ import pytest
 from django.utils import translation
 
 from consumer import errors
-from messages.failures import FINAL, UNKNOWN_FAILURE, FailureCode
+from messages.failures import FINAL, UNKNOWN_FAILURE, FailureCode, text_of
 from web.archive.wording import label_of
 from web.inference.presentation import failure_of
 
@@ -40,3 +40,15 @@ def test_a_series_that_changed_may_be_asked_for_again() -> None:
     failure = failure_of("series_changed", "en")
     assert failure is not None
     assert not failure.final
+
+
+@pytest.mark.parametrize(
+    ("language", "arrives", "silent"),
+    [("en", "still arriving", "did not answer"), ("ko", "전송되고 있거나", "응답하지 않아")],
+)
+def test_what_was_held_too_long_is_not_said_to_arrive_where_the_archive_was_silent(
+    language: str, arrives: str, silent: str
+) -> None:
+    sentence = text_of("series_incomplete").reader(language)
+    assert arrives in sentence
+    assert silent in sentence

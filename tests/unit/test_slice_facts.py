@@ -10,7 +10,8 @@ import pytest
 
 from messages.phases import PhaseFacts
 from messages.phases.check import Fault, check_slices
-from web.archive.orthanc import MAX_TAGS_BYTES, Orthanc
+from web.archive.connection import MAX_TAGS_BYTES
+from web.archive.orthanc import Orthanc
 from web.archive.patience import within
 from web.archive.slice_facts import MAX_INSTANCES, slices_of
 

@@ -151,7 +151,12 @@ class RequestView(BaseModel):
             retry_of=row.retry_of_id,
             lab=row.lab,
             progress=_as_model(Progress, row.progress),
-            failure=failure_of(row.failure_code, language, detail=row.failure_detail),
+            failure=failure_of(
+                row.failure_code,
+                language,
+                detail=row.failure_detail,
+                by_lab=bool(row.lab),
+            ),
             inputs=[_input(item) for item in row.inputs],
             result=_as_model(Result, row.result),
             superseded_by=standing.superseded_by,
@@ -187,9 +192,15 @@ def _as_model(kind: type[M], value: Any) -> M | None:
     return None if value is None else kind.model_validate(value)
 
 
-def failure_of(code: str, language: str | None = None, *, detail: str = "") -> Failure | None:
-    """A stored failure code for a reader, or None without one."""
+def failure_of(
+    code: str, language: str | None = None, *, detail: str = "", by_lab: bool = True
+) -> Failure | None:
+    """A stored failure code for a reader, or None without one.
+
+    Not final is what no lab has said: the site has, of a request that it held until its images
+    were there, and the rest of them may still come.
+    """
     if not code:
         return None
     sentence = text_of(code).reader(language or translation.get_language() or "en")
-    return Failure(code=code, reader=sentence, detail=detail, final=code in FINAL)
+    return Failure(code=code, reader=sentence, detail=detail, final=by_lab and code in FINAL)
