@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from uuid import UUID
 
 import structlog
@@ -21,6 +20,7 @@ from web.inference.result_state import MAX_REASON, ResultState
 from web.inference.states import State
 from web.inference.superseded import with_superseded
 from web.live.notify import tell_on_commit
+from web.one_line import one_line
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +53,7 @@ def withdraw(
     `NotNow` when it is withdrawn and the archive did not remove its objects: asked again, it
     does. And `InferenceRequest.DoesNotExist`.
     """
-    words = " ".join("".join(c for c in reason if _is_text(c)).split())
+    words = one_line(reason)
     if not words:
         raise NotAsked("reason_missing", _("Please say why the result is withdrawn."))
     if len(words) > MAX_REASON:
@@ -115,15 +115,22 @@ def _remove(row: InferenceRequest, visitor: Visitor, orthanc: Orthanc) -> None:
         raise NotNow("objects_not_removed", sentence) from None
 
 
-def _is_text(character: str) -> bool:
-    return character.isspace() or unicodedata.category(character) != "Cc"
+def withdrawal_of(row: InferenceRequest) -> NotAsked:
+    """What everybody is told of a result that staff have withdrawn."""
+    sentence = _("This result was withdrawn. Reason: %(reason)s")
+    return NotAsked("result_withdrawn", sentence % {"reason": row.withdrawn_reason}, _GONE)
 
 
 def why_not_shown(row: InferenceRequest) -> NotAsked | None:
     """Why a result is not shown any more; None where nothing speaks against it."""
     if row.withdrawn_at is not None:
-        sentence = _("This result was withdrawn. Reason: %(reason)s")
-        return NotAsked("result_withdrawn", sentence % {"reason": row.withdrawn_reason}, _GONE)
+        return withdrawal_of(row)
     if row.result_state == ResultState.GONE:
         return NotAsked("result_gone", _("The stored result is no longer in the archive."), _GONE)
     return None
+
+
+def result_in(study_id: str, instance_id: str) -> InferenceRequest | None:
+    """The request whose segmentation this object of the study is; None of one of nobody's."""
+    rows = InferenceRequest.objects.filter(study_id=study_id, result__seg_instance_id=instance_id)
+    return rows.order_by("created_at", "pk").first()
