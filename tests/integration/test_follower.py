@@ -281,6 +281,23 @@ def test_a_log_that_was_cleared_lets_everything_be_gone_through_again(
     assert IndexedStudy.objects.filter(pk=missed.study_id).exists()
 
 
+def test_an_image_that_takes_the_place_of_the_stored_one_is_another_input(tmp_path: Path) -> None:
+    """The change by which the log was known goes with the image that was there."""
+    with running_orthanc(tmp_path, OverwriteInstances=True) as node:
+        study = Followed(node)
+        row = study.result()
+        study.store(study.pre, 2)
+        follow(node)
+        assert states(row) == ("same", "stored")
+        walked = ArchivePlace.objects.get().walk_began_at
+        study.pre.datasets[2].PixelData = bytes(len(study.pre.datasets[2].PixelData))
+        # Within the second to which the archive's index tells it.
+        study.store(study.pre, 2)
+        follow(node)
+        assert states(row) == ("replaced", "stored")
+        assert ArchivePlace.objects.get().walk_began_at == walked, "it is the same log"
+
+
 def test_a_restart_of_the_archive_changes_nothing(own: OrthancNode, study: Followed) -> None:
     row = study.result()
     follow(own)
