@@ -28,7 +28,8 @@ class StoredObjects:
 
 def objects_of(request_id: UUID, study_uid: str, orthanc: Orthanc) -> StoredObjects:
     """What the archive holds of a request. Raises `ArchiveError` when it cannot be asked."""
-    here, elsewhere = [], []
+    here: list[str] = []
+    elsewhere: list[str] = []
     for instance_id in _objects(request_id, orthanc):
         # Gone in between: somebody else has removed it.
         with suppress(InstanceNotFound):
