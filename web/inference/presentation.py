@@ -17,6 +17,10 @@ from web.inference.result_state import InputState, ResultState
 from web.inference.standing import standing_of
 from web.inference.states import State
 from web.inference.verdict import Decision
+from web.one_line import one_line
+
+#: Characters of a lab's own words that a page shows: a sentence or two.
+MAX_DETAIL = 300
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -41,7 +45,8 @@ class Failure(BaseModel):
 
     code: str
     reader: str
-    #: What a lab found, for whoever looks closer: in English, and without patient data.
+    #: What a lab found, for whoever looks closer: in English, and without patient data. One line of
+    #: its words, `MAX_DETAIL` characters at most.
     detail: str = ""
     #: Whether the same request would end the same way.
     final: bool = False
@@ -203,4 +208,11 @@ def failure_of(
     if not code:
         return None
     sentence = text_of(code).reader(language or translation.get_language() or "en")
-    return Failure(code=code, reader=sentence, detail=detail, final=by_lab and code in FINAL)
+    final = by_lab and code in FINAL
+    return Failure(code=code, reader=sentence, detail=_bounded(detail), final=final)
+
+
+def _bounded(detail: str) -> str:
+    """The words of another machine as one line, no longer than a page has room for."""
+    words = one_line(detail)
+    return words if len(words) <= MAX_DETAIL else words[: MAX_DETAIL - 1].rstrip() + "…"
