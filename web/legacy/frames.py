@@ -23,8 +23,8 @@ from web.archive.errors import InstanceNotFound, NotInArchive, SeriesNotFound, U
 from web.archive.orthanc import Orthanc
 from web.archive.segmentation import Source, marked_in, sources
 from web.archive.stack import Stack, read_stack
-from web.inference.models import InferenceRequest
 from web.inference.presentation import phase_of
+from web.inference.withdraw import result_in
 
 #: Results whose pictures a process keeps: some tens of kilobytes each.
 _KEPT_RESULTS = 16
@@ -67,13 +67,7 @@ def _asked(orthanc: Orthanc, stored: StoredSegmentation) -> tuple[Stack, Stack] 
     `UnreadableResult` where the series is there and does not hold the phase any more: the front end
     would lay the slices of another one over it.
     """
-    row = (
-        InferenceRequest.objects.filter(
-            study_id=stored.study_id, result__seg_instance_id=stored.instance_id
-        )
-        .order_by("created_at", "pk")
-        .first()
-    )
+    row = result_in(stored.study_id, stored.instance_id)
     if row is None or not row.inputs:
         return None
     first = row.inputs[0]

@@ -23,7 +23,6 @@ from django.utils import timezone, translation
 from pydantic import TypeAdapter, ValidationError
 
 from messages.failures import FailureCode
-from messages.lab import ModelDescriptor
 from messages.request import InputSeries
 from web.archive.arriving import arriving_among
 from web.archive.errors import ArchiveUnavailable
@@ -33,6 +32,7 @@ from web.inference import outbox
 from web.inference.choice import from_archive
 from web.inference.chosen import Selection
 from web.inference.happenings import Released, ReleaseRefused
+from web.inference.model_of_request import model_of
 from web.inference.models import InferenceRequest
 from web.inference.reconciler.unfinished import unfinished
 from web.inference.record import record
@@ -100,7 +100,7 @@ def look(request_id: UUID, orthanc: Orthanc | None = None) -> Finding | None:
         # Its sentences are an operator's here.
         with translation.override("en"):
             found = from_archive(
-                orthanc or archive(), _model(row, inputs), row.study_id, chosen, waits=waits
+                orthanc or archive(), model_of(row), row.study_id, chosen, waits=waits
             )
     except NotAsked as refusal:
         return Finding(code=_code(refusal), detail=_text(refusal))
@@ -140,18 +140,6 @@ def _series_of(inputs: object) -> set[str]:
     except ValidationError:
         # Its own look says so, and keeps no other from its turn.
         return set()
-
-
-def _model(row: InferenceRequest, inputs: tuple[InputSeries, ...]) -> ModelDescriptor:
-    """The model as it was asked for: its labs may be gone by now, or serve another version."""
-    return ModelDescriptor(
-        name=row.model,
-        version="",
-        sha256="0" * 64,
-        roles=tuple(item.role for item in inputs),
-        labels=("lesion",),
-        notice="",
-    )
 
 
 def _name_anew(row: InferenceRequest) -> None:

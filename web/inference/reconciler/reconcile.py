@@ -23,6 +23,7 @@ from django.db.models.signals import post_save
 from django.utils import timezone
 
 from web.archive.errors import ArchiveError
+from web.archive.patience import MOST_UNANSWERED
 from web.archive.stored_result import StoredResult
 from web.broker.connection import heed_cancel
 from web.database import DatabaseAway, DatabaseThread
@@ -46,9 +47,6 @@ GATHER_SECONDS = 0.05
 
 #: Cancelled requests that are swept in one step.
 SWEEPS = 10
-
-#: Questions in a row that the archive may leave unanswered before a rule goes on without it.
-MOST_UNANSWERED = 3
 
 
 class Reconciler:
