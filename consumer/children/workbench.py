@@ -140,8 +140,7 @@ class Workbench:
                 _LOAD_SECONDS, Halt(), self._model_runner.load_all, list(bundles), device
             )
         except ModelUnavailable as error:
-            if error.raised:
-                log.error("a bundle raised", action="lab.load_failed", error=error.raised)
+            log.warning("a model cannot be loaded", action="lab.load_failed", error=error.raised)
             raise
 
     def look_at(self, device: str) -> DeviceFacts:
