@@ -56,7 +56,8 @@ class FailureCode(StrEnum):
 
 #: Codes after which the same request would end the same way, as long as its images, the model and
 #: the archive stay as they are. Nobody is offered to ask for just that again. A series that has
-#: changed is looked up anew, so that one is not among them.
+#: changed is looked up anew, so that one is not among them. Neither is `TOO_LARGE`: what it passed
+#: is a limit of the lab, also one of seconds on a busy machine, and an operator raises it.
 FINAL = frozenset(
     {
         FailureCode.SERIES_NOT_FOUND,
@@ -67,7 +68,7 @@ FINAL = frozenset(
         FailureCode.UNSUPPORTED_IMAGE,
         FailureCode.MISSING_ATTRIBUTE,
         FailureCode.MIXED_PHASE,
-        FailureCode.TOO_LARGE,
+        # Of one that raised: after a second try in a fresh process it is the model's on this input.
         FailureCode.MODEL_FAILED,
         FailureCode.RESULT_MISFILED,
     }

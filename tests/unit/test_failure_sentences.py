@@ -36,6 +36,11 @@ def test_a_code_that_must_come_again_is_said_to_be_final(code: FailureCode) -> N
     assert failure.detail == "slice 3 of post1"
 
 
+def test_what_passes_a_limit_of_the_lab_may_be_asked_for_again() -> None:
+    # The lab may have been busy when it read, and an operator raises a limit.
+    assert FailureCode.TOO_LARGE not in FINAL
+
+
 def test_a_series_that_changed_may_be_asked_for_again() -> None:
     failure = failure_of("series_changed", "en")
     assert failure is not None
