@@ -14,6 +14,7 @@ from messages.phases.sweep import (
     CLOCKS,
     Clock,
     Sweep,
+    apart,
     follow,
     regular,
     strange_in,
@@ -206,6 +207,11 @@ class _Counts:
         """Whether each slice has its own."""
         return len(self.values) == sum(label is not None for label in self.labels)
 
+    @property
+    def turned(self) -> _Counts:
+        """The same from the other end."""
+        return _Counts(self.labels[::-1])
+
     def alike(self, other: _Counts) -> bool:
         """Whether both count the same packages, in the slices of which both are counted."""
         if len(self.labels) != len(other.labels) or other.shared:
@@ -233,14 +239,16 @@ def _strange_counts(
         return []
     if keyword not in _TEMPORAL:
         others = [one for at, one in enumerate(counts) if at != place]
-        twins = [one for one in others if own.alike(one)]
+        # One of the phases may be swept the other way, with another number of slices at its end.
+        twins = [one for one in others if own.alike(one) or own.alike(one.turned)]
         steady = sum(one.shared for one in others)
         if twins and len(twins) + 1 > steady and all(map(own.apart, twins)):
             return []
         if not others and (regular(own.labels) or _follow(slices)):
             return []
         # The phase before contrast may be another series, in one piece.
-        if steady <= len(twins) + 1 and regular(own.labels):
+        unlike = len(others) - len(twins)
+        if unlike == 1 and steady == 1 and regular(own.labels):
             alone = all(own.values.isdisjoint(one.values) for one in others)
             if alone or _timed_apart(phases, place):
                 return []
@@ -260,7 +268,7 @@ def _timed_apart(phases: Sequence[Sequence[Values]], place: int) -> bool:
     whole = own is not None and len(own.places) == len(phases[place])
     if own is None or not whole or len(others) + 1 < len(phases):
         return False
-    return not any(one.start <= at <= one.end for one in others for at in own.times)
+    return apart(own, others)
 
 
 def _of_other_content(phases: Sequence[Sequence[Values]]) -> list[frozenset[int]]:

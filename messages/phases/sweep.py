@@ -38,7 +38,11 @@ _BLOCKS_S = 45.0
 #: once both are stretched to one length: a scan may be repeated with a longer TR.
 _STRAY = 0.15
 
-#: Times by which one of two phases may take longer that are swept from opposite ends.
+#: Times by which a repetition of a scan may take longer. Slices of a phase that was acquired later
+#: stretch it more.
+_LONGER = 3.0
+
+#: The same of one of two phases that are swept from opposite ends.
 _LIKE_SPAN = 1.5
 
 #: Slices after which packages come again: more than a scanner makes of one volume. Where each slice
@@ -137,7 +141,7 @@ def strange_in(sweep: Sweep, others: Sequence[Sweep]) -> frozenset[int]:
         whole = regular(_sides(sweep, late)) or _two_blocks(sweep, late)
         return frozenset() if whole else _fewer(sweep, late)
     twins = [one for one in others if _same_pattern(sweep, one)]
-    if not foreign_in(sweep, others):
+    if apart(sweep, others):
         # One of the phases may be swept the other way.
         twins += [one for one in others if one not in twins and _turned(sweep, one)]
     late = _parted(sweep, sweep.one_time_s)
@@ -145,11 +149,12 @@ def strange_in(sweep: Sweep, others: Sequence[Sweep]) -> frozenset[int]:
         # Each of them may hold the end of the next one: its slices then have the very same times.
         shared = _shared(sweep, twins) if late else frozenset()
         return shared if len(shared) < len(sweep.places) else _fewer(sweep, late)
-    foreign = foreign_in(sweep, others)
+    foreign = _at_another_time(sweep, others)
     if late:
         # The phase before contrast may be another series, in one piece.
-        steady = sum(one.steady for one in others)
-        packages = steady <= len(twins) + 1 and regular(_sides(sweep, late))
+        unlike = [one for one in others if one not in twins]
+        first = len(unlike) == 1 and unlike[0].steady
+        packages = first and regular(_sides(sweep, late))
         return frozenset() if packages and not foreign else _fewer(sweep, late)
     if foreign:
         return foreign
@@ -157,6 +162,11 @@ def strange_in(sweep: Sweep, others: Sequence[Sweep]) -> frozenset[int]:
         one for one in others if not one.steady and sum(_same_pattern(one, o) for o in others) > 1
     ]
     return _astray(sweep, usual[0]) if usual and not twins else frozenset()
+
+
+def apart(sweep: Sweep, others: Sequence[Sweep]) -> bool:
+    """Whether no slice was acquired within the time of another phase."""
+    return not any(one.start <= at <= one.end for one in others for at in sweep.times)
 
 
 def follow(sweep: Sweep) -> bool:
@@ -237,7 +247,8 @@ def _same_pattern(one: Sweep, other: Sweep) -> bool:
     pairs = list(zip(_since_start(one), _since_start(other), strict=True))
     if all(abs(a - b) <= allowed for a, b in pairs):
         return True
-    if one.steady or other.steady:
+    shorter, longer = sorted((one.span, other.span))
+    if one.steady or other.steady or longer > _LONGER * shorter:
         return False
     return all(abs(a / one.span - b / other.span) <= _STRAY for a, b in pairs)
 
@@ -291,7 +302,7 @@ def _shared(sweep: Sweep, others: Sequence[Sweep]) -> frozenset[int]:
     )
 
 
-def foreign_in(sweep: Sweep, others: Sequence[Sweep]) -> frozenset[int]:
+def _at_another_time(sweep: Sweep, others: Sequence[Sweep]) -> frozenset[int]:
     """Slices within the time of another phase, where the two do not share all of it."""
     for other in others:
         starts, ends = other.start - sweep.start, other.end - sweep.end

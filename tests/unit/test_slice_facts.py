@@ -80,6 +80,7 @@ def test_every_attribute_that_is_compared_is_read(keyword: str) -> None:
     number = tag_for_keyword(keyword)
     assert number is not None
     for tags in archive.tags.values():
+        del tags["0008,002a"]
         tags[f"{number >> 16:04x},{number & 0xFFFF:04x}"] = "7"
     read = slices_of(archive.orthanc, SERIES, "a", WHOLE)
     assert read is not None
