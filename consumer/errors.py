@@ -31,7 +31,8 @@ RequestCancelled           ``cancelled`` is sent, and the delivery is acknowledg
 An `ArchiveUnavailable` spends an attempt only if the archive answers its probe: otherwise the
 job waits for it (`consumer.archive_watch`).
 
-Every error holds one sentence and nothing else, so that it survives the way from a child process.
+Every error holds one sentence, and at most the name of a class for the log, so that it survives the
+way from a child process.
 ``expired`` and ``series_incomplete`` have no class: the web alone decides them.
 """
 
@@ -52,9 +53,11 @@ class LabError(Exception):
     #: Sent in ``failed`` and ``retry_scheduled``.
     code: ClassVar[FailureCode]
 
-    def __init__(self, detail: str) -> None:
+    def __init__(self, detail: str, *, raised: str = "") -> None:
         super().__init__(detail)
         self.detail = detail
+        #: The class of what foreign code raised, for the log alone: a reader is shown the detail.
+        self.raised = raised
 
 
 class LabStopping(Exception):
@@ -158,13 +161,17 @@ class TooLarge(Reject):
 
 
 class ModelUnavailable(Reject):
-    """The lab does not serve the model, or cannot load its bundle."""
+    """The lab does not serve the model, or cannot load its bundle, in a fresh process neither."""
 
     code = FailureCode.MODEL_UNAVAILABLE
 
 
 class ModelFailed(Reject):
-    """The bundle raised on this input, or does not answer as its metadata say."""
+    """The bundle does not answer as its metadata say, or raised on this input.
+
+    What raises is tried once more in a fresh process first (`Workbench.segment`): a device whose
+    state is broken raises in every later call of its process.
+    """
 
     code = FailureCode.MODEL_FAILED
 

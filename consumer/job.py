@@ -107,7 +107,8 @@ class Job:
         return LegalAck.RETRY
 
     def _fail(self, run: Run, error: LabError) -> LegalAck:
-        log.error("failed", action="job.failed", code=error.code, detail=error.detail)
+        raised = {"error": error.raised} if error.raised else {}
+        log.error("failed", action="job.failed", code=error.code, detail=error.detail, **raised)
         self._tell_end(
             run,
             InferenceFailed,

@@ -49,13 +49,15 @@ class FailureCode(StrEnum):
     DEADLINE_EXCEEDED = "deadline_exceeded"
     #: No lab ever took the request.
     EXPIRED = "expired"
-    #: Images of a chosen series were still arriving when the request's validity was over.
+    #: When the request's validity was over, the archive had not said that the chosen series are
+    #: whole: images were still arriving, or it did not answer.
     SERIES_INCOMPLETE = "series_incomplete"
 
 
 #: Codes after which the same request would end the same way, as long as its images, the model and
 #: the archive stay as they are. Nobody is offered to ask for just that again. A series that has
-#: changed is looked up anew, so that one is not among them.
+#: changed is looked up anew, so that one is not among them. Neither is `TOO_LARGE`: what it passed
+#: is a limit of the lab, also one of seconds on a busy machine, and an operator raises it.
 FINAL = frozenset(
     {
         FailureCode.SERIES_NOT_FOUND,
@@ -66,7 +68,7 @@ FINAL = frozenset(
         FailureCode.UNSUPPORTED_IMAGE,
         FailureCode.MISSING_ATTRIBUTE,
         FailureCode.MIXED_PHASE,
-        FailureCode.TOO_LARGE,
+        # Of one that raised: after a second try in a fresh process it is the model's on this input.
         FailureCode.MODEL_FAILED,
         FailureCode.RESULT_MISFILED,
     }
@@ -202,7 +204,7 @@ FAILURE_TEXTS: dict[FailureCode, FailureText] = {
         "The archive's answer to the upload names another study than that of the images, mostly "
         "because of the patient ID's character set; the site removes the object.",
         "업로드에 대한 저장소의 응답이 영상과 다른 검사를 가리킵니다. "
-        "대개 환자 ID의 문자 집합 때문이며, 사이트가 그 객체를 삭제합니다.",
+        "대개 환자 ID의 문자 집합 때문이며, 웹 서버가 그 객체를 삭제합니다.",
     ),
     FailureCode.WORKER_CRASHED: FailureText(
         "The analysis program stopped unexpectedly.",
@@ -223,10 +225,14 @@ FAILURE_TEXTS: dict[FailureCode, FailureText] = {
         "REQUEST_EXPIRES_SECONDS가 지나도록 요청을 접수한 분석 서버가 없습니다.",
     ),
     FailureCode.SERIES_INCOMPLETE: FailureText(
-        "Images of a chosen series were still arriving, and the request was not sent in time.",
-        "선택한 시리즈의 영상이 계속 도착하고 있어 요청을 제때 보내지 못했습니다.",
-        "REQUEST_EXPIRES_SECONDS passed while the archive called a chosen series not stable.",
-        "선택한 시리즈가 저장소에서 안정 상태가 되지 않은 채 REQUEST_EXPIRES_SECONDS가 지났습니다.",
+        "Images of a chosen series were still arriving, or the image archive did not answer, and "
+        "the request was not sent in time.",
+        "선택한 시리즈의 영상이 계속 전송되고 있거나 저장소가 응답하지 않아 요청을 제때 보내지 "
+        "못했습니다.",
+        "REQUEST_EXPIRES_SECONDS passed and the archive had not called every chosen series stable, "
+        "or had not answered what it holds of them.",
+        "선택한 모든 시리즈가 안정 상태라는 저장소의 응답을 받지 못한 채 "
+        "REQUEST_EXPIRES_SECONDS가 지났습니다.",
     ),
 }
 

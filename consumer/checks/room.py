@@ -99,7 +99,8 @@ def _disk(noun: str, path: Path, needed: int) -> Line:
     try:
         free = shutil.disk_usage(path).free
     except OSError as error:
-        return bad(noun, f"{path} cannot be looked at ({type(error).__name__})", "make it readable")
+        why = error.strerror or "no reason is known"
+        return bad(noun, f"{path} cannot be looked at: {why}", "make it readable")
     if free < needed:
         text = f"{free / _GIB:.1f} GiB free on {path}"
         return bad(noun, text, f"free {needed / _GIB:.0f} GiB or more there")

@@ -74,6 +74,7 @@ class Child:
         on_timeout: Callable[[float], LabError],
         on_slow_again: Callable[[float], LabError] | None = None,
         on_exhausted: Callable[[], LabError] | None = None,
+        is_spoilt: Callable[[LabError], bool] = lambda _: False,
         prepare: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
@@ -83,6 +84,8 @@ class Child:
         self._on_slow_again = on_slow_again
         #: What it means that a fresh process finds no memory, where it has a limit of its own.
         self._on_exhausted = on_exhausted
+        #: Whether a process that raised this is to be used no more.
+        self._is_spoilt = is_spoilt
         #: Calls that the process was given.
         self._calls = 0
         self._stopped = False
@@ -106,16 +109,20 @@ class Child:
     ) -> T:
         """Run `function` in the child and return what it returns; callers take turns.
 
-        Raises what the function raises; what `halt` raises, with the child killed if it worked for
-        this call and not touched if another's call has the turn; the error of `on_timeout` after
-        `timeout` seconds, with the child killed, or, where there is `on_slow_again`, that one after
-        a fresh process took as long; `WorkerCrashed` when the child died; the error of
-        `on_exhausted` when a fresh process found no memory, or else `OutOfMemory`; `LabStopping`
-        after `stop`.
+        Raises what the function raises, with the child killed if `is_spoilt` says so; what `halt`
+        raises, with the child killed if it worked for this call and not touched if another's call
+        has the turn; the error of `on_timeout` after `timeout` seconds, with the child killed, or,
+        where there is `on_slow_again`, that one after a fresh process took as long;
+        `WorkerCrashed` when the child died; the error of `on_exhausted` when a fresh process found
+        no memory, or else `OutOfMemory`; `LabStopping` after `stop`.
         """
         with self._my_turn(halt):
             try:
                 return self._in_time(timeout, halt, function, *args, **kwargs)
+            except LabError as error:
+                if self._is_spoilt(error):
+                    self._kill()
+                raise
             except MemoryError:
                 first = self._calls == 1
                 # What is left of it may hold anything, and too much of it.

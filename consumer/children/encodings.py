@@ -19,6 +19,7 @@ from consumer.children.codestream import (
 )
 from consumer.children.syntaxes import JPEG_LOSSLESS, JPEG_LS, LOSSY, NATIVE, READ
 from consumer.errors import UnsupportedImage
+from messages.phases.flaws import PIXEL_KEYWORDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,18 +31,6 @@ if TYPE_CHECKING:
 #: Bytes that the hungriest decoder takes for a pixel: OpenJPEG has two planes of 32 bits and the
 #: values that it gives.
 _DECODER_BYTES = 16
-
-#: What a decoder asks of an image beside its pixels.
-_DECODED = (
-    "Rows",
-    "Columns",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-)
 
 
 def check_encoding(head: Dataset, source: Dataset, role: str) -> None:
@@ -143,7 +132,8 @@ def _had_all_data(ds: Dataset, index: int, values: NDArray[Any]) -> bool:
         offsets = (ds.ExtendedOffsetTable, ds.ExtendedOffsetTableLengths)
     count = int(ds.get("NumberOfFrames") or 1)
     frame = get_frame(ds.PixelData, index, number_of_frames=count, extended_offsets=offsets)
-    longer = Dataset({ds[name].tag: ds[name] for name in _DECODED if name in ds})
+    # What a decoder asks of an image beside its pixels.
+    longer = Dataset({ds[name].tag: ds[name] for name in PIXEL_KEYWORDS if name in ds})
     longer.file_meta = ds.file_meta
     longer.add_new("PixelData", "OB", encapsulate([lengthened(frame)]))
     return np.array_equal(values, pixel_array(longer, index=0, decoding_plugin="pylibjpeg"))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydicom import Dataset
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.tag import Tag
 from pydicom.uid import (
     EnhancedMRImageStorage,
@@ -26,6 +26,7 @@ from messages.phases.frames import (
     GEOMETRY,
     KINDS,
     OBJECT_TIME,
+    OF_EACH_FRAME,
     OWN_GROUPS,
     PHASES,
     SHARED_GROUPS,
@@ -113,15 +114,20 @@ def images_of(ds: Dataset) -> list[Image]:
         raise FramesDisagree
     common = _common(ds)
     shared = _items((ds.get(SHARED_GROUPS) or [Dataset()])[0])
-    images = []
+    images, described = [], []
     for number, group in enumerate(groups, 1):
         # A data set around a copy of the dictionary: setting an attribute would change the
         # element, and that is one for all frames.
         head = Dataset(dict(common))
         _take_time(head, ds.get(OBJECT_TIME))
-        _describe(head, shared | _items(group))
+        described.append(_describe(head, shared | _items(group)))
         take_scale(head, group)
         images.append(Image(head, ds, number))
+    # As `messages.phases.frames` does: where a frame has its own, the object speaks for none.
+    differing = OF_EACH_FRAME & frozenset[str]().union(*described)
+    for image, said in zip(images, described, strict=True):
+        for keyword in differing - said:
+            image.head.pop(keyword, None)
     return images
 
 
@@ -146,11 +152,15 @@ def _items(group: Dataset) -> dict[str, Dataset]:
     return found
 
 
-def _describe(head: Dataset, groups: Mapping[str, Dataset]) -> None:
+def _describe(head: Dataset, groups: Mapping[str, Dataset]) -> frozenset[str]:
+    """Write what a frame says into its head; returns the classic keywords of it."""
+    said = set()
     for name in UNASSIGNED:
         item = groups.get(name, _NOTHING)
         for tag in item.keys() & _CONVERTED:
             head[tag] = item[tag]
+            if not _empty(item[tag]):
+                said.add(keyword_for_tag(tag))
     for classic, name, keyword in _PLACES:
         item = groups.get(name, _NOTHING)
         if classic == keyword:
@@ -158,8 +168,16 @@ def _describe(head: Dataset, groups: Mapping[str, Dataset]) -> None:
                 head[keyword] = item[keyword]
         elif (value := item.get(keyword)) is not None:
             _say(head, classic, value)
+        if keyword in item and not _empty(item[keyword]):
+            said.add(classic)
     content, when = FRAME_TIME
-    _take_time(head, groups.get(content, _NOTHING).get(when))
+    if _take_time(head, groups.get(content, _NOTHING).get(when)):
+        said.add("AcquisitionTime")
+    return frozenset(said)
+
+
+def _empty(element: DataElement) -> bool:
+    return not str("" if element.value is None else element.value).strip(" \0")
 
 
 def _complete_time(ds: Dataset) -> None:
@@ -171,12 +189,13 @@ def _complete_time(ds: Dataset) -> None:
         pass
 
 
-def _take_time(head: Dataset, value: Any) -> None:
-    """Set classic date and time from a DateTime; what is none changes nothing."""
+def _take_time(head: Dataset, value: Any) -> bool:
+    """Set classic date and time from a DateTime; whether it is one, else nothing is changed."""
     when = timed({OBJECT_TIME: str(value or "").strip(" \0")})
     if "AcquisitionDate" in when:
         _say(head, "AcquisitionDate", when["AcquisitionDate"])
         _say(head, "AcquisitionTime", when["AcquisitionTime"])
+    return bool(when.get("AcquisitionTime"))
 
 
 def _say(head: Dataset, keyword: str, value: Any) -> None:

@@ -27,14 +27,14 @@ from consumer.result.lesion_group import Found, label_of
 from consumer.result.lesions import measure
 from consumer.result.midline import midline_x
 from consumer.result.origin import stored_model
-from consumer.result.provenance import LEFT_OUT, made_by, read_back, stated_input
+from consumer.result.provenance import LEFT_OUT, SIGNAL_SCALE, made_by, read_back, stated_input
 from consumer.result.report import measurement_report, stated_count, stated_facts
 from consumer.result.segmentation import PLACE_TOLERANCE, stored_mask
 from consumer.result.segments import stored_segments
 from messages.phases.scale import Scale
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from pydicom import Dataset
@@ -107,6 +107,8 @@ def measured(
     about = report_source(source, place, referred)
     if withheld:
         about = replace(about, inputs=[*about.inputs, f"{CURVES_WITHHELD}={withheld}"])
+    if drawn and (scale := _scale_of_curves(volumes, facts)):
+        about = replace(about, inputs=[*about.inputs, f"{SIGNAL_SCALE}={scale}"])
     with building(source):
         report = measurement_report(primary, result, found, left_out, model, about, spec)
     pictures: tuple[bytes, ...] = ()
@@ -163,6 +165,17 @@ def _on_several_scales(volumes: Volumes | None) -> bool:
         and is_dynamic(volumes.header.roles)
         and volumes.header.scale is Scale.DIFFERENT
     )
+
+
+def _scale_of_curves(volumes: Volumes | None, facts: Mapping[str, str]) -> str:
+    """On which scale the signal was compared, where the SEG does not say so; empty otherwise.
+
+    A lab of before made it of phases that were not brought to one scale, and its curves are drawn
+    anew here.
+    """
+    if volumes is None or facts.get(SIGNAL_SCALE) or volumes.header.scale is Scale.ONE:
+        return ""
+    return volumes.header.scale.value
 
 
 def _curves(

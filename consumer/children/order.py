@@ -11,7 +11,7 @@ from consumer.errors import PhasesOutOfOrder
 from messages.phases.check import SAME_TIME_S
 from messages.phases.numbering import count_of
 from messages.phases.parts import ImageFacts, Part
-from messages.phases.times import dated_at
+from messages.phases.times import dated_at, past_midnight
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,11 +28,14 @@ _ORIGIN_DA = "19700101"
 
 def began_at(heads: Iterable[Dataset]) -> datetime | None:
     """When the acquisition of a phase began: of its first slice; None where no slice says it."""
-    return min(filter(None, map(_acquired, heads)), default=None)
+    acquired = [(seconds, day) for ds in heads for seconds, day in _acquired(ds)]
+    times = past_midnight([seconds for seconds, _ in acquired], {day for _, day in acquired})
+    first = min((at for at in times if at is not None), default=None)
+    return None if first is None else _ORIGIN + timedelta(seconds=first)
 
 
-def _acquired(ds: Dataset) -> datetime | None:
-    """When the acquisition of a slice began; None where date or time cannot be read.
+def _acquired(ds: Dataset) -> list[tuple[float, str]]:
+    """Seconds at which the acquisition of a slice began, and its day; none if either is unread.
 
     What is a date and a time the site says, ACR-NEMA's ``10:15:00`` included: both must know the
     same phases as timed.
@@ -40,9 +43,13 @@ def _acquired(ds: Dataset) -> datetime | None:
     try:
         said = {key: str(ds.get(key) or "") for key in ("AcquisitionDate", "AcquisitionTime")}
         (seconds,) = dated_at([ImageFacts(None, said)], [Part("", "", (0,))], _ORIGIN_DA)
-        return None if seconds is None else _ORIGIN + timedelta(seconds=seconds)
+        if seconds is None:
+            return []
+        # A day that no date can hold is none, either.
+        _ = _ORIGIN + timedelta(seconds=seconds)
+        return [(seconds, said["AcquisitionDate"])]
     except Exception:  # noqa: BLE001 - pydicom raises a dozen unrelated types on bad values
-        return None
+        return []
 
 
 def seconds_after_first(began: Sequence[datetime | None]) -> tuple[float | None, ...]:

@@ -8,33 +8,32 @@ from typing import TYPE_CHECKING
 
 from pydicom.tag import Tag
 
+from messages.phases.scale import SCALE_BLOCKS, SCALE_CREATOR, SCALE_ELEMENT, SCALE_GROUP
+
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-#: Who reserves the blocks of group 2005: the first has Scale Slope (FL) as element 0E, the fifth
-#: what Philips adds to each frame of Enhanced MR as element 0F, a sequence of one item.
-_SCALES, _FRAMES = "Philips MR Imaging DD 001", "Philips MR Imaging DD 005"
-
-#: Blocks that are looked at. Philips writes 10 to 15.
-_BLOCKS = range(0x10, 0x18)
-
-_GROUP = 0x2005
+#: Who reserves the block of the same group in which element 0F is what Philips adds to each frame
+#: of Enhanced MR: a sequence of one item, with the Scale Slope in it.
+_FRAME_CREATOR, _FRAME_ELEMENT = "Philips MR Imaging DD 005", 0x0F
 
 
 def _element(block: int, number: int) -> int:
-    return _GROUP << 16 | block << 8 | number
+    return SCALE_GROUP << 16 | block << 8 | number
 
 
 #: What of a slice must be read for `scale_slope`: the creators, and the element in each block.
 SCALE_TAGS = tuple(
-    tag for block in _BLOCKS for tag in (_GROUP << 16 | block, _element(block, 0x0E))
+    tag
+    for block in SCALE_BLOCKS
+    for tag in (SCALE_GROUP << 16 | block, _element(block, SCALE_ELEMENT))
 )
 
 
 def scale_slope(ds: Dataset) -> float | None:
     """The Scale Slope of an image; None where it has none, or one that is no positive number."""
     try:
-        tag = _found(ds, _SCALES, 0x0E)
+        tag = _found(ds, SCALE_CREATOR, SCALE_ELEMENT)
         return None if tag is None else _number(ds[tag].value)
     except Exception:  # noqa: BLE001 - pydicom raises a dozen unrelated types on bad values
         return None
@@ -43,7 +42,7 @@ def scale_slope(ds: Dataset) -> float | None:
 def frame_tag(group: Dataset) -> int | None:
     """The tag of what Philips adds to the functional groups of a frame, if it is there."""
     try:
-        return _found(group, _FRAMES, 0x0F)
+        return _found(group, _FRAME_CREATOR, _FRAME_ELEMENT)
     except Exception:  # noqa: BLE001 - as above
         return None
 
@@ -58,14 +57,15 @@ def take_scale(head: Dataset, group: Dataset) -> None:
     except Exception:  # noqa: BLE001 - as above
         return
     if found is not None:
-        head.add_new(Tag(_GROUP, _BLOCKS[0]), "LO", _SCALES)
-        head.add_new(Tag(_element(_BLOCKS[0], 0x0E)), "FL", found)
+        block = SCALE_BLOCKS[0]
+        head.add_new(Tag(SCALE_GROUP, block), "LO", SCALE_CREATOR)
+        head.add_new(Tag(_element(block, SCALE_ELEMENT)), "FL", found)
 
 
 def _found(ds: Dataset, creator: str, number: int) -> int | None:
     """The tag of an element in the block that the creator has reserved, if it is there."""
-    for block in _BLOCKS:
-        reserved = Tag(_GROUP, block)
+    for block in SCALE_BLOCKS:
+        reserved = Tag(SCALE_GROUP, block)
         if reserved in ds and _text(ds[reserved].value) == creator:
             tag = Tag(_element(block, number))
             return tag if tag in ds else None

@@ -65,6 +65,13 @@ def read_phases(
     Raises SeriesChanged, UnreadableDicom, UnsupportedImage, GeometryMismatch, MixedPhase,
     PhasesOutOfOrder or TooLarge.
     """
+    return _read(source, target_path, limit_bytes, agreeing=True)
+
+
+def _read(
+    source: DownloadIndex, target_path: str, limit_bytes: int, *, agreeing: bool
+) -> VolumeHeader:
+    """See `read_phases`; not `agreeing`: phases are read whose slices do not agree."""
     start()
     from consumer.children.agreement import check_agreement, stated, stored_as
     from consumer.children.grid import check_same_grid
@@ -116,7 +123,8 @@ def read_phases(
         said.append(stated(slices.heads))
         scales.append(stored_as(slices.heads))
     # Before the order: a phase that holds slices of another one begins when that does.
-    check_agreement([phase.role for phase in source.phases], said)
+    if agreeing:
+        check_agreement([phase.role for phase in source.phases], said)
     check_order(source.phases, began)
     scale = scale_of(scales)
     if scale is Scale.FIRST_PHASE:
@@ -186,8 +194,11 @@ def measure_stored(
     was found. `volumes` is what `read_phases` wrote; where no run has read the phases, and their
     voxels are needed, that is done here.
 
+    A result that is there is told of, whatever later rules say of the agreement of its slices:
+    an older lab may have made it, and a failed request would leave it in the study unnamed.
+
     Raises UploadRejected when the object is not this request's SEG or report, and as
-    `read_phases` does.
+    `read_phases` does, MixedPhase excepted.
     """
     start()
     from consumer.children.measuring import measured, needs_voxels
@@ -197,5 +208,5 @@ def measure_stored(
     if volumes is not None or not needs_voxels(primary, source, spec):
         return measured(primary, source, spec, volumes)
     with MemoryFile("volumes") as memory:
-        header = read_phases(source, memory.path, limit_bytes)
+        header = _read(source, memory.path, limit_bytes, agreeing=False)
         return measured(primary, source.as_read(header), spec, Volumes(memory.path, header))

@@ -125,7 +125,9 @@ def load(bundle: Bundle, device: str) -> ConfigWorkflow:
         # A bundle is foreign code: whatever else it raises means that it cannot be used.
         if _found_no_memory(exc):
             raise OutOfMemory(f"bundle {name} on {device}") from exc
-        raise ModelUnavailable(f"bundle {name} cannot be loaded ({type(exc).__name__})") from exc
+        raise ModelUnavailable(
+            f"bundle {name} cannot be loaded", raised=type(exc).__name__
+        ) from exc
     _workflows[name] = workflow
     return workflow
 
@@ -155,7 +157,9 @@ def segment(job: SegmentationJob) -> None:
     except Exception as exc:
         if _found_no_memory(exc):
             raise OutOfMemory(f"bundle {name} on {job.device}") from exc
-        raise ModelFailed(f"bundle {name} ended in {type(exc).__name__}") from exc
+        raise ModelFailed(
+            f"bundle {name} raised an error on this input", raised=type(exc).__name__
+        ) from exc
     finally:
         # No patient data stays in this process between two jobs.
         dataflow.clear()

@@ -7,12 +7,21 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ParamSpec, Protocol, TypeVar
 
+import structlog
+
 from consumer.bundle import Bundle
 from consumer.children import reader, segmenter
 from consumer.children.child import Child
 from consumer.children.limits import ReaderLimits, confine
 from consumer.children.segmenter import DeviceFacts, SegmentationJob
-from consumer.errors import InferenceTimeout, LabError, TooLarge, UnreadableDicom
+from consumer.errors import (
+    InferenceTimeout,
+    LabError,
+    ModelFailed,
+    ModelUnavailable,
+    TooLarge,
+    UnreadableDicom,
+)
 from consumer.halt import Halt
 from consumer.handover import (
     DownloadIndex,
@@ -22,6 +31,8 @@ from consumer.handover import (
     VolumeHeader,
     Volumes,
 )
+
+log = structlog.get_logger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,6 +58,11 @@ def _reader_too_full(allowed: int) -> TooLarge:
 
 def _inference_too_slow(seconds: float) -> InferenceTimeout:
     return InferenceTimeout(f"the inference took longer than {seconds:.0f} s")
+
+
+def _model_raised(error: LabError) -> bool:
+    # After a device-side assertion or a fault of the driver every call of that process raises.
+    return isinstance(error, ModelFailed | ModelUnavailable) and bool(error.raised)
 
 
 class ModelRunner(Protocol):
@@ -111,14 +127,21 @@ class Workbench:
             prepare=partial(_begin_reading, limits.reader),
         )
         self._segmenter = Child(
-            "segmenter", on_timeout=_inference_too_slow, prepare=model_runner.start
+            "segmenter",
+            on_timeout=_inference_too_slow,
+            is_spoilt=_model_raised,
+            prepare=model_runner.start,
         )
 
     def load(self, bundles: Iterable[Bundle], device: str) -> None:
         """Start the segmenter and load the bundles. Raises `ModelUnavailable`."""
-        self._segmenter.call(
-            _LOAD_SECONDS, Halt(), self._model_runner.load_all, list(bundles), device
-        )
+        try:
+            self._segmenter.call(
+                _LOAD_SECONDS, Halt(), self._model_runner.load_all, list(bundles), device
+            )
+        except ModelUnavailable as error:
+            log.warning("a model cannot be loaded", action="lab.load_failed", error=error.raised)
+            raise
 
     def look_at(self, device: str) -> DeviceFacts:
         """See `consumer.children.segmenter.look_at`; raises `LabError`."""
@@ -137,7 +160,26 @@ class Workbench:
         )
 
     def segment(self, job: SegmentationJob, halt: Halt) -> None:
-        """See `consumer.children.segmenter.segment`; also raises `InferenceTimeout`."""
+        """See `consumer.children.segmenter.segment`; also raises `InferenceTimeout`.
+
+        What a bundle raises ends the segmenter's process, and the job is tried once more in a fresh
+        one: what is raised there is no fault that an earlier call has left behind.
+        """
+        try:
+            self._segment(job, halt)
+        except (ModelFailed, ModelUnavailable) as error:
+            if not _model_raised(error):
+                raise
+            log.warning(
+                "the model raised, tried once more in a fresh process",
+                action="job.fresh_segmenter",
+                model=job.bundle.descriptor.name,
+                code=error.code,
+                error=error.raised,
+            )
+            self._segment(job, halt)
+
+    def _segment(self, job: SegmentationJob, halt: Halt) -> None:
         # After a crash the child is a fresh one. It loads its libraries and the bundle first, and
         # that is no part of the time that an inference may take.
         self._segmenter.call(

@@ -9,6 +9,7 @@ from consumer.errors import TooLarge
 from consumer.orthanc.images import Image, Images, ImageSeries
 from messages.phases.facts import SeriesFacts
 from messages.phases.flaws import CLASSIC_MR, PIXELS_KEYWORD, places_of_frame
+from messages.phases.frames import of_whole
 from messages.phases.heads import HEAD_KEYWORDS, facts_of
 from messages.phases.numbering import COUNT_KEYWORD, numbered, or_numbered, place_of
 from messages.phases.parts import (
@@ -114,7 +115,7 @@ def _heads(archive: Images, series: ImageSeries, parts: Parts) -> list[dict[str,
 
 
 def _said(image: Image, tags: Mapping[str, str]) -> dict[str, str]:
-    said = {**timed(tags), **image.values}
+    said = {**timed(of_whole(tags) if image.frame else tags), **image.values}
     if image.frame:
         said |= places_of_frame(image.position, image.orientation, image.spacing)
     return said

@@ -35,4 +35,4 @@ def _write(folder: Path, request_id: UUID, kind: str, content: bytes) -> str:
 
 
 def _unusable(folder: Path, error: OSError) -> CannotInfer:
-    return CannotInfer(f"{folder} cannot be written ({type(error).__name__})")
+    return CannotInfer(f"{folder} cannot be written: {error.strerror or 'no reason is known'}")

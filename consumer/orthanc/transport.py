@@ -122,7 +122,7 @@ class Transport:
                     stream=True,
                 )
         except requests.RequestException as exc:
-            raise ArchiveUnavailable(f"the archive cannot be reached ({_kind(exc)})") from exc
+            raise ArchiveUnavailable(f"the archive cannot be reached: {_reason(exc)}") from exc
 
     def expect_ok(self, response: requests.Response) -> None:
         """Raises `ArchiveUnavailable` for every other status."""
@@ -134,7 +134,7 @@ class Transport:
         try:
             yield from response.iter_content(_CHUNK)
         except requests.RequestException as exc:
-            raise ArchiveUnavailable(f"the archive broke off ({_kind(exc)})") from exc
+            raise ArchiveUnavailable(f"the archive broke off: {_reason(exc)}") from exc
 
     def body(self, response: requests.Response, limit: int) -> bytes:
         """The whole body. Raises `ArchiveUnavailable`, and `TooLarge` over `limit` bytes."""
@@ -153,5 +153,10 @@ class Transport:
             raise ArchiveUnavailable("the archive answered something that is no JSON") from None
 
 
-def _kind(error: requests.RequestException) -> str:
-    return type(error).__name__
+def _reason(error: requests.RequestException) -> str:
+    """Why, in words: readers are shown it. Not the library's text, which holds the URL."""
+    if isinstance(error, requests.Timeout):
+        return "it did not answer in time"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "no secure connection with its certificate"
+    return "the connection was refused or lost"

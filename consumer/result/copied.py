@@ -7,6 +7,7 @@ is held to the same rules as what is written here.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -39,10 +40,11 @@ _CODE_VALUES = ("CodeValue", "LongCodeValue", "URNCodeValue")
 FILED_BY = frozenset({Tag("PatientID"), Tag("StudyInstanceUID")})
 
 #: Enumerated values (PS3.3 sections C.7.1 to C.7.3). The patient's sex is seen by `complete`.
-_ENUMERATED = {
+_ENUMERATED: dict[str, frozenset[str | int]] = {
     "ConsentForDistributionFlag": frozenset({"NO", "YES", "WITHDRAWN"}),
     "PatientIdentityRemoved": frozenset({"YES", "NO"}),
     "PatientSexNeutered": frozenset({"ALTERED", "UNALTERED"}),
+    "PregnancyStatus": frozenset({1, 2, 3, 4}),
     "QualityControlSubject": frozenset({"YES", "NO"}),
     "SmokingStatus": frozenset({"YES", "NO", "UNKNOWN"}),
 }
@@ -121,6 +123,12 @@ _TRIAL = "clinical-trial-subject"
 _OF_A_TRIAL = ("ClinicalTrialSponsorName", "ClinicalTrialProtocolID")
 _SUBJECT = ("ClinicalTrialSubjectID", "ClinicalTrialSubjectReadingID")
 
+#: Characters that text may not hold, in a line and in paragraphs (PS3.5 section 6.1.3).
+CONTROLS = {
+    **dict.fromkeys(("LO", "PN", "SH", "UC"), re.compile("[\\x00-\\x1f\\x7f]")),
+    **dict.fromkeys(("LT", "ST", "UT"), re.compile("[\\x00-\\x08\\x0b\\x0e-\\x1f\\x7f]")),
+}
+
 #: Numbers in text, which pydicom holds as numbers.
 _NUMBERS = frozenset({"DS", "IS"})
 
@@ -161,7 +169,10 @@ def make_valid(ds: Dataset) -> None:
     """Empty or drop, in place, what of the copied attributes the standard does not allow."""
     for tag, attribute in copied().items():
         if tag in ds and tag not in FILED_BY:
-            _settle(ds, tag, attribute)
+            try:
+                _settle(ds, tag, attribute)
+            except Exception:  # noqa: BLE001 - pydicom raises a dozen unrelated types on bad values
+                del ds[tag]
             if tag in ds and ds[tag].is_empty and attribute.type in {"1", "1C", "3"}:
                 del ds[tag]
     for keyword in _LEFT if ds.get("PatientIdentityRemoved") == "YES" else (*_LEFT, *_ANONYMOUS):
@@ -201,8 +212,8 @@ def _trial() -> Mapping[BaseTag, Attribute]:
 
 def _settle(ds: Dataset, tag: BaseTag, attribute: Attribute) -> None:
     """Keep, empty or drop one attribute; what an item may not be without is seen by `_is_whole`."""
-    element = ds[tag]
-    if element.VR == "SQ":
+    element, vr = ds[tag], dictionary_VR(tag)
+    if element.VR == vr == "SQ":
         kept = [item for item in element.value if _is_whole(item, attribute.item)]
         if attribute.keyword in _ONE_ITEM:
             kept = kept[:1]
@@ -212,7 +223,7 @@ def _settle(ds: Dataset, tag: BaseTag, attribute: Attribute) -> None:
             del ds[tag]
     elif not _is_valid(element):
         if attribute.type.startswith("2"):
-            ds[tag] = DataElement(tag, element.VR, None)
+            ds[tag] = DataElement(tag, vr, None)
         else:
             del ds[tag]
 
@@ -260,21 +271,24 @@ def _names_something(item: Dataset) -> bool:
 
 def _is_valid(element: DataElement) -> bool:
     """Whether length, letters and number of values are what VR and attribute allow."""
+    if dictionary_VR(element.tag) != element.VR:
+        # Empty, it would be written so all the same.
+        return False
     if element.is_empty:
         return True
     several = element.VM > 1
     values = element.value if several else [element.value]
-    if not _may_be(element.VM, dictionary_VM(element.tag)) or (
-        dictionary_VR(element.tag) != element.VR
-    ):
-        return False
     allowed = _ENUMERATED.get(element.keyword)
-    if allowed is not None and element.value not in allowed:
+    if not _may_be(element.VM, dictionary_VM(element.tag)) or (
+        allowed is not None and element.value not in allowed
+    ):
         return False
     try:
         for value in values:
             # As it was written: a number may have more digits than it is worth.
             text = getattr(value, "original_string", None) or value
+            if element.VR in CONTROLS and CONTROLS[element.VR].search(str(text)):
+                return False
             if not isinstance(text, int | float) or element.VR in _NUMBERS:
                 validate_value(element.VR, str(text), RAISE)
     except ValueError:

@@ -79,9 +79,10 @@ def _settle(
 
 
 def _items(ds: Dataset, tag: BaseTag) -> list[Dataset]:
+    # What is no sequence there, and what is broken, `complete` drops.
     try:
-        return list(ds[tag].value or ())
-    except Exception:  # noqa: BLE001 - pydicom raises many types; `complete` drops what is broken
+        return [item for item in ds[tag].value or () if isinstance(item, Dataset)]
+    except Exception:  # noqa: BLE001 - pydicom raises a dozen unrelated types on bad values
         return []
 
 
@@ -148,6 +149,9 @@ def _raw(ds: Dataset, tag: BaseTag) -> bytes | None:
     element = ds.get_item(tag)
     if isinstance(element, RawDataElement):
         return element.value or b""
+    if element.VR == "SQ":
+        # No text, and its items may hold any.
+        return b""
     # Looked at already: letters of ASCII, or of Latin 1 as pydicom reads an undeclared set.
     values = element.value if element.VM > 1 else [element.value]
     return "\\".join("" if one is None else str(one) for one in values).encode("latin-1", "replace")

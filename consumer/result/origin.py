@@ -14,7 +14,7 @@ from pydicom.filewriter import write_data_element
 from pydicom.valuerep import DA, TM
 
 from consumer.handover import StoredModel
-from consumer.result.copied import make_valid
+from consumer.result.copied import CONTROLS, make_valid
 
 if TYPE_CHECKING:
     from pydicom import DataElement, Dataset
@@ -72,12 +72,6 @@ _CHECKS = {
     "StudyTime": TM,
 }
 
-#: Characters that text may not hold, in a line and in paragraphs (PS3.5 section 6.1.3).
-_CONTROLS = {
-    **dict.fromkeys(("LO", "PN", "SH", "UC"), re.compile("[\\x00-\\x1f\\x7f]")),
-    **dict.fromkeys(("LT", "ST", "UT"), re.compile("[\\x00-\\x08\\x0b\\x0e-\\x1f\\x7f]")),
-}
-
 #: Python's name of the character set in which all text is written.
 _UTF_8 = ["utf8"]
 
@@ -111,7 +105,7 @@ def _can_be_copied(ds: Dataset, tag: BaseTag) -> bool:
         if element.is_empty:
             return True
         several = element.VM > 1
-        if several and element.VR not in _CONTROLS and not _may_be_several(tag):
+        if several and element.VR not in CONTROLS and not _may_be_several(tag):
             return False
         if element.VR in {"DS", "IS"}:
             for value in element.value if several else [element.value]:
@@ -125,7 +119,7 @@ def _can_be_copied(ds: Dataset, tag: BaseTag) -> bool:
 
 
 def _clean(element: DataElement) -> None:
-    pattern = _CONTROLS.get(element.VR)
+    pattern = CONTROLS.get(element.VR)
     # The number of the patient stays as it is: an archive files by it, and the result would lie
     # in a study of its own.
     if pattern is None or element.keyword == "PatientID" or element.is_empty:
@@ -198,7 +192,7 @@ def _end_of(text: str, limit: int) -> str:
 
 def lo(text: str, limit: int = LO_BYTES) -> str:
     """Text cut to what an LO holds: one value of one line, without control characters."""
-    text = " ".join(_CONTROLS["LO"].sub(" ", text.replace("\\", "/")).split())
+    text = " ".join(CONTROLS["LO"].sub(" ", text.replace("\\", "/")).split())
     data = text.encode()
     if len(data) <= limit:
         return text

@@ -47,6 +47,9 @@ LEFT_OUT = "left_out"
 #: What it was computed from: `messages.input_digest`.
 INPUT = "input_sha256"
 
+#: How the signal of the phases was compared: `messages.phases.scale.Scale`.
+SIGNAL_SCALE = "signal_scale"
+
 
 @cache
 def labrelay_version() -> str:
@@ -70,7 +73,7 @@ def stated(spec: ResultSpec, created: datetime) -> dict[str, str]:
         "device": spec.device,
         "labrelay": labrelay_version(),
         # What the model has seen, and the curves; nothing where the phases have one scale.
-        "signal_scale": "" if spec.scale is Scale.ONE else spec.scale.value,
+        SIGNAL_SCALE: "" if spec.scale is Scale.ONE else spec.scale.value,
         "threshold": f"{spec.threshold:g}",
         "smallest_mm3": f"{spec.min_lesion_mm3:g}",
         "created": created.isoformat(timespec="seconds"),

@@ -13,7 +13,7 @@ be read is absent.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from messages.phases.parts import PHASE_KEYWORDS
@@ -46,10 +46,13 @@ PHASES: tuple[Place, ...] = (
 FRAME_TIME = ("FrameContentSequence", "FrameAcquisitionDateTime")
 OBJECT_TIME = "AcquisitionDateTime"
 
-#: What it shows; FrameType has the values of ImageType (C.8.13.3.1.1).
+#: What it shows; FrameType has the values of ImageType (C.8.13.3.1.1), and ComplexImageComponent
+#: says whether it is a magnitude or a phase (C.8.13.3.1.2).
 KINDS: tuple[Place, ...] = (
     ("ImageType", "MRImageFrameTypeSequence", "FrameType"),
+    ("ComplexImageComponent", "MRImageFrameTypeSequence", "ComplexImageComponent"),
     ("EchoTime", "MREchoSequence", "EffectiveEchoTime"),
+    ("FlipAngle", "MRTimingAndRelatedParametersSequence", "FlipAngle"),
     ("DiffusionBValue", "MRDiffusionSequence", "DiffusionBValue"),
 )
 
@@ -62,6 +65,13 @@ UNASSIGNED = (
 
 #: What is taken from there and from the object itself: what tells phases apart, and the day.
 CLASSIC: tuple[str, ...] = (*PHASE_KEYWORDS, "AcquisitionDate")
+
+#: What the object says is not handed on to a frame without it where another frame has its own: that
+#: is then what differs, and the object says what holds for some (its start, ``MIXED``). The day is
+#: not among them: a frame may have a time alone.
+OF_EACH_FRAME: frozenset[str] = frozenset(
+    {*PHASE_KEYWORDS, *(name for name, _, _ in (*PHASES, *KINDS))}
+)
 
 
 @dataclass(frozen=True)
@@ -76,8 +86,8 @@ class Frame:
     spacing: tuple[float, ...] | None
     #: What may tell phases apart, and ``AcquisitionDate``, as text.
     values: tuple[tuple[str, str], ...]
-    #: What the image shows, by the keywords of classic objects: ``ImageType``, ``EchoTime`` and
-    #: ``DiffusionBValue``, as far as the frame says them.
+    #: What the image shows, by the keywords of classic objects: those of `KINDS`, as far as the
+    #: frame says them, or its object where no frame does.
     kind: tuple[tuple[str, str], ...] = ()
 
 
@@ -92,17 +102,35 @@ def frames_of(tags: Mapping[str, Any], count: int) -> tuple[Frame, ...]:
     own = [group if isinstance(group, dict) else {} for group in groups[:count]]
     own += [{}] * (count - len(own))
     of_all = _texts(tags) | _date_and_time(text_of(tags, OBJECT_TIME))
-    return tuple(_frame(group, shared, of_all) for group in own)
+    kind = {name: text for name, _, _ in KINDS if (text := text_of(tags, name))}
+    frames = [_frame(group, shared) for group in own]
+    said = OF_EACH_FRAME & {name for one in frames for name, _ in (*one.values, *one.kind)}
+    for name in said:
+        of_all.pop(name, None)
+        kind.pop(name, None)
+    return tuple(
+        replace(
+            frame,
+            values=tuple((of_all | dict(frame.values)).items()),
+            kind=tuple((kind | dict(frame.kind)).items()),
+        )
+        for frame in frames
+    )
 
 
-def _frame(group: Mapping[str, Any], shared: Mapping[str, Any], of_all: Mapping[str, str]) -> Frame:
+def of_whole(head: Mapping[str, str]) -> dict[str, str]:
+    """What the head of a multi-frame object says beside what `frames_of` tells of each frame."""
+    return {k: text for k, text in head.items() if k not in OF_EACH_FRAME and k != OBJECT_TIME}
+
+
+def _frame(group: Mapping[str, Any], shared: Mapping[str, Any]) -> Frame:
     def item(sequence: str) -> Mapping[str, Any]:
         return _first(group.get(sequence)) or _first(shared.get(sequence))
 
     def value(sequence: str, keyword: str) -> str:
         return text_of(item(sequence), keyword)
 
-    found = dict(of_all)
+    found: dict[str, str] = {}
     for sequence in UNASSIGNED:
         found |= _texts(item(sequence))
     for name, sequence, keyword in PHASES:

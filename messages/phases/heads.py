@@ -90,6 +90,9 @@ def _one_kind(heads: Sequence[Mapping[str, str]]) -> bool:
     """
     types = {tuple(text.upper().split("\\")) for head in heads if (text := head.get("ImageType"))}
     scans = [_scan_of(head) for head in heads]
+    components = {scan.get("ComplexImageComponent", "").strip().upper() for scan in scans}
+    if len(components - {"", "MIXED"}) > 1:
+        return False
     return len(types) < 2 and all(same_contrast(scans[0], scan) for scan in scans[1:])
 
 

@@ -73,6 +73,7 @@ SCAN_KEYWORDS: tuple[str, ...] = (
     "ScanOptions",
     "DiffusionBValue",
     "EchoTime",
+    "ComplexImageComponent",
     "TemporalResolution",
     "NumberOfTemporalPositions",
 )
@@ -112,6 +113,9 @@ _IMAGE_TYPES: tuple[tuple[LeftOut, re.Pattern[str]], ...] = (
     (LeftOut.PHASE_IMAGE, re.compile(r"p|phase([ _]map)?|r|real|i|imaginary")),
 )
 
+#: Values of ComplexImageComponent (PS3.3 C.8.13.3.1.2) beside MAGNITUDE and, of an object, MIXED.
+_PHASE_COMPONENTS = frozenset({"PHASE", "REAL", "IMAGINARY"})
+
 #: Words of the description, the most telling first: a MIP of subtractions is a projection.
 _WORDS: tuple[tuple[LeftOut, re.Pattern[str]], ...] = (
     (LeftOut.LOCALIZER, words.LOCALIZER),
@@ -145,6 +149,7 @@ def kind_of(series: SeriesFacts, *, dynamic: bool = True) -> LeftOut | None:
         return LeftOut.NOT_MR
     return (
         _by_image_type(series.image_type)
+        or _by_component(series.scan)
         or _by_words(series)
         or (_by_scan(series.scan) if dynamic else None)
         or _by_origin(series.image_type)
@@ -188,6 +193,11 @@ def _by_image_type(image_type: Sequence[str]) -> LeftOut | None:
         ),
         None,
     )
+
+
+def _by_component(scan: Mapping[str, str]) -> LeftOut | None:
+    component = scan.get("ComplexImageComponent", "").strip().upper()
+    return LeftOut.PHASE_IMAGE if component in _PHASE_COMPONENTS else None
 
 
 def _by_words(series: SeriesFacts) -> LeftOut | None:

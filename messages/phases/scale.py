@@ -10,13 +10,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-#: Share by which two products of slopes may differ and be one: slopes are decimal text of six or
-#: more digits, and the private one is in single precision.
+#: Share by which two slopes may differ and be one: they are decimal text of six or more digits, and
+#: the private one is in single precision.
 _SAME_SCALE = 1e-5
+
+#: What two intercepts may differ by besides, in displayed values: mostly they are 0, of which there
+#: is no share. Slopes have no such room: Philips' may be as small as this.
+_SAME_INTERCEPT = 1e-5
 
 #: Times by which the scales of two phases may differ. Philips scales differ by less than ten; what
 #: is beyond this is no scale.
 _MOST = 1e4
+
+#: Philips' private Scale Slope (FL): element 0E of a block of group 2005 that this creator reserved
+#: (PS3.5 section 7.8.1).
+SCALE_GROUP = 0x2005
+SCALE_CREATOR = "Philips MR Imaging DD 001"
+SCALE_ELEMENT = 0x0E
+
+#: Blocks of that group that are looked at. Philips writes 10 to 15.
+SCALE_BLOCKS = range(0x10, 0x18)
 
 
 class Scale(StrEnum):
@@ -34,7 +47,8 @@ class Scale(StrEnum):
 class Stored:
     """What one slice states of its scale; None for what it does not state."""
 
-    #: RescaleSlope and RescaleIntercept (PS3.3 C.11.1.1.2).
+    #: RescaleSlope and RescaleIntercept (PS3.3 C.11.1.1.2). Stored values without them are the
+    #: displayed ones: absent, they are 1 and 0.
     slope: float | None = None
     intercept: float | None = None
     #: Philips' Scale Slope, (2005,xx0E) of "Philips MR Imaging DD 001".
@@ -43,15 +57,23 @@ class Stored:
     manufacturer: str = ""
 
     @property
+    def applied(self) -> tuple[float, float]:
+        """Slope and intercept as the reader applies them."""
+        return (
+            1.0 if self.slope is None else self.slope,
+            0.0 if self.intercept is None else self.intercept,
+        )
+
+    @property
     def product(self) -> float | None:
         """What the displayed value is divided by to get the floating point value, or None.
 
         Philips: FP = DV / (RescaleSlope x ScaleSlope), with DV = SV x RescaleSlope +
         RescaleIntercept (Chenevert et al., Transl Oncol 2014; 7:65-71).
         """
-        if self.scale_slope is None or self.slope is None:
+        if self.scale_slope is None:
             return None
-        product = self.slope * self.scale_slope
+        product = self.applied[0] * self.scale_slope
         return product if math.isfinite(product) and product > 0 else None
 
 
@@ -69,11 +91,13 @@ def scale_of(phases: Sequence[Sequence[Stored]]) -> Scale:
     # The rescale of others is what makes their signal comparable. Philips' is chosen for display,
     # and who is not named may be Philips.
     displayed = [
-        (one.slope, one.intercept, one.scale_slope)
-        for one in slices
-        if one.scale_slope is not None or _may_be_philips(one.manufacturer)
+        one for one in slices if one.scale_slope is not None or _may_be_philips(one.manufacturer)
     ]
-    alike = all(_alike(values) for values in zip(*displayed, strict=True))
+    slopes = [one.applied[0] for one in displayed]
+    intercepts = [one.applied[1] for one in displayed]
+    # Only a Scale Slope is nowhere to be had where it is not stated.
+    stated = [one.scale_slope for one in displayed if one.scale_slope is not None]
+    alike = _alike(slopes) and _alike(intercepts, _SAME_INTERCEPT) and _alike(stated)
     return Scale.ONE if alike else Scale.DIFFERENT
 
 
@@ -92,8 +116,7 @@ def _may_be_philips(manufacturer: str) -> bool:
     return not name or "philips" in name
 
 
-def _alike(values: Sequence[float | None]) -> bool:
-    stated = [value for value in values if value is not None]
+def _alike(values: Sequence[float], room: float = 0.0) -> bool:
     return all(
-        math.isclose(stated[0], value, rel_tol=_SAME_SCALE, abs_tol=_SAME_SCALE) for value in stated
+        math.isclose(values[0], value, rel_tol=_SAME_SCALE, abs_tol=room) for value in values
     )

@@ -44,13 +44,15 @@ def holds_several_slices(head: Mapping[str, str]) -> bool:
     """Whether a classic MR image is such a sheet; `head` are its attributes by keyword, as text.
 
     ImageType or the private count say it, unless the image is no larger than what was acquired: a
-    sheet that was taken apart often keeps both. Where an anonymiser removed them, rows, columns,
+    sheet that was taken apart often keeps both. A sheet has whole tiles, along the readout and
+    across it, and more than one: tiles may also lie only across it, and one that was taken out and
+    interpolated is no multiple. Where an anonymiser removed them, rows, columns,
     AcquisitionMatrix (0018,1310) and PixelSpacing do: a multiple of the acquired matrix whose
     pixels are as large as the acquired ones reaches further than any slice.
     """
     times = _multiples(head)
     if _says_so(head):
-        return times is None or times[0] > 1
+        return times is None or _has_tiles(times)
     return may_hold_several(head) and times is not None and _too_wide(head, times[0])
 
 
@@ -76,6 +78,17 @@ def images_in_frame(elements: Mapping[str, Any]) -> str:
 def _says_so(head: Mapping[str, str]) -> bool:
     types = {value.strip().upper() for value in head.get("ImageType", "").split("\\")[2:]}
     return bool(types & _TILED_TYPES) or (number_of(head.get(IMAGES_IN_FRAME, "")) or 0) > 1
+
+
+def _has_tiles(times: tuple[float, float]) -> bool:
+    """Whether pixels for each that was acquired can be tiles.
+
+    Along the readout only whole ones: across it a tile has more pixels than were acquired.
+    """
+    along, across = times
+    if along > 1:
+        return along.is_integer()
+    return along == 1 and across >= 2
 
 
 def _multiples(head: Mapping[str, str]) -> tuple[float, float] | None:

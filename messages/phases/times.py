@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
 from itertools import pairwise
 
@@ -93,6 +93,20 @@ def seconds_from(study_date: str, on: str, time: str) -> float | None:
     begun, day = _date(study_date), _date(on)
     days = (day - begun).days if begun and day else 0
     return days * _DAY_S + hours * 3600 + minutes * 60 + seconds
+
+
+def past_midnight(times: Sequence[float | None], dates: Collection[str]) -> list[float | None]:
+    """The times (s) of the slices of one phase, those past midnight a day later.
+
+    Scanners may give all slices of a phase no date, or that of its beginning; with several dates
+    they are left as they are.
+    """
+    known = [at for at in times if at is not None]
+    if not known or len(set(dates) - {""}) > 1 or max(known) - min(known) <= _DAY_S / 2:
+        return list(times)
+    # The date that all have begins at the same midnight.
+    noon = (min(known) // _DAY_S) * _DAY_S + _DAY_S / 2
+    return [at + _DAY_S if at is not None and at < noon else at for at in times]
 
 
 def _first(

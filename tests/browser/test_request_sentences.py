@@ -84,7 +84,7 @@ def test_a_request_that_waits_for_the_lab_says_why_none_takes_it(
     ("locale", "sentence"),
     [
         ("en-US", "Images of a chosen series are still arriving."),
-        ("ko-KR", "아직 도착하는 중입니다"),
+        ("ko-KR", "아직 전송되는 중입니다"),
     ],
 )
 def test_a_request_that_waits_for_its_images_says_so_whatever_the_labs_do(

@@ -62,7 +62,7 @@ class Followed:
 
     def result(self, *, stated: bool = True, **values: Any) -> InferenceRequest:
         """A completed request of both series, with its primary object in the archive."""
-        request_id = uuid4()
+        request_id = values.pop("id", None) or uuid4()
         (primary,) = Series(
             slices=1,
             study_uid=self.pre.study_uid,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import httpx
 import numpy as np
@@ -108,3 +109,8 @@ def stored(orthanc: OrthancNode, phases: tuple[Series, ...], files: Sequence[byt
         ]
     series = tuple(dict.fromkeys(answer["ParentSeries"] for answer in found))
     return Phased(found[0]["ParentStudy"], series, phases)
+
+
+def lasting(concerns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The concerns but the one that goes by itself: the archive awaits more of what is new."""
+    return [one for one in concerns if one["code"] != "series_arriving"]

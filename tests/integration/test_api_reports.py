@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from io import BytesIO
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from django.test import Client
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.uid import ComprehensiveSRStorage, generate_uid
 
 from infra.local.orthanc import OrthancNode
 from messages import identity
 from messages.events import InferenceCompleted
 from tests import report_tree as tree
-from tests.dicom_factory import Series
+from tests.dicom_factory import Series, part10
 from tests.integration.test_api_requests import OTHER_ID, logged_in, told, written
 from tests.integration.test_web_api import REQUESTS, error_of
 from tests.integration.web_requests import a_run
 from tests.site import reader_of, site_with, use_archive
+from web.archive.orthanc import Orthanc
+from web.checks import results
 from web.door.audit import Action
 from web.door.models import AuditEntry
 from web.inference.models import InferenceRequest
@@ -182,6 +186,22 @@ def test_a_report_of_another_study_under_the_same_uid_is_not_told(
     InferenceRequest.objects.filter(pk=row.pk).update(study_uid="1.2.3.999")
     shelf.add(row.pk, found())
     assert reader.get(path_of(row)).status_code == 404
+
+
+def test_a_report_that_lies_under_another_patients_number_is_not_told(
+    reader: Client, shelf: Shelf, orthanc: OrthancNode
+) -> None:
+    """Its study has the same UID as that of the request, which holds no report."""
+    row = result_of(shelf)
+    file = tree.file_of(found(), row.pk, str(shelf.series.study_uid), tumor_detected=True)
+    report = dcmread(BytesIO(file))
+    report.PatientID = "T-2"
+    filed = shelf.store(part10(report))
+    assert filed["ParentStudy"] != shelf.study_id
+    assert reader.get(path_of(row)).status_code == 404
+    with closing(Orthanc(orthanc.url, orthanc.user, orthanc.password)) as site:
+        assert not str(results.read(row, site)).startswith("✓"), "nor does the check call it well"
+    shelf.remove(filed["ID"])
 
 
 @pytest.mark.parametrize("report", [tree.report(), absent()], ids=["empty", "other outcome"])

@@ -197,6 +197,8 @@ def test_a_result_lies_in_the_study_of_its_images_whatever_their_patient_is_call
     assert lab.find_instance(one.about.primary_instance_uid, study_id) is not None
 
 
+# The old call for frames asks which request the segmentation is of.
+@pytest.mark.django_db
 @pytest.mark.parametrize("name", ARCHIVES)
 def test_a_result_that_the_archive_re_encodes_is_read_by_lab_and_site_alike(
     nodes: dict[str, OrthancNode], name: str

@@ -324,6 +324,19 @@ def test_the_old_way_sends_at_once_and_says_so(study: Arriving, settings: Any) -
     assert not concern["refuses"]
 
 
+def test_what_is_held_is_sent_once_no_request_waits_any_more(
+    study: Arriving, settings: Any
+) -> None:
+    row = study.ask()
+    study.send(3, 4)
+    use_archive(settings, study.node, waits=False)
+    # It joins the one that is held, which therefore has to be sent.
+    assert study.ask() == row
+    assert study.turn() == [row.pk]
+    assert counts(row) == [4] * 4
+    assert taken_by_a_relay(row)
+
+
 def test_page_and_api_say_before_the_click_what_is_still_arriving(study: Arriving) -> None:
     """By the archive's own word."""
     reader = logged_in(reader_of())
@@ -357,7 +370,7 @@ def test_the_request_says_what_it_waits_for_until_it_is_sent(study: Arriving) ->
     assert shown["waits_for"] == "series_arriving"
     old = reader.get(f"/api/mri/segmentation/status/{shown['request_id']}/").json()
     assert old["status"] == "pending"
-    assert "도착" in old["message"]
+    assert "전송" in old["message"]
     study.whole()
     study.turn()
     address = f"{REQUESTS}/{shown['request_id']}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from django.utils import timezone
 
@@ -15,7 +16,8 @@ from tests.dicom_factory import Series
 from tests.integration.followed import AT_ONCE, Followed, client, follow, states
 from tests.integration.nodes import running_orthanc
 from web.archive.errors import ArchiveUnavailable
-from web.follower import changes, turn, walk
+from web.archive.orthanc import Orthanc
+from web.follower import changes, results, turn, walk
 from web.follower.models import ArchivePlace, IndexedSeries, IndexedStudy
 from web.follower.turn import take_turn
 from web.inference.compare import looked_at
@@ -137,6 +139,70 @@ def test_a_page_looks_itself_and_reads_no_file(own: OrthancNode, study: Followed
     assert seen.version == row.version + 1
 
 
+def refusing(source: Orthanc, fragment: str) -> None:
+    """Let the archive fail every question whose path has `fragment` in it."""
+    send = source._client.send
+
+    def answered(request: httpx.Request, **how: Any) -> httpx.Response:
+        if fragment in request.url.path:
+            return httpx.Response(500, request=request)
+        return send(request, **how)
+
+    source._client.send = answered  # type: ignore[method-assign]
+
+
+def test_a_result_that_the_archive_does_not_answer_for_keeps_nothing_else_from_being_found(
+    own: OrthancNode, study: Followed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follow(own)
+    # On a busy machine the turn would leave a result for the next one.
+    monkeypatch.setattr(turn, "TURN_SECONDS", 60.0)
+    bad = Followed(own)
+    unanswered, odd, row = bad.result(), bad.result(), study.result()
+    # As no version has ever written one; the oldest of them is compared first.
+    InferenceRequest.objects.filter(pk=odd.pk).update(result={"seg_instance_id": None})
+    gone = study.series_ids[study.post.series_uid]
+    study.delete(f"/series/{gone}")
+    source = client(own)
+    refusing(source, bad.ids[bad.pre.datasets[0].SOPInstanceUID])
+    take_turn(AT_ONCE, source)
+    source.close()
+    assert states(row) == ("deleted", "stored")
+    assert not IndexedSeries.objects.filter(pk=gone).exists()
+    for one in (unanswered, odd):
+        one.refresh_from_db()
+        assert one.input_state == "unknown"
+        assert one.compared_at is not None, "it goes to the back"
+
+
+def test_a_step_that_is_not_answered_keeps_the_next_from_nothing(
+    own: OrthancNode, study: Followed
+) -> None:
+    row = study.result()
+    follow(own)
+    gone = study.series_ids[study.post.series_uid]
+    study.delete(f"/series/{gone}")
+    ArchivePlace.objects.update(walked=0)
+    source = client(own)
+    refusing(source, "/studies")
+    with pytest.raises(ArchiveUnavailable):
+        take_turn(AT_ONCE, source)
+    source.close()
+    assert states(row) == ("deleted", "stored")
+    assert not IndexedSeries.objects.filter(pk=gone).exists()
+
+
+def test_a_comparison_ends_between_two_files_when_the_process_stops(
+    own: OrthancNode, study: Followed
+) -> None:
+    row = study.result()
+    source = client(own)
+    results.compare_due(source, is_stopping=lambda: True)
+    source.close()
+    row.refresh_from_db()
+    assert (row.input_state, row.compared_at) == ("unknown", None)
+
+
 def test_what_was_withdrawn_is_left_alone(own: OrthancNode, study: Followed) -> None:
     row = study.result(withdrawn_at=timezone.now(), result_state="withdrawn")
     study.delete(f"/studies/{study.study_id}")
@@ -213,6 +279,23 @@ def test_a_log_that_was_cleared_lets_everything_be_gone_through_again(
     follow(own)
     assert ArchivePlace.objects.get().walk_began_at != walked
     assert IndexedStudy.objects.filter(pk=missed.study_id).exists()
+
+
+def test_an_image_that_takes_the_place_of_the_stored_one_is_another_input(tmp_path: Path) -> None:
+    """The change by which the log was known goes with the image that was there."""
+    with running_orthanc(tmp_path, OverwriteInstances=True) as node:
+        study = Followed(node)
+        row = study.result()
+        study.store(study.pre, 2)
+        follow(node)
+        assert states(row) == ("same", "stored")
+        walked = ArchivePlace.objects.get().walk_began_at
+        study.pre.datasets[2].PixelData = bytes(len(study.pre.datasets[2].PixelData))
+        # Within the second to which the archive's index tells it.
+        study.store(study.pre, 2)
+        follow(node)
+        assert states(row) == ("replaced", "stored")
+        assert ArchivePlace.objects.get().walk_began_at == walked, "it is the same log"
 
 
 def test_a_restart_of_the_archive_changes_nothing(own: OrthancNode, study: Followed) -> None:

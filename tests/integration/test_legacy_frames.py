@@ -25,6 +25,7 @@ from pydicom.uid import generate_uid
 
 from infra.local.orthanc import OrthancNode
 from tests.dicom_factory import AXIAL, SAGITTAL, Series, oblique, part10
+from tests.integration.web_requests import write_request
 from tests.site import reader_of, use_archive
 from web.door.models import AuditEntry
 from web.legacy import frames
@@ -287,3 +288,41 @@ def test_the_truth_of_this_file_is_what_the_archive_has(archive: OrthancNode) ->
     with httpx.Client(base_url=archive.url, auth=(archive.user, archive.password)) as client:
         stored = dcmread(io.BytesIO(client.get(f"/instances/{last}/file").content))
     assert np.allclose(in_mm(stored)[2, 3], (series.affine() @ (1, 2, 3, 1))[:3])
+
+
+def test_where_the_chosen_phase_is_gone_no_other_phase_lies_over_its_series(
+    archive: OrthancNode, reader: Client
+) -> None:
+    """The front end shows the first input, and would lay the slices of another series over it."""
+    first = Series(slices=SLICES, rows=ROWS, columns=COLUMNS)
+    second = Series(
+        slices=SLICES,
+        rows=ROWS,
+        columns=COLUMNS,
+        study_uid=first.study_uid,
+        frame_uid=first.frame_uid,
+    )
+    reversed_numbers(second)
+    anatomy = Anatomy(second, 2, 4)
+    seg = segmentation(second.datasets, np.stack([anatomy(ds) for ds in second.datasets]))
+    store(archive, first.files())
+    seg_id = store(archive, [*second.files(), part10(seg)])
+    with httpx.Client(base_url=archive.url, auth=(archive.user, archive.password)) as client:
+        study_id = client.get(f"/instances/{seg_id}/study").json()["ID"]
+        listed = client.get(f"/studies/{study_id}/series").json()
+    ids = {item["MainDicomTags"]["SeriesInstanceUID"]: item["ID"] for item in listed}
+    chosen = {"keyword": "TemporalPositionIdentifier", "value": "7"}
+    row = write_request()
+    row.study_id, row.study_uid = study_id, first.study_uid
+    row.inputs[0] |= {"series_id": ids[first.series_uid], "phase_selector": chosen}
+    row.result = {"seg_instance_id": seg_id}
+    row.save()
+
+    answer = reader.get(f"{BASE}/{seg_id}/frames/")
+    assert answer.status_code == 500
+    assert answer.json()["error"] == "저장된 결과를 이 영상 위에 표시할 수 없습니다."
+
+    # The series itself is gone: nothing is shown that the slices could lie over.
+    row.inputs[0]["series_id"] = "-".join(["0123abcd"] * 5)
+    row.save()
+    assert len(pictures(reader.get(f"{BASE}/{seg_id}/frames/"))) == SLICES

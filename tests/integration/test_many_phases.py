@@ -22,7 +22,7 @@ from messages.phases import DCE_ROLES
 from messages.request import InferenceRequested
 from tests.dicom_factory import Series, part10
 from tests.enhanced_factory import enhanced
-from tests.integration.phased import COLUMNS, ROWS, SLICES, Phased, stored
+from tests.integration.phased import COLUMNS, ROWS, SLICES, Phased, lasting, stored
 from tests.integration.test_web_api import ask
 from tests.integration.test_web_phases import inputs_of, proposed, wish
 from tests.site import reader_of, use_archive
@@ -140,7 +140,7 @@ def test_a_run_told_apart_by_its_numbers_is_proposed_with_its_doubt_and_read(
     assert values == ["1:10", "2:10", "3:10", "10:10"]
     assert by_hand(orthanc, study) == [("InstanceNumber", f"{n}:10") for n in range(1, 11)]
     with translation.override("en"):
-        (doubt,) = proposed(client, study)["concerns"]
+        (doubt,) = lasting(proposed(client, study)["concerns"])
     assert (doubt["code"], doubt["refuses"]) == ("only_numbered", False)
     assert "numbering of the images" in doubt["message"]
     turned = [{**one, "phase": made[3 - n]["phase"]} for n, one in enumerate(made)]

@@ -25,6 +25,7 @@ from tests.integration.phased import (
     in_one_series,
     in_one_series_by_trigger,
     in_two_series,
+    lasting,
     merged,
     stored,
 )
@@ -267,7 +268,7 @@ def test_phases_that_do_not_belong_together_are_refused_by_what_differs(
 def test_a_mixed_phase_is_said_with_the_proposal(reader: Client, orthanc: OrthancNode) -> None:
     made = proposed(reader, stored(orthanc, mixing("half of the last")))
     assert made["problem"] is None
-    (concern,) = made["concerns"]
+    (concern,) = lasting(made["concerns"])
     assert (concern["code"], concern["refuses"]) == ("mixed_phase", True)
 
 
@@ -283,7 +284,8 @@ def test_phases_on_different_scales_are_told_before_the_click(
                     ds.add_new(0x20050010, "LO", "Philips MR Imaging DD 001")
                     ds.add_new(0x2005100E, "FL", 0.5 * number)
         study = stored(orthanc, phases)
-        told = [(one["code"], one["refuses"]) for one in proposed(reader, study)["concerns"]]
+        said = lasting(proposed(reader, study)["concerns"])
+        told = [(one["code"], one["refuses"]) for one in said]
         assert told == ([] if stated else [("different_scales", False)])
         assert ask(reader, wish(study, inputs_of(reader, study))).status_code == 202
 
@@ -376,7 +378,7 @@ def test_what_is_only_doubtful_is_said_and_still_taken(
     assert kind in {one["code"] for one in english}
     assert not any(one["refuses"] for one in english)
     korean = concerns(reader, study, list(study.series_ids), accept_language="ko")
-    assert "조영" in korean.json()["concerns"][0]["message"]
+    assert "조영" in lasting(korean.json()["concerns"])[0]["message"]
     chosen = [
         {"role": role, "series_id": series}
         for role, series in zip(DCE_ROLES, study.series_ids, strict=True)
@@ -388,12 +390,12 @@ def test_a_choice_is_looked_at_without_a_request(
     reader: Client, studies: dict[str, Phased]
 ) -> None:
     study = studies["TemporalPositionIdentifier"]
-    assert proposed(reader, study)["concerns"] == []
+    assert lasting(proposed(reader, study)["concerns"]) == []
     named = [f"{study.series_ids[0]}:TemporalPositionIdentifier:{n}" for n in (1, 3, 2, 4)]
-    (concern,) = concerns(reader, study, named).json()["concerns"]
+    (concern,) = lasting(concerns(reader, study, named).json()["concerns"])
     assert (concern["code"], concern["refuses"]) == ("phases_out_of_order", True)
     assert "Post-contrast 2" in concern["message"]
-    assert concerns(reader, study, sorted(named)).json()["concerns"] == []
+    assert lasting(concerns(reader, study, sorted(named)).json()["concerns"]) == []
     for phases, status, code in (
         (named[:3], 422, "wrong_phase_count"),
         ([*named, named[0]], 422, "wrong_phase_count"),

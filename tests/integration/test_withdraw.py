@@ -18,10 +18,12 @@ from tests.integration.test_web_api import REQUESTS
 from tests.site import reader_of, use_archive
 from web.archive.orthanc import archive
 from web.door.models import AuditEntry
+from web.inference import withdraw_admin
 from web.inference.models import InferenceRequest
 from web.inference.presentation import RequestView
 from web.inference.superseded import superseded_by
 from web.inference.verdict import Decision, Verdict
+from web.inference.withdraw import result_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -114,6 +116,28 @@ def test_objects_are_removed_only_where_that_is_asked(study: Followed) -> None:
     assert not archive().instances_with(primary)
     assert archive().json("studies", study.study_id)["Series"], "the images stay"
     assert AuditEntry.objects.filter(action="objects_removed").count() == 1
+    assert ask(client, row, reason=REASON, remove_objects=True).status_code == 200
+    assert AuditEntry.objects.filter(action="objects_removed").count() == 1, "nothing was left"
+
+
+def test_an_object_that_lies_in_another_study_stays_and_the_command_says_so(
+    study: Followed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Of a request of another study: what lies here is a copy.
+    row = study.result(study_uid="1.2.3")
+    call_command("withdraw", str(row.pk), "--reason", REASON, "--remove-objects")
+    told = capsys.readouterr().out
+    assert told == f"{row.pk}: withdrawn; 1 of its objects lie in another study and stay there\n"
+    assert not AuditEntry.objects.filter(action="objects_removed").exists()
+    assert row.result is not None
+    assert archive().json("instances", row.result["seg_instance_id"])
+
+
+def test_the_request_of_a_stored_segmentation_is_found_by_its_object(study: Followed) -> None:
+    row, _other = study.result(), study.result()
+    assert row.result is not None
+    assert result_in(study.study_id, row.result["seg_instance_id"]) == row
+    assert result_in("another study", row.result["seg_instance_id"]) is None
 
 
 def test_a_withdrawn_result_replaces_nothing(study: Followed) -> None:
@@ -154,3 +178,17 @@ def test_the_admin_asks_for_the_reason_first(study: Followed) -> None:
     client.post(address, {**chosen, "confirmed": "yes", "reason": REASON})
     row.refresh_from_db()
     assert row.withdrawn_reason == REASON
+
+
+def test_the_admin_withdraws_no_more_than_its_second_page_can_send(
+    study: Followed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(withdraw_admin, "MOST_AT_ONCE", 1)
+    rows = [study.result(), study.result()]
+    user = staff()
+    user.user_permissions.add(Permission.objects.get(codename="view_inferencerequest"))
+    address = "/admin/labrelay_inference/inferencerequest/"
+    chosen = {"action": "withdraw_selected", "_selected_action": [str(row.pk) for row in rows]}
+    answer = logged_in(user).post(address, chosen, follow=True)
+    assert "Please choose at most 1 results at a time." in answer.content.decode()
+    assert not InferenceRequest.objects.exclude(withdrawn_at=None).exists()

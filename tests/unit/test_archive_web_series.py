@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from messages.phases import Unclear
 from messages.phases.frames import frames_of, point
 from messages.request import PhaseSelector
+from web.archive.connection import MAX_TAGS_BYTES
 from web.archive.errors import (
     ArchiveUnavailable,
     NotLookedInto,
@@ -23,7 +24,7 @@ from web.archive.errors import (
     UnusableAnswer,
 )
 from web.archive.images import MAX_IMAGES, images_of
-from web.archive.orthanc import MAX_TAGS_BYTES, Orthanc
+from web.archive.orthanc import Orthanc
 from web.archive.patience import seconds_left, within
 from web.archive.phase_names import PhaseName, phase_named
 from web.archive.samples import MAX_AT_ONE_POSITION

@@ -26,10 +26,20 @@ def series(number: int, count: int = 40, *, arriving: bool = False) -> SeriesDet
     name = f"ph{number}"
     phase = PhaseFacts(acquired_at_s=90.0 * number, image_count=count)
     facts = SeriesFacts(name, "MR", name, count, phases=(phase,))
-    return SeriesDetail("1.2", number, facts, count, arriving)
+    return SeriesDetail(
+        series_uid="1.2", number=number, facts=facts, image_count=count, arriving=arriving
+    )
 
 
 FOUR = [series(number) for number in range(4)]
+
+
+def away(_request: httpx.Request) -> httpx.Response:
+    return httpx.Response(503)
+
+
+#: What is said of series that arrive does not need to look into their slices.
+AWAY = Orthanc("http://a.invalid", "u", "p", transport=httpx.MockTransport(away))
 
 
 @pytest.mark.parametrize(
@@ -42,14 +52,14 @@ def test_a_proposal_says_of_which_phases_images_are_still_arriving(
     site_with(settings, wait_for_whole_series=waits)
     found = [*FOUR[:3], replace(FOUR[3], arriving=True)]
     with translation.override("en"):
-        first, *_ = told_of_proposal(found, proposal_for(found, DCE_ROLES))
+        first, *_ = told_of_proposal(AWAY, found, proposal_for(found, DCE_ROLES))
     assert (first.code, first.refuses) == ("series_arriving", False)
     assert "for: Last post-contrast." in first.sentence
     assert sentence in first.sentence
 
 
 def test_of_what_is_whole_nothing_is_said_of_it() -> None:
-    told = told_of_proposal(FOUR, proposal_for(FOUR, DCE_ROLES))
+    told = told_of_proposal(AWAY, FOUR, proposal_for(FOUR, DCE_ROLES))
     assert "series_arriving" not in [one.code for one in told]
     assert more_to_come(FOUR, proposal_for(FOUR, DCE_ROLES)) == ""
 
@@ -62,7 +72,7 @@ def test_a_proposal_that_lacks_a_phase_says_that_more_may_come() -> None:
 
 
 @pytest.mark.parametrize(
-    ("language", "text"), [("en", "24, still arriving"), ("ko", "24, 도착 중")]
+    ("language", "text"), [("en", "24, still arriving"), ("ko", "24, 수신 중")]
 )
 def test_the_line_of_a_series_says_that_it_still_grows(language: str, text: str) -> None:
     partly = [series(0, 24, arriving=True), *FOUR[1:]]

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 import pytest
 from pydicom import DataElement, Dataset, config
 from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
 from pydicom.sequence import Sequence
+from pydicom.tag import Tag
 
 from consumer.result.copied import FILED_BY, Attribute, copied, make_valid
 from tests.dicom_factory import Series, part10
@@ -111,11 +113,61 @@ def test_whatever_the_source_says_of_patient_and_study_the_result_is_valid(how: 
     assert len(results_beside(about)) == 3
 
 
+def with_a_name() -> Dataset:
+    item = Dataset()
+    item.PatientName = "A^B"
+    return item
+
+
+#: VRs in which no attribute of patient and study belongs, or not all, as scanners, brokers and
+#: anonymisers that know no dictionary write them.
+ODD: dict[str, tuple[str, object]] = {
+    "text": ("LO", "x"),
+    "several texts": ("LO", ["x", "y"]),
+    "a name": ("PN", "A^B"),
+    "a number": ("US", 7),
+    "several numbers": ("FD", [1.5, 2.5]),
+    "a tag": ("AT", 0x00100010),
+    "bytes": ("OB", b"\xff\x00"),
+    "an unknown VR": ("UN", b"\x01\x02\x03\x04" * 4),
+    "a sequence": ("SQ", Sequence([with_a_name()])),
+    "an empty sequence": ("SQ", Sequence()),
+    "nothing": ("SQ", None),
+}
+
+
+def encoded_as(vr: str, value: object, attributes: Mapping[object, Attribute]) -> Dataset:
+    made = Dataset()
+    for tag, attribute in attributes.items():
+        if attribute.keyword != "StudyInstanceUID" and attribute.keyword not in UNKNOWN:
+            # Raw: of bytes pydicom would make what belongs there, or refuse to.
+            made[tag] = (
+                RawDataElement(Tag(tag), vr, len(value), value, 0, False, True)
+                if isinstance(value, bytes)
+                else DataElement(tag, vr, value)
+            )
+    return made
+
+
+@pytest.mark.parametrize(("vr", "value"), ODD.values(), ids=ODD)
+def test_no_attribute_in_another_encoding_stops_a_result(vr: str, value: object) -> None:
+    assert len(results_beside(encoded_as(vr, value, copied()))) == 3
+
+
+@pytest.mark.parametrize(("vr", "value"), ODD.values(), ids=ODD)
+def test_no_attribute_of_an_item_in_another_encoding_stops_a_result(vr: str, value: object) -> None:
+    about = Dataset()
+    for tag, attribute in copied().items():
+        if attribute.item and attribute.keyword not in UNKNOWN:
+            about.add_new(tag, "SQ", Sequence([encoded_as(vr, value, attribute.item)]))
+    assert len(results_beside(about)) == 3
+
+
 def results_beside(about: Dataset) -> list[Dataset]:
     series = Series(slices=3, rows=4, columns=4)
     for ds in series.datasets:
-        for element in about:
-            ds[element.tag] = element
+        for tag in about.keys():  # noqa: SIM118 - raw elements stay raw
+            ds[tag] = about.get_item(tag)
     return results(series, [part10(ds) for ds in series.datasets])
 
 

@@ -6,7 +6,7 @@ import pytest
 from django.utils import translation
 
 from consumer import errors
-from messages.failures import FINAL, UNKNOWN_FAILURE, FailureCode
+from messages.failures import FINAL, UNKNOWN_FAILURE, FailureCode, text_of
 from web.archive.wording import label_of
 from web.inference.presentation import failure_of
 
@@ -36,7 +36,24 @@ def test_a_code_that_must_come_again_is_said_to_be_final(code: FailureCode) -> N
     assert failure.detail == "slice 3 of post1"
 
 
+def test_what_passes_a_limit_of_the_lab_may_be_asked_for_again() -> None:
+    # The lab may have been busy when it read, and an operator raises a limit.
+    assert FailureCode.TOO_LARGE not in FINAL
+
+
 def test_a_series_that_changed_may_be_asked_for_again() -> None:
     failure = failure_of("series_changed", "en")
     assert failure is not None
     assert not failure.final
+
+
+@pytest.mark.parametrize(
+    ("language", "arrives", "silent"),
+    [("en", "still arriving", "did not answer"), ("ko", "전송되고 있거나", "응답하지 않아")],
+)
+def test_what_was_held_too_long_is_not_said_to_arrive_where_the_archive_was_silent(
+    language: str, arrives: str, silent: str
+) -> None:
+    sentence = text_of("series_incomplete").reader(language)
+    assert arrives in sentence
+    assert silent in sentence

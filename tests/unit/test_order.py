@@ -131,3 +131,13 @@ def lab_refuses(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
 @pytest.mark.parametrize("refuses", [site_refuses, lab_refuses])
 def test_site_and_lab_refuse_the_same_orders(refuses, first, second, refused) -> None:
     assert refuses(first, second) == refused
+
+
+@pytest.mark.parametrize("dates", [("20260302",) * 3, ("20260302", "20260302", "20260303")])
+def test_a_sweep_over_midnight_began_before_it(dates: tuple[str, ...]) -> None:
+    heads = []
+    for date, at in zip(dates, ("235950", "235957.5", "000005"), strict=True):
+        head = Dataset()
+        head.AcquisitionDate, head.AcquisitionTime = date, at
+        heads.append(head)
+    assert began_at(heads[::-1]) == datetime(2026, 3, 2, 23, 59, 50, tzinfo=UTC)

@@ -78,6 +78,24 @@ def read(source: DownloadIndex) -> tuple[VolumeHeader, np.ndarray]:
         return header, target.open_array(header.shape, np.float32).copy()
 
 
+def as_enhanced(memory: MemoryFile, ds: Dataset) -> DownloadIndex:
+    """The four phases of one Enhanced object."""
+    files = [part10(ds)]
+    return DownloadIndex(
+        ds.StudyInstanceUID,
+        tuple(
+            place(
+                memory,
+                files,
+                role,
+                ds.SeriesInstanceUID,
+                selector=("TemporalPositionIndex", str(number)),
+            )
+            for number, role in enumerate(ROLES, 1)
+        ),
+    )
+
+
 def read_files(
     phases: dict[str, Series], files: dict[str, list[bytes]]
 ) -> tuple[VolumeHeader, np.ndarray]:
@@ -249,20 +267,7 @@ def test_frames_of_enhanced_mr_state_their_scale_in_a_private_sequence(*, broken
         else:
             group.add_new((0x2005, 0x140F), "SQ", [item])
     with MemoryFile() as memory:
-        files = [part10(ds)]
-        source = DownloadIndex(
-            ds.StudyInstanceUID,
-            tuple(
-                place(
-                    memory,
-                    files,
-                    role,
-                    ds.SeriesInstanceUID,
-                    selector=("TemporalPositionIndex", str(number)),
-                )
-                for number, role in enumerate(ROLES, 1)
-            ),
-        )
+        source = as_enhanced(memory, ds)
         header, volumes = read(source)
     if broken:
         assert header.scale is Scale.DIFFERENT
@@ -273,9 +278,58 @@ def test_frames_of_enhanced_mr_state_their_scale_in_a_private_sequence(*, broken
     np.testing.assert_allclose(volumes[:, 1, 4, 5], expected, rtol=0.02)
 
 
-def test_one_phase_has_one_scale_and_what_is_not_stated_counts_as_equal() -> None:
+def test_one_phase_has_one_scale() -> None:
     philips = Stored(2.0, 0.0, None, "Philips")
     assert scale_of([[philips, Stored(3.0, 0.0, None, "Philips")]]) is Scale.ONE
-    assert scale_of([[philips], [Stored(manufacturer="Philips")]]) is Scale.ONE
     assert scale_of([[philips], [Stored(2.0, 1.0, None, "Philips")]]) is Scale.DIFFERENT
     assert scale_of([]) is Scale.ONE
+    assert scale_of([[], []]) is Scale.ONE
+
+
+def test_a_rescale_that_is_not_stated_is_one_and_nothing() -> None:
+    silent = Stored(manufacturer="Philips")
+    assert scale_of([[silent], [Stored(2.0, 0.0, None, "Philips")]]) is Scale.DIFFERENT
+    assert scale_of([[silent], [Stored(1.0, 5.0, None, "Philips")]]) is Scale.DIFFERENT
+    assert scale_of([[silent], [Stored(1.0, 0.0, None, "Philips")]]) is Scale.ONE
+    assert scale_of([[silent], [silent]]) is Scale.ONE
+    # Of one whose Scale Slope is known, all is known.
+    known = Stored(scale_slope=0.5, manufacturer="Philips")
+    assert known.product == 0.5
+    assert scale_of([[known], [Stored(1.7, 0.0, 0.5, "Philips")]]) is Scale.FIRST_PHASE
+
+
+def test_a_scale_slope_that_is_not_stated_is_no_other_one() -> None:
+    known, unknown = Stored(2.0, 0.0, 0.5, "Philips"), Stored(2.0, 0.0, None, "Philips")
+    assert scale_of([[known], [unknown]]) is Scale.ONE
+    assert scale_of([[known], [unknown], [Stored(2.0, 0.0, 0.7, "Philips")]]) is Scale.DIFFERENT
+
+
+def test_slopes_are_compared_by_their_share_however_small_they_are() -> None:
+    small, other = (Stored(slope, 0.0, None, "Philips") for slope in (2e-6, 8e-6))
+    assert scale_of([[small], [other]]) is Scale.DIFFERENT
+    rounded = Stored(2.000001e-6, 1e-7, None, "Philips")
+    assert scale_of([[small], [rounded]]) is Scale.ONE
+
+
+def test_curves_are_withheld_where_only_some_phases_state_a_rescale() -> None:
+    phases = four_phases(((1.0, 0.0, 1.0),) * 4)
+    for role, series in phases.items():
+        for ds in series.datasets:
+            del ds.RescaleSlope, ds.RescaleIntercept
+            if role != "pre":
+                ds.RescaleSlope, ds.RescaleIntercept = "1.7", "0"
+    _seg, measured = lab_work(phases)
+    assert measured.curves_withheld == "different_scales"
+    assert measured.lesions[0].wash_in_percent is None
+
+
+def test_frames_without_a_rescale_are_on_another_scale_than_those_with_one() -> None:
+    phases = list(four_phases(((2.0, 0.0, 1.0),) * 4).values())
+    ds = enhanced(phases)
+    for number, group in enumerate(ds.PerFrameFunctionalGroupsSequence):
+        if number >= SHAPE[0]:
+            del group.PixelValueTransformationSequence
+    with MemoryFile() as memory:
+        source = as_enhanced(memory, ds)
+        header, _ = read(source)
+    assert header.scale is Scale.DIFFERENT

@@ -12,11 +12,11 @@ from web.archive.errors import UnreadableReport
 from web.archive.report_details import (
     Kinetics,
     LesionTold,
-    PhaseTold,
     Point,
     WashOut,
     report_told,
 )
+from web.archive.report_origin import PhaseTold
 
 OLDER = Path(__file__).parents[1] / "older_results"
 

@@ -13,7 +13,8 @@ from consumer.memory import MemoryFile
 from messages import identity
 from tests.dicom_factory import Series, index, spec
 from tests.unit.test_stored_result import lab_work, result_spec
-from web.archive.report_details import PhaseTold, ReportTold, WashOut, report_told
+from web.archive.report_details import ReportTold, WashOut, report_told
+from web.archive.report_origin import PhaseTold
 
 SHAPE = (6, 8, 10)
 

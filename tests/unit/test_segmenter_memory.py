@@ -58,5 +58,8 @@ def test_a_bundle_that_finds_no_memory_may_find_some_later(
 
 
 def test_a_bundle_that_fails_otherwise_fails_for_good(tmp_path: Path) -> None:
-    with pytest.raises(ModelFailed):
+    with pytest.raises(ModelFailed) as caught:
         run(tmp_path, "divides-by-zero", "$1 / 0")
+    # A reader is shown the detail: the class is for the log.
+    assert "Error" not in caught.value.detail
+    assert caught.value.raised

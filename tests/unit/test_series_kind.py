@@ -149,6 +149,12 @@ def test_the_image_type_tells_what_a_series_is(image_type, kind) -> None:
         ({"DiffusionBValue": "800.0"}, LeftOut.DIFFUSION),
         ({"DiffusionBValue": "0", "ScanningSequence": "GR"}, None),
         ({"EchoTime": "not a number"}, None),
+        ({"ComplexImageComponent": "PHASE"}, LeftOut.PHASE_IMAGE),
+        ({"ComplexImageComponent": "REAL "}, LeftOut.PHASE_IMAGE),
+        ({"ComplexImageComponent": "IMAGINARY"}, LeftOut.PHASE_IMAGE),
+        ({"ComplexImageComponent": "MAGNITUDE"}, None),
+        # Of an object whose frames say what each of them is.
+        ({"ComplexImageComponent": "MIXED"}, None),
     ],
 )
 def test_the_scan_tells_what_a_series_is(scan, kind) -> None:

@@ -7,10 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
+from pydicom.datadict import tag_for_keyword
 
 from messages.phases import PhaseFacts
+from messages.phases.agreement import AGREEMENT_KEYWORDS
 from messages.phases.check import Fault, check_slices
-from web.archive.orthanc import MAX_TAGS_BYTES, Orthanc
+from web.archive.connection import MAX_TAGS_BYTES
+from web.archive.orthanc import Orthanc
 from web.archive.patience import within
 from web.archive.slice_facts import MAX_INSTANCES, slices_of
 
@@ -70,6 +73,19 @@ def test_one_call_reads_all_slices_in_their_order_along_the_normal() -> None:
     assert (concern.fault, concern.roles, concern.found) == (Fault.MIXED, ("image",), 5)
     assert concern.keyword == "ImageType"
     assert archive.asked == ["instances", "instances-tags?short"]
+
+
+@pytest.mark.parametrize("keyword", AGREEMENT_KEYWORDS)
+def test_every_attribute_that_is_compared_is_read(keyword: str) -> None:
+    archive = Archive()
+    number = tag_for_keyword(keyword)
+    assert number is not None
+    for tags in archive.tags.values():
+        del tags["0008,002a"]
+        tags[f"{number >> 16:04x},{number & 0xFFFF:04x}"] = "7"
+    read = slices_of(archive.orthanc, SERIES, "a", WHOLE)
+    assert read is not None
+    assert {one[keyword] for one in read.values} == {"7"}
 
 
 def test_it_is_kept_for_a_state_of_the_series_and_read_again_for_another() -> None:

@@ -60,6 +60,12 @@ SHEETS = {
     "a VFRAME of which only the matrix is left": head(
         Rows="256", Columns="320", PixelSpacing="3.5\\3.5", **SILENT
     ),
+    "one tiled only across the readout": head(
+        Rows="64", Columns="128", AcquisitionMatrix="0\\64\\64\\0"
+    ),
+    "one tiled only across a readout along the rows": head(
+        Rows="192", Columns="64", AcquisitionMatrix="64\\0\\0\\52"
+    ),
     "a small one of an anonymous type, by its count": head(
         ImageType="ORIGINAL\\PRIMARY\\OTHER", Rows="128", Columns="128", PixelSpacing="2\\2",
         **{IMAGES_IN_FRAME: "4"},
@@ -90,6 +96,10 @@ SLICES = {
         Rows="64", Columns="64", AcquisitionMatrix="0\\256\\256\\0", **SILENT
     ),
     "a tile that was taken out of its sheet, with its old words": head(Rows="64", Columns="64"),
+    "a tile that was taken out and interpolated": head(Rows="96", Columns="96"),
+    "a tile of fewer phase encodings than pixels": head(
+        Rows="64", Columns="64", AcquisitionMatrix="64\\0\\0\\40"
+    ),
     "no acquisition matrix and no word": head(AcquisitionMatrix="", **SILENT),
     "a count of one": head(
         Rows="64", Columns="64", ImageType="ORIGINAL\\PRIMARY\\M", **{IMAGES_IN_FRAME: "1"}

@@ -12,7 +12,8 @@ from web.api.results import StoredObject
 from web.api.seen import shown_result
 from web.archive.orthanc import archive
 from web.archive.proposal import notice_text, role_label
-from web.archive.report_details import Kinetics, Laterality, LesionTold, Origin, WashOut
+from web.archive.report_details import Kinetics, Laterality, LesionTold, WashOut
+from web.archive.report_origin import Origin
 from web.archive.stored_report import StoredReport, report_uids, stored_report
 from web.door.audit import Action
 from web.inference.models import InferenceRequest

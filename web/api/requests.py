@@ -226,7 +226,7 @@ def events(request: HttpRequest, request_id: UUID) -> EventList:
                 attempt=event.attempt,
                 delivery=event.delivery,
                 lab=event.lab,
-                failure=failure_of(event.code),
+                failure=failure_of(event.code, by_lab=bool(event.lab)),
             )
             for event in row.events.all()
         ],

@@ -48,7 +48,7 @@ def take_back(
         if not may_withdraw(caller):
             sentence = _("Only staff may withdraw a result.")
             raise NotAsked("not_staff", sentence, 403)
-        row = withdraw(request_id, caller, body.reason, objects_too=body.remove_objects)
+        done = withdraw(request_id, caller, body.reason, objects_too=body.remove_objects)
     except Refused as exc:
         return refused(exc, request_id)
-    return Status(200, RequestView.of(row))
+    return Status(200, RequestView.of(done.row))

@@ -1,104 +1,49 @@
-"""The only HTTP to Orthanc on the web side. Library errors end here."""
+"""The only calls to Orthanc on the web side."""
 
 from __future__ import annotations
 
 import atexit
 import re
 from collections.abc import Collection
-from contextlib import closing, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 from django.conf import settings
 
-from messages.envelope import ORTHANC_ID_PATTERN, UID_PATTERN
+from messages.envelope import UID_PATTERN
 from messages.part10 import PLAIN, RESULT_BYTES, only_part, plain_accept, transfer_syntax
+from web.archive.connection import (
+    ABSENT,
+    MAX_TAGS_BYTES,
+    Budget,
+    Connection,
+    Level,
+    checked_id,
+    decoded,
+)
 from web.archive.errors import (
     ArchiveUnavailable,
     InstanceNotFound,
     NotAnOrthancId,
-    NotInArchive,
     SeriesNotFound,
-    StudyNotFound,
-    TooLongAnswer,
     UnreadableResult,
     UnusableAnswer,
 )
-from web.archive.patience import seconds_left
 
-#: Seconds to connect; Orthanc is one hop away, so a slow connect means that it is not there.
-CONNECT_SECONDS = 2.0
-
-#: Seconds between two bytes of an answer. A reader waits for this, so it is short.
-READ_SECONDS = 15.0
-
-#: Connections of one web process. Orthanc's own default is 50 threads for everybody.
-MAX_CONNECTIONS = 16
-
-#: Bytes of the tags of one object. Those of 600 frames are 6 MB; an object that says more is not
-#: waited for.
-MAX_TAGS_BYTES = 48 * 1024 * 1024
-
-Level = Literal["studies", "series", "instances"]
-
-_ABSENT: dict[Level, type[NotInArchive]] = {
-    "studies": StudyNotFound,
-    "series": SeriesNotFound,
-    "instances": InstanceNotFound,
-}
-
-_ID = re.compile(ORTHANC_ID_PATTERN)
+__all__ = ["Level", "Orthanc", "archive", "checked_id"]
 
 #: Where Orthanc names the UIDs of an instance, and as what.
 _UIDS = {"/study": "StudyInstanceUID", "/series": "SeriesInstanceUID", "": "SOPInstanceUID"}
 
 
-@dataclass
-class Budget:
-    """Bytes of what is in an object that may still be read."""
-
-    left: int
-    #: Bytes of one answer, at most.
-    most: int = MAX_TAGS_BYTES
-
-    def take(self, count: int, *, so_far: int) -> None:
-        """Raise `TooLongAnswer` where one answer, or all of them, are longer than they may be."""
-        self.left -= count
-        if self.left < 0 or so_far > self.most:
-            raise TooLongAnswer("Orthanc answers with more bytes than a page can use")
-
-
-def checked_id(text: str) -> str:
-    """Return `text` if it is an Orthanc identifier; raises `NotAnOrthancId` otherwise."""
-    if _ID.fullmatch(text) is None:
-        raise NotAnOrthancId("not an Orthanc identifier")
-    return text
-
-
-class Orthanc:
+class Orthanc(Connection):
     """One Orthanc. Safe to share between threads."""
-
-    def __init__(
-        self, url: str, user: str, password: str, *, transport: httpx.BaseTransport | None = None
-    ) -> None:
-        self._client = httpx.Client(
-            base_url=url,
-            auth=(user, password),
-            timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=MAX_CONNECTIONS),
-            follow_redirects=False,
-            transport=transport,
-            # No proxy and no .netrc: patient data goes to the archive that the settings name.
-            trust_env=False,
-            # Orthanc would compress every answer, which is slower than the loopback is.
-            headers={"Accept-Encoding": "identity"},
-        )
 
     def json(self, level: Level, orthanc_id: str, tail: str = "") -> Any:
         """The JSON of ``/<level>/<id><tail>``; raises the `NotInArchive` of that level."""
-        return _decoded(self._get(level, orthanc_id, tail, {}, "application/json"))
+        return decoded(self._get(level, orthanc_id, tail, {}, "application/json"))
 
     def tags(self, instance_id: str) -> dict[str, Any]:
         """All tags of an instance by keyword, sequences as lists of the same.
@@ -141,7 +86,7 @@ class Orthanc:
 
     def _tags(self, level: Level, orthanc_id: str, tail: str, budget: Budget) -> dict[str, Any]:
         asked = self._client.build_request("GET", f"/{level}/{checked_id(orthanc_id)}{tail}")
-        answer = self._send(asked, absent=_ABSENT[level], budget=budget)
+        answer = self._send(asked, absent=ABSENT[level], budget=budget)
         try:
             found = answer.json()
         except (ValueError, RecursionError):
@@ -201,7 +146,7 @@ class Orthanc:
 
     def find(self, query: dict[str, Any]) -> Any:
         """What ``/tools/find`` answers to `query`."""
-        return _decoded(self._send(self._client.build_request("POST", "/tools/find", json=query)))
+        return decoded(self._send(self._client.build_request("POST", "/tools/find", json=query)))
 
     def bulk(self, level: str, orthanc_ids: Collection[str]) -> Any:
         """What Orthanc knows of these resources, without those that it does not hold."""
@@ -209,14 +154,14 @@ class Orthanc:
         query = {"Level": level, "Resources": [checked_id(one) for one in orthanc_ids]}
         if not query["Resources"]:
             return []
-        return _decoded(
+        return decoded(
             self._send(self._client.build_request("POST", "/tools/bulk-content", json=query))
         )
 
     def instances_with(self, sop_instance_uid: str) -> list[str]:
         """Orthanc's ids of every stored object with this UID: a copied one has it too."""
         asked = self._client.build_request("POST", "/tools/lookup", content=sop_instance_uid)
-        found = _decoded(self._send(asked))
+        found = decoded(self._send(asked))
         try:
             return [checked_id(item["ID"]) for item in found if item["Type"] == "Instance"]
         except (KeyError, TypeError, NotAnOrthancId):
@@ -225,7 +170,7 @@ class Orthanc:
     def instances_of_series(self, series_instance_uid: str) -> list[str]:
         """Orthanc's ids of the instances of every series with this UID, copies included."""
         asked = self._client.build_request("POST", "/tools/lookup", content=series_instance_uid)
-        found = _decoded(self._send(asked))
+        found = decoded(self._send(asked))
         ids: list[str] = []
         try:
             for series_id in (checked_id(item["ID"]) for item in found if item["Type"] == "Series"):
@@ -270,7 +215,7 @@ class Orthanc:
     def last_change(self) -> dict[str, Any]:
         """The newest change that is there, in the form of `changes`."""
         asked = self._client.build_request("GET", "/changes?last")
-        found: dict[str, Any] = _decoded(self._send(asked))
+        found: dict[str, Any] = decoded(self._send(asked))
         return found
 
     def studies_page(self, since: int, limit: int) -> list[dict[str, Any]]:
@@ -281,7 +226,7 @@ class Orthanc:
     def _listed(self, path: str, since: int, limit: int) -> Any:
         joined = "&" if "?" in path else "?"
         address = f"{path}{joined}since={since:d}&limit={limit:d}"
-        return _decoded(self._send(self._client.build_request("GET", address)))
+        return decoded(self._send(self._client.build_request("GET", address)))
 
     def study_of(self, instance_id: str) -> str:
         """UID of the study that holds this instance; raises `InstanceNotFound`.
@@ -309,70 +254,6 @@ class Orthanc:
         """
         asked = self._client.build_request("DELETE", f"/instances/{checked_id(instance_id)}")
         self._send(asked, absent=InstanceNotFound)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
-
-    def _get(
-        self, level: Level, orthanc_id: str, tail: str, params: dict[str, str], accept: str
-    ) -> httpx.Response:
-        request = self._client.build_request(
-            "GET",
-            f"/{level}/{checked_id(orthanc_id)}{tail}",
-            params=params,
-            headers={"Accept": accept},
-        )
-        return self._send(request, absent=_ABSENT[level])
-
-    def _send(
-        self,
-        request: httpx.Request,
-        absent: type[NotInArchive] = NotInArchive,
-        budget: Budget | None = None,
-    ) -> httpx.Response:
-        """The whole answer; with a `budget` that of an object's own file, which may be broken.
-
-        Raises `ArchiveUnavailable` also when the time of the page is over.
-        """
-        left = seconds_left()
-        if left is not None:
-            patience = httpx.Timeout(min(READ_SECONDS, left), connect=min(CONNECT_SECONDS, left))
-            request.extensions["timeout"] = patience.as_dict()
-        try:
-            answer = self._begun(request, budget)
-        except httpx.HTTPError as exc:
-            raise ArchiveUnavailable(f"Orthanc does not answer: {type(exc).__name__}") from exc
-        if answer.status_code == httpx.codes.NOT_FOUND:
-            raise absent("Orthanc answered 404")
-        if budget is not None and answer.status_code == httpx.codes.BAD_REQUEST:
-            raise UnusableAnswer("Orthanc cannot read the object")
-        if not answer.is_success:
-            raise ArchiveUnavailable(f"Orthanc answered {answer.status_code}")
-        return answer
-
-    def _begun(self, request: httpx.Request, budget: Budget | None) -> httpx.Response:
-        """The answer, read while there is something left of the budget and of the time."""
-        answer = self._client.send(request, stream=True)
-        with closing(answer):
-            body = bytearray()
-            for part in answer.iter_bytes():
-                body += part
-                if budget is not None:
-                    budget.take(len(part), so_far=len(body))
-                # Each part may come in time, and there be very many.
-                seconds_left()
-        kept = {"Content-Type": answer.headers.get("Content-Type", "")}
-        return httpx.Response(
-            answer.status_code, headers=kept, content=bytes(body), request=request
-        )
-
-
-def _decoded(answer: httpx.Response) -> Any:
-    try:
-        return answer.json()
-    except ValueError as exc:
-        raise ArchiveUnavailable("Orthanc answered with something other than JSON") from exc
 
 
 @cache

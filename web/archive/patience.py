@@ -13,6 +13,10 @@ from web.archive.errors import ArchiveUnavailable
 #: calls; a browser waits 30 s for the answer to a click.
 PAGE_SECONDS = 20.0
 
+#: Questions about different things that the archive leaves unanswered in a row before it is taken
+#: to be away: one or two may be about what it cannot read.
+MOST_UNANSWERED = 3
+
 #: Until when (monotonic seconds) the calls of this thread may go on; None: nobody waits for them.
 _until: ContextVar[float | None] = ContextVar("until", default=None)
 

@@ -1,4 +1,4 @@
-"""What a stored report (TID 1500) states of each lesion and of where the result comes from.
+"""What a stored report (TID 1500) states of each lesion.
 
 Reports that were written before the lesions were measured one by one state the figures of all of
 them together, and less of their origin; what a report does not state is None or empty here.
@@ -6,15 +6,14 @@ them together, and less of their origin; what a report does not state is None or
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from web.archive.content_tree import Code, children, code_of, coded, number, number_in, texts
 from web.archive.errors import UnreadableReport
 from web.archive.report import LONGEST_DIAMETER, VOLUME
+from web.archive.report_origin import Origin, origin_of, parameters
 
 #: Containers: the measurements, and one group of them.
 _MEASUREMENTS, _GROUP = ("126010", "DCM"), ("125007", "DCM")
@@ -43,9 +42,6 @@ _SIGNAL, _PHASE = ("110816", "DCM"), ("109058", "DCM")
 _SECONDS = ("AFTERFIRST", "99LABRELAY")
 
 _WASH_IN, _PATTERN = ("RID49530", "RADLEX"), ("RID6058", "RADLEX")
-
-#: "key=value", many of them (PS3.16 TID 4019).
-_PARAMETER = ("111002", "DCM")
 
 
 class WashOut(StrEnum):
@@ -118,43 +114,6 @@ class LesionTold:
 
 
 @dataclass(frozen=True)
-class PhaseTold:
-    """Which series, or which part of one, was read as which phase."""
-
-    role: str
-    series_uid: str
-    #: DICOM keyword and value of the phase within its series; empty for the whole series.
-    selector: str
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What made the result, of what, where and when."""
-
-    model: str
-    version: str
-    bundle_sha256: str
-    #: File and SHA-256 of each file of weights that the bundle names.
-    weights_sha256: tuple[tuple[str, str], ...]
-    phases: tuple[PhaseTold, ...]
-    lab: str
-    device: str
-    #: Version of this software.
-    labrelay: str
-    threshold: str
-    smallest_mm3: str
-    #: `messages.input_digest` of what it was computed from.
-    input_sha256: str
-    #: ISO 8601; without an offset where the report states none.
-    created: str
-    #: In the words of the bundle.
-    notice: str
-    #: ``first_phase`` where the phases were brought to the scale of the first, ``different`` where
-    #: they have several and not all state theirs; empty where nothing says that they differ.
-    signal_scale: str = ""
-
-
-@dataclass(frozen=True)
 class ReportTold:
     """A stored report."""
 
@@ -209,10 +168,10 @@ def _read(report: Any) -> ReportTold:
         longest_diameter_mm=number(summary, LONGEST_DIAMETER),
         lesions=tuple(_lesion(n, group) for n, group in enumerate(lesions, 1)) if stated else None,
         left_out=None if left_out is None else int(left_out),
-        origin=_origin(report, summary),
+        origin=origin_of(report, summary),
         verification=str(report.get("VerificationFlag", "")),
         predecessor_uid=_predecessor(report),
-        curves_withheld=dict(_pairs(texts(summary, _PARAMETER))).get("curves_withheld", ""),
+        curves_withheld=dict(parameters(summary)).get("curves_withheld", ""),
     )
 
 
@@ -259,53 +218,6 @@ def _kinetics(group: Any) -> Kinetics | None:
         wash_in_percent=number(group, _WASH_IN),
         wash_out=None if pattern is None else _WASH_OUTS.get(pattern),
     )
-
-
-def _origin(report: Any, summary: Any) -> Origin:
-    pairs = list(_pairs(texts(summary, _PARAMETER)))
-    facts = dict(pairs)
-    version, sha256 = report.SoftwareVersions
-    return Origin(
-        model=str(report.ManufacturerModelName),
-        version=str(version),
-        bundle_sha256=str(sha256),
-        weights_sha256=tuple(
-            (key.partition(" ")[2], value)
-            for key, value in pairs
-            if key.startswith("weights_sha256 ")
-        ),
-        phases=tuple(_phase(key, value) for key, value in pairs if key.startswith("input ")),
-        lab=facts.get("lab", str(report.get("DeviceSerialNumber", ""))),
-        device=facts.get("device", ""),
-        labrelay=facts.get("labrelay", ""),
-        threshold=facts.get("threshold", ""),
-        smallest_mm3=facts.get("smallest_mm3", ""),
-        input_sha256=facts.get("input_sha256", ""),
-        created=facts.get("created", "") or _content_time(report),
-        notice=facts.get("notice", ""),
-        signal_scale=facts.get("signal_scale", ""),
-    )
-
-
-def _pairs(parameters: Iterable[str]) -> Iterator[tuple[str, str]]:
-    for parameter in parameters:
-        key, joined, value = parameter.partition("=")
-        if joined:
-            yield key.strip(), value.strip()
-
-
-def _phase(key: str, value: str) -> PhaseTold:
-    series_uid, _blank, selector = value.partition(" ")
-    return PhaseTold(role=key.partition(" ")[2], series_uid=series_uid, selector=selector)
-
-
-def _content_time(report: Any) -> str:
-    """ContentDate and ContentTime to the second, in nobody's time zone; empty where unreadable."""
-    text = f"{report.get('ContentDate', '')}{str(report.get('ContentTime', ''))[:6]}"
-    try:
-        return datetime.strptime(text, "%Y%m%d%H%M%S").isoformat()  # noqa: DTZ007 - none is known
-    except ValueError:
-        return ""
 
 
 def _predecessor(report: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from messages.phases.facts import SeriesFacts
 from messages.phases.flaws import places_of_frame
+from messages.phases.frames import of_whole
 from messages.phases.heads import facts_of
 from messages.phases.numbering import COUNT_KEYWORD, or_numbered
 from messages.phases.parts import ImageFacts, Parts, Unclear, parts_of
@@ -112,7 +113,10 @@ def _parts(tags: Tags, images: Sequence[Image], doubted: Collection[str]) -> Par
 
 def _head(tags: Tags, image: Image) -> Mapping[str, str]:
     # A frame knows better than its object.
-    said = {**tags.head(image.instance_id), **dict(image.values), **dict(image.kind)}
+    head = tags.head(image.instance_id)
+    if image.frame is not None:
+        head = of_whole(head)
+    said = {**head, **dict(image.values), **dict(image.kind)}
     if image.frame is not None:
         said |= places_of_frame(image.position, image.orientation, image.spacing)
     return said

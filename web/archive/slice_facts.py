@@ -14,7 +14,13 @@ from messages.phases.frames import numbers, point, text_of
 from messages.phases.numbering import numbered, place_of
 from messages.phases.parts import FRAME_PHASE_KEYWORDS, NUMBER_KEYWORD
 from messages.phases.positions import Position
-from messages.phases.scale import Stored
+from messages.phases.scale import (
+    SCALE_BLOCKS,
+    SCALE_CREATOR,
+    SCALE_ELEMENT,
+    SCALE_GROUP,
+    Stored,
+)
 from messages.phases.times import timed
 from messages.phases.values import number_of, same_value
 from web.archive.errors import ArchiveUnavailable, NotInArchive, UnusableAnswer
@@ -42,9 +48,13 @@ _NUMBERS = {
     "AcquisitionTime": "0008,0032",
     "ContentTime": "0008,0033",
     "Manufacturer": "0008,0070",
+    "ComplexImageComponent": "0008,9208",
+    "ScanOptions": "0018,0022",
+    "SequenceName": "0018,0024",
     "EchoTime": "0018,0081",
     "EchoNumbers": "0018,0086",
     "TriggerTime": "0018,1060",
+    "FlipAngle": "0018,1314",
     "DiffusionBValue": "0018,9087",
     "AcquisitionNumber": "0020,0012",
     "ImagePositionPatient": "0020,0032",
@@ -57,10 +67,6 @@ _NUMBERS = {
 
 #: What is kept of a slice: whether slices agree, and which phase each is of.
 _KEPT = (*AGREEMENT_KEYWORDS, *FRAME_PHASE_KEYWORDS)
-
-#: Philips' Scale Slope: element 0E of a block of group 2005, which its creator has reserved.
-_SCALES = "Philips MR Imaging DD 001"
-_BLOCKS = range(0x10, 0x18)
 
 
 @dataclass(frozen=True)
@@ -175,8 +181,9 @@ def _slice(tags: Mapping[str, Any], texts: dict[str, str]) -> _Slice:
 
 
 def _scale_slope(tags: Mapping[str, Any]) -> float | None:
-    for block in _BLOCKS:
-        if text_of(tags, f"2005,00{block:02x}") == _SCALES:
-            number = number_of(text_of(tags, f"2005,{block:02x}0e"))
+    for block in SCALE_BLOCKS:
+        if text_of(tags, f"{SCALE_GROUP:04x},{block:04x}") == SCALE_CREATOR:
+            element = f"{SCALE_GROUP:04x},{block:02x}{SCALE_ELEMENT:02x}"
+            number = number_of(text_of(tags, element))
             return number if number is not None and number > 0 else None
     return None

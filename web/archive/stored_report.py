@@ -44,17 +44,15 @@ def stored_report(
     """Look the report up by its derived UID, in the study of the request alone, and read it.
 
     `study` is Orthanc's id and the UID: a copy under another patient's number lies in a study of
-    the same UID. An id that is gone, because the number was corrected, is no hindrance.
+    the same UID, and is no report of this request. Where the number was corrected in the archive
+    that cannot be told from it, and the report is gone, as the result is.
     Raises `ArchiveUnavailable`, `InstanceNotFound` where the archive no longer holds it, and
     `UnreadableReport` for something else under its UID.
     """
     series_uid, uid = report_uids(request_id, tumor_detected=tumor_detected)
     with within():
         # Copies of it in other studies are somebody else's.
-        filed = {one: orthanc.filed(one) for one in orthanc.instances_with(uid)}
-        found = [one for one, where in filed.items() if where == study] or [
-            one for one, where in filed.items() if where[1] == study[1]
-        ]
+        found = [one for one in orthanc.instances_with(uid) if orthanc.filed(one) == study]
         if not found:
             raise InstanceNotFound("the archive holds no such report")
         if len(found) > 1:

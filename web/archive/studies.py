@@ -43,7 +43,7 @@ class StudySummary:
     series_count: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SeriesDetail:
     """One series. What is known of its phases is read for MR only."""
 

@@ -12,9 +12,10 @@ from messages.phases.heads import HEAD_KEYWORDS
 from messages.phases.parts import Unclear
 from messages.phases.tiled import IMAGES_IN_FRAME, images_in_frame, may_hold_several
 from messages.phases.turned import ROWS_TURNED, may_be_turned, rows_turned
+from web.archive.connection import MAX_TAGS_BYTES, Budget
 from web.archive.errors import InstanceNotFound, TooLongAnswer, UnusableAnswer
 from web.archive.kept_frames import Described, Stored, keep, kept
-from web.archive.orthanc import MAX_TAGS_BYTES, Budget, Orthanc
+from web.archive.orthanc import Orthanc
 from web.archive.patience import seconds_left
 
 #: Bytes that are read of the tags of one series: those of two long multi-frame objects.

@@ -11,8 +11,8 @@ from weakref import WeakKeyDictionary
 import httpx
 from django.conf import settings
 
+from web.archive.connection import CONNECT_SECONDS, READ_SECONDS
 from web.archive.errors import ArchiveUnavailable, NotInArchive, UnusableAnswer
-from web.archive.orthanc import CONNECT_SECONDS, READ_SECONDS
 from web.dicomweb.addresses import FORWARDED
 from web.dicomweb.slots import MOST, Slot
 

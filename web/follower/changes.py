@@ -5,7 +5,8 @@ So a gap says nothing. What says that the log is another one:
 
 - the highest number is lower than ours: the archive was wiped, or restored from an older copy;
 - under our last number there is another change: it was restored, and has gone on since;
-- our last change is not there although what it was about is: the log was cleared.
+- our last change is not there although what it was about is, and was not stored again: the log
+  was cleared.
 
 After each of them all that the archive holds is gone through again.
 """
@@ -70,7 +71,7 @@ def first_place(orthanc: Orthanc) -> ArchivePlace:
 
 
 def recognised(place: ArchivePlace, orthanc: Orthanc) -> Log:
-    """Whether this is the log that was read before. One call, or up to four.
+    """Whether this is the log that was read before. One call, or up to five.
 
     Raises `ArchiveUnavailable`.
     """
@@ -84,9 +85,10 @@ def recognised(place: ArchivePlace, orthanc: Orthanc) -> Log:
         return Log("is another", {})
     if not found and _last(orthanc) < place.seq:
         return Log("went back", {})
-    if _is_there(place.anchor, orthanc):
+    if not _is_stored_again(place, orthanc) and _is_there(place.anchor, orthanc):
         return Log("was cleared", {})
-    # Deleted, and with it the change: the log is known by another one from now on.
+    # Deleted, and with it the change: the log is known by another one from now on. Where the
+    # archive overwrites, what was deleted so is there again.
     return Log(None, _newest(place, orthanc))
 
 
@@ -135,6 +137,13 @@ def _whole(found: dict[str, Any]) -> dict[str, Any]:
 
 def _anchor(change: Mapping[str, Any]) -> dict[str, Any]:
     return {key: change[key] for key in _KEYS}
+
+
+def _is_stored_again(place: ArchivePlace, orthanc: Orthanc) -> bool:
+    """Whether what the anchor is about is among what is to be read next, as the anchor has it."""
+    news = _page(orthanc, place.seq, PAGE)["Changes"]
+    same = ("ChangeType", "ResourceType", "ID")
+    return any(all(one[key] == place.anchor[key] for key in same) for one in news)
 
 
 def _is_there(anchor: Mapping[str, Any], orthanc: Orthanc) -> bool:

@@ -43,8 +43,8 @@ class IndexedSeries(models.Model):
     #: CS, for instance ``MR``; empty where it is none.
     modality = models.CharField(max_length=16, blank=True)
     instance_count = models.PositiveIntegerField()
-    #: Whether nothing was stored into it for the archive's StableAge. A restart of the archive
-    #: forgets it, and it stays false until something is stored again.
+    #: Whether nothing was stored into it for the archive's StableAge. The archive remembers that in
+    #: memory: after its restart every series is stable (`web.archive.arriving`).
     stable = models.BooleanField()
     first_seen_at = models.DateTimeField(auto_now_add=True)
     looked_at = models.DateTimeField()

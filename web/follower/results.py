@@ -5,16 +5,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 
+import structlog
+from django.db import InterfaceError, OperationalError
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
+from web.archive.errors import ArchiveError
 from web.archive.orthanc import Orthanc
-from web.inference.compare import compared, held_of, known, note_compared
+from web.archive.patience import MOST_UNANSWERED, within
+from web.inference.compare import (
+    ComparingStopped,
+    Held,
+    compared,
+    held_of,
+    known,
+    note_compared,
+)
 from web.inference.models import InferenceRequest
 from web.inference.states import State
+
+log = structlog.get_logger(__name__)
+
+#: The database does not answer: nothing that one row is to blame for.
+DATABASE_ERRORS = (InterfaceError, OperationalError)
 
 #: Results that are compared in one step: two calls for all of them, and more only for those whose
 #: series differ from what they were.
@@ -22,6 +38,10 @@ RESULTS = 25
 
 #: Seconds after which a result is compared again although nothing was told: a deletion is not.
 AGAIN_SECONDS = 30.0
+
+#: Seconds for one comparison, which may ask for the MD5s of thousands of files: about 0.5 ms each
+#: where the archive is near.
+COMPARE_SECONDS = 30.0
 
 
 def mark(study_ids: Collection[str], stored: Collection[str] = ()) -> None:
@@ -48,29 +68,57 @@ def compare_due(
     limit: int = RESULTS,
     again_s: float = AGAIN_SECONDS,
     is_over: Callable[[], bool] = lambda: False,
+    is_stopping: Callable[[], bool] = lambda: False,
 ) -> int:
     """Compare the results that are due, the longest waiting first; return how many changed.
 
-    At least one of them, whatever the time. Raises `ArchiveUnavailable`.
+    At least one of them, whatever the time. One that cannot be compared keeps no other waiting: it
+    goes to the back. After `MOST_UNANSWERED` in a row the rest is left for the next time.
     """
     due = timezone.now() - timedelta(seconds=again_s)
     waiting = _results().filter(Q(compared_at=None) | Q(compared_at__lt=due))
     rows = list(waiting.order_by(F("compared_at").asc(nulls_first=True))[:limit])
-    if not rows:
-        return 0
-    held = held_of(rows, orthanc)
-    changed, as_before = 0, []
+    held = _held_together(rows, orthanc) if rows else None
+    changed, unanswered, to_the_back = 0, 0, []
     for row in rows:
-        found = compared(row, held, orthanc)
-        if found == known(row):
-            as_before.append(row.pk)
-        else:
-            changed += note_compared(row.pk, found)
-        if is_over():
+        try:
+            with within(COMPARE_SECONDS):
+                found = compared(row, held or held_of([row], orthanc), orthanc, is_stopping)
+            if found == known(row):
+                to_the_back.append(row.pk)
+            else:
+                changed += note_compared(row.pk, found)
+            unanswered = 0
+        except ComparingStopped:
+            break
+        except DATABASE_ERRORS:
+            raise
+        except ArchiveError as exc:
+            log.warning("result_not_compared", request_id=str(row.pk), detail=str(exc))
+            to_the_back.append(row.pk)
+            unanswered += 1
+        except Exception:
+            # A row of another version, or a damaged one: it says nothing of the archive.
+            log.exception("result_not_compared", request_id=str(row.pk))
+            to_the_back.append(row.pk)
+        if unanswered == MOST_UNANSWERED or is_over():
             break
     # Nearly always all of them: in one statement, for each commit waits for the disk.
-    _results().filter(pk__in=as_before).update(compared_at=timezone.now())
+    _results().filter(pk__in=to_the_back).update(compared_at=timezone.now())
     return changed
+
+
+def _held_together(rows: Sequence[InferenceRequest], orthanc: Orthanc) -> Held | None:
+    """What the archive holds of all of them, in two calls; None where each has to be asked for.
+
+    One row of which nothing can be asked, or one resource that the archive cannot describe, would
+    otherwise speak for all.
+    """
+    try:
+        with within(COMPARE_SECONDS):
+            return held_of(rows, orthanc)
+    except (ArchiveError, AttributeError, KeyError, TypeError):
+        return None
 
 
 def _results() -> QuerySet[InferenceRequest]:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Event
 
 import structlog
 from django.utils import timezone
 
+from web.archive.errors import ArchiveUnavailable
 from web.archive.orthanc import Orthanc, archive
 from web.follower import changes, index, results, walk
 from web.follower.models import ArchivePlace
 
 log = structlog.get_logger(__name__)
 
-#: Seconds after which a turn begins no further step: another process may wait for its lease.
+#: Seconds after which a step of a turn reads no further page and compares no further result:
+#: another process may wait for the lease.
 TURN_SECONDS = 5.0
 
 
@@ -48,10 +51,12 @@ class Turn:
     changed_results: int = 0
     #: Whether there is more of the log or of a walk to read at once.
     more: bool = False
+    #: Whether a walk went on.
+    walks: bool = False
     began: float = field(default_factory=time.monotonic)
 
     def is_over(self) -> bool:
-        """Whether no further step is to begin."""
+        """Whether a step is to come to its end, for the next one."""
         return self.stopping.is_set() or time.monotonic() - self.began > TURN_SECONDS
 
 
@@ -59,19 +64,24 @@ def take_turn(pace: Pace, orthanc: Orthanc | None = None, stopping: Event | None
     """Read on, compare, walk, sweep. Raises `ArchiveUnavailable`; what was done by then stays.
 
     Not inside a transaction. Killed at any point it is taken up again where it was: the place is
-    written after what was read up to there, and everything else may be done twice.
+    written after what was read up to there, and everything else may be done twice. A step that the
+    archive does not answer keeps none of the others from its turn, nor does one that took long.
     """
     source = orthanc or archive("follower")
     turn = Turn(stopping or Event())
+    # Where this is not answered, the archive as a whole is away.
     place = _place(source)
-    _read(place, source, turn)
-    turn.changed_results = results.compare_due(
-        source, pace.results, pace.compare_again_s, turn.is_over
-    )
-    if not turn.is_over():
-        _walk(place, source, turn)
-    if not turn.is_over() and place.walked is None:
-        results.mark(walk.sweep(source, pace.series, pace.look_again_s))
+    steps = (_read, partial(_compare, pace), _walk, partial(_sweep, pace))
+    unanswered: list[ArchiveUnavailable] = []
+    for step in steps:
+        if turn.stopping.is_set():
+            break
+        try:
+            step(place, source, turn)
+        except ArchiveUnavailable as exc:
+            unanswered.append(exc)
+    if unanswered:
+        raise unanswered[0]
     return turn
 
 
@@ -101,7 +111,8 @@ def _begin_walk(place: ArchivePlace, why: str) -> None:
 
 def _read(place: ArchivePlace, orthanc: Orthanc, turn: Turn) -> None:
     turn.more = True
-    while turn.more and not turn.is_over():
+    # At least one page, whatever the time.
+    while turn.more:
         news = changes.read_on(place, orthanc)
         if news.series or news.instances:
             entered = index.enter(news.series, news.instances, orthanc)
@@ -110,12 +121,27 @@ def _read(place: ArchivePlace, orthanc: Orthanc, turn: Turn) -> None:
             place.seq, place.anchor = news.seq, dict(news.anchor)
             place.save(update_fields=["seq", "anchor"])
         turn.more = news.more
+        if turn.is_over():
+            break
+
+
+def _compare(pace: Pace, _place: ArchivePlace, orthanc: Orthanc, turn: Turn) -> None:
+    turn.changed_results = results.compare_due(
+        orthanc, pace.results, pace.compare_again_s, turn.is_over, turn.stopping.is_set
+    )
+
+
+def _sweep(pace: Pace, place: ArchivePlace, orthanc: Orthanc, turn: Turn) -> None:
+    # A walk sees the same; one that the archive does not answer is not waited for.
+    if place.walked is None or not turn.walks:
+        results.mark(walk.sweep(orthanc, pace.series, pace.look_again_s))
 
 
 def _walk(place: ArchivePlace, orthanc: Orthanc, turn: Turn) -> None:
     if place.walked is None:
         return
     place.walked = walk.walk_on(place, orthanc)
+    turn.walks = True
     if place.walked is None:
         place.walk_ended_at = timezone.now()
         log.info("archive_walk_ends")

@@ -7,12 +7,13 @@ MD5s that the archive keeps, with the digest that the result states.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import structlog
 from django.db import transaction
@@ -31,6 +32,17 @@ log = structlog.get_logger(__name__)
 
 #: Seconds that a page waits to know better than it does.
 LOOK_SECONDS = 2.0
+
+#: Seconds for which pages do not look again at an archive that has just not answered one of them: a
+#: page that polls would wait as long at each poll.
+SILENT_SECONDS = 10.0
+
+#: Archives that did not answer a page, and until when (monotonic seconds) none looks again.
+_silent_until: WeakKeyDictionary[Orthanc, float] = WeakKeyDictionary()
+
+
+class ComparingStopped(Exception):
+    """The process stops: what is compared is left as it was."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +77,15 @@ def held_of(rows: Iterable[InferenceRequest], orthanc: Orthanc) -> Held:
         raise ArchiveUnavailable("Orthanc described its resources in another way") from None
 
 
-def compared(row: InferenceRequest, held: Held, orthanc: Orthanc | None) -> Compared:
+def compared(
+    row: InferenceRequest,
+    held: Held,
+    orthanc: Orthanc | None,
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> Compared:
     """The state of a result. Without an archive no files are compared, where that is needed.
 
-    Raises `ArchiveUnavailable`.
+    Raises `ArchiveUnavailable`, and `ComparingStopped` between two files.
     """
     state = ResultState.STORED if primary_of(row) in held.objects else ResultState.GONE
     read = _read(row)
@@ -89,7 +106,7 @@ def compared(row: InferenceRequest, held: Held, orthanc: Orthanc | None) -> Comp
     if orthanc is None:
         return Compared(_before(row), state, "")
     try:
-        same = _digest(found, orthanc) == stated
+        same = _digest(found, orthanc, is_stopping) == stated
     except NotInArchive:
         # Deleted while it was compared: the next look sees it.
         return Compared(_before(row), state, "")
@@ -142,15 +159,21 @@ def looked_at(row: InferenceRequest, orthanc: Orthanc) -> InferenceRequest:
     """The row as the archive has it in this moment, for a page that shows it.
 
     Two calls and no file: what only the bytes can tell is left to the follower. While the archive
-    does not answer soon, it is what is known.
+    does not answer soon, it is what is known, and for some seconds nobody asks again.
     """
     if row.state != State.COMPLETED or row.result is None or row.withdrawn_at is not None:
         return row
-    with suppress(ArchiveUnavailable), within(LOOK_SECONDS):
-        found = compared(row, held_of([row], orthanc), None)
-        before = (row.input_state, row.result_state)
-        if before != (found.input_state, found.result_state) and note_compared(row.pk, found):
-            return InferenceRequest.objects.filter(pk=row.pk).first() or row
+    if time.monotonic() < _silent_until.get(orthanc, 0.0):
+        return row
+    try:
+        with within(LOOK_SECONDS):
+            found = compared(row, held_of([row], orthanc), None)
+    except ArchiveUnavailable:
+        _silent_until[orthanc] = time.monotonic() + SILENT_SECONDS
+        return row
+    before = (row.input_state, row.result_state)
+    if before != (found.input_state, found.result_state) and note_compared(row.pk, found):
+        return InferenceRequest.objects.filter(pk=row.pk).first() or row
     return row
 
 
@@ -174,9 +197,14 @@ def _fingerprint(series: Mapping[str, Mapping[str, Any]]) -> str:
     return sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _digest(series_ids: Collection[str], orthanc: Orthanc) -> str:
+def _digest(series_ids: Collection[str], orthanc: Orthanc, is_stopping: Callable[[], bool]) -> str:
+    def file_md5(instance_id: str) -> str:
+        if is_stopping():
+            raise ComparingStopped
+        return orthanc.file_md5(instance_id)
+
     return input_digest(
-        (uid, orthanc.file_md5(instance_id))
+        (uid, file_md5(instance_id))
         for series_id in series_ids
         for instance_id, uid in orthanc.uids_of_series(series_id).items()
     )

@@ -30,14 +30,19 @@ _CODES = {
 #: What a reader calls the attributes in which slices of one phase may differ.
 ATTRIBUTES: dict[str, Promise] = {
     "ImageType": gettext_lazy("kind of image"),
+    "ComplexImageComponent": gettext_lazy("part of the signal (magnitude or phase)"),
     "EchoTime": gettext_lazy("echo time"),
     "EchoNumbers": gettext_lazy("echo number"),
     "DiffusionBValue": gettext_lazy("b-value"),
+    "FlipAngle": gettext_lazy("flip angle"),
+    "SequenceName": gettext_lazy("name of the pulse sequence"),
+    "ScanOptions": gettext_lazy("scan options"),
     "TemporalPositionIdentifier": gettext_lazy("temporal position"),
     "TemporalPositionIndex": gettext_lazy("temporal position"),
     "AcquisitionNumber": gettext_lazy("acquisition number"),
     "AcquisitionTime": gettext_lazy("acquisition time"),
     "TriggerTime": gettext_lazy("trigger time"),
+    "ContentTime": gettext_lazy("content time"),
 }
 
 #: `first` and `second` are roles, `found` and `expected` what they have.

@@ -17,6 +17,10 @@ from web.inference.result_state import InputState, ResultState
 from web.inference.standing import standing_of
 from web.inference.states import State
 from web.inference.verdict import Decision
+from web.one_line import one_line
+
+#: Characters of a lab's own words that a page shows: a sentence or two.
+MAX_DETAIL = 300
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -41,7 +45,8 @@ class Failure(BaseModel):
 
     code: str
     reader: str
-    #: What a lab found, for whoever looks closer: in English, and without patient data.
+    #: What a lab found, for whoever looks closer: in English, and without patient data. One line of
+    #: its words, `MAX_DETAIL` characters at most.
     detail: str = ""
     #: Whether the same request would end the same way.
     final: bool = False
@@ -151,7 +156,12 @@ class RequestView(BaseModel):
             retry_of=row.retry_of_id,
             lab=row.lab,
             progress=_as_model(Progress, row.progress),
-            failure=failure_of(row.failure_code, language, detail=row.failure_detail),
+            failure=failure_of(
+                row.failure_code,
+                language,
+                detail=row.failure_detail,
+                by_lab=bool(row.lab),
+            ),
             inputs=[_input(item) for item in row.inputs],
             result=_as_model(Result, row.result),
             superseded_by=standing.superseded_by,
@@ -187,9 +197,22 @@ def _as_model(kind: type[M], value: Any) -> M | None:
     return None if value is None else kind.model_validate(value)
 
 
-def failure_of(code: str, language: str | None = None, *, detail: str = "") -> Failure | None:
-    """A stored failure code for a reader, or None without one."""
+def failure_of(
+    code: str, language: str | None = None, *, detail: str = "", by_lab: bool = True
+) -> Failure | None:
+    """A stored failure code for a reader, or None without one.
+
+    Not final is what no lab has said: the site has, of a request that it held until its images
+    were there, and the rest of them may still come.
+    """
     if not code:
         return None
     sentence = text_of(code).reader(language or translation.get_language() or "en")
-    return Failure(code=code, reader=sentence, detail=detail, final=code in FINAL)
+    final = by_lab and code in FINAL
+    return Failure(code=code, reader=sentence, detail=_bounded(detail), final=final)
+
+
+def _bounded(detail: str) -> str:
+    """The words of another machine as one line, no longer than a page has room for."""
+    words = one_line(detail)
+    return words if len(words) <= MAX_DETAIL else words[: MAX_DETAIL - 1].rstrip() + "…"

@@ -13,12 +13,13 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from messages.lab import ModelDescriptor
+from messages.failures import FailureCode
 from web.archive.errors import InstanceNotFound
 from web.archive.orthanc import Orthanc
 from web.inference.choice import from_archive
 from web.inference.chosen import Selection
 from web.inference.compare import compared, held_of
+from web.inference.model_of_request import model_of
 from web.inference.models import InferenceRequest
 from web.inference.presentation import phase_of
 from web.inference.refusals import NotAsked
@@ -27,9 +28,6 @@ from web.inference.states import State
 
 #: Rows that are read together.
 _BATCH = 100
-
-#: `Rechecked.code` of a result that does not lie in the study of its images.
-MISFILED = "result_misfiled"
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Rechecked:
     finished_at: datetime | None
     input_state: InputState
     result_state: ResultState
-    #: Why the same choice would be refused now, or `MISFILED`; empty where it would not.
+    #: Why the same choice would be refused now, or `RESULT_MISFILED`; empty where it would not.
     code: str
     #: The same as a sentence.
     sentence: str
@@ -55,21 +53,16 @@ class Rechecked:
         return bool(self.code) or gone or self.input_state in CHANGED
 
 
-def results_from(place: tuple[datetime, UUID] | None = None) -> Iterator[InferenceRequest]:
+def all_results() -> Iterator[InferenceRequest]:
     """All results that are not withdrawn, in the order in which they were asked for."""
     rows = InferenceRequest.objects.filter(
         state=State.COMPLETED, withdrawn_at=None, result__isnull=False
     ).order_by("created_at", "pk")
-    while True:
-        left = rows
-        if place is not None:
-            at, last = place
-            left = rows.filter(Q(created_at__gt=at) | Q(created_at=at, pk__gt=last))
-        batch = list(left[:_BATCH])
+    left = rows
+    while batch := list(left[:_BATCH]):
         yield from batch
-        if len(batch) < _BATCH:
-            return
-        place = (batch[-1].created_at, batch[-1].pk)
+        at, last = batch[-1].created_at, batch[-1].pk
+        left = rows.filter(Q(created_at__gt=at) | Q(created_at=at, pk__gt=last))
 
 
 def recheck(row: InferenceRequest, orthanc: Orthanc) -> Rechecked:
@@ -83,7 +76,10 @@ def recheck(row: InferenceRequest, orthanc: Orthanc) -> Rechecked:
         # Of what is not there no rule can say anything but that.
         code, sentence = _refusal(row, orthanc)
     if not code and not _lies_in_its_study(row, orthanc):
-        code, sentence = MISFILED, "The result does not lie in the study of its images."
+        code, sentence = (
+            FailureCode.RESULT_MISFILED.value,
+            "The result does not lie in the study of its images.",
+        )
     return Rechecked(
         request_id=row.pk,
         study_id=row.study_id,
@@ -98,28 +94,25 @@ def recheck(row: InferenceRequest, orthanc: Orthanc) -> Rechecked:
 
 def _refusal(row: InferenceRequest, orthanc: Orthanc) -> tuple[str, str]:
     """Code and sentence with which a click on the same phases would be refused."""
-    model = ModelDescriptor(
-        name=row.model,
-        version="",
-        sha256="0" * 64,
-        roles=tuple(item["role"] for item in row.inputs),
-        labels=("lesion",),
-        notice="",
-    )
     chosen = [Selection(item["role"], item["series_id"], phase_of(item)) for item in row.inputs]
     try:
-        from_archive(orthanc, model, row.study_id, chosen)
+        from_archive(orthanc, model_of(row), row.study_id, chosen)
     except NotAsked as exc:
         return exc.code, str(exc.message)
     return "", ""
 
 
 def _lies_in_its_study(row: InferenceRequest, orthanc: Orthanc) -> bool:
-    """Whether its objects do; one that is gone lies nowhere, which is said elsewhere."""
+    """Whether its objects do; one that is gone lies nowhere, which is said elsewhere.
+
+    A study under another patient's number can have the same UID, and has another id. Where the
+    number was edited in the archive, the objects have other ids too: then they are gone.
+    """
     result = row.result or {}
+    study = (row.study_id, row.study_uid)
     for instance_id in filter(None, (result.get("seg_instance_id"), result["sr_instance_id"])):
         try:
-            if orthanc.study_of(instance_id) != row.study_uid:
+            if orthanc.filed(instance_id) != study:
                 return False
         except InstanceNotFound:
             continue

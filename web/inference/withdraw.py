@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
+from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from web.archive.errors import ArchiveError
-from web.archive.objects import remove_objects
+from web.archive.objects import delete_objects, objects_of, say_foreign
 from web.archive.orthanc import Orthanc, archive
 from web.door.audit import Action
 from web.door.visitor import Visitor
@@ -21,6 +21,7 @@ from web.inference.result_state import MAX_REASON, ResultState
 from web.inference.states import State
 from web.inference.superseded import with_superseded
 from web.live.notify import tell_on_commit
+from web.one_line import one_line
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +30,15 @@ _GONE = 410
 
 #: Django's permission that a member of staff needs for it.
 PERMISSION = "labrelay_inference.change_inferencerequest"
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    """What was done."""
+
+    row: InferenceRequest
+    #: Objects of it that lie in another study and stay there: somebody has copied them.
+    left_elsewhere: int
 
 
 def may_withdraw(visitor: Visitor) -> bool:
@@ -44,24 +54,23 @@ def withdraw(
     *,
     objects_too: bool = False,
     orthanc: Orthanc | None = None,
-) -> InferenceRequest:
-    """Withdraw the result and return its request; the verdicts on it are kept, and it stays so.
+) -> Withdrawn:
+    """Withdraw the result; the verdicts on it are kept, and it stays so.
 
-    With `objects_too` the archive's objects of it are removed after that; of a result that is
-    withdrawn already only this is done. Whether the visitor may is for the caller to know. Raises
-    `NotAsked`: 422 without a reason, 409 without a result or for one that was withdrawn before;
-    `NotNow` when it is withdrawn and the archive did not remove its objects: asked again, it
-    does. And `InferenceRequest.DoesNotExist`.
+    With `objects_too` the archive's objects of it are removed after that, save those that lie in
+    other studies; of a result that is withdrawn already only this is done. Whether the visitor may
+    is for the caller to know. Raises `NotAsked`: 422 without a reason, 409 without a result or for
+    one that was withdrawn before; `NotNow` when it is withdrawn and the archive did not remove its
+    objects: asked again, it does. And `InferenceRequest.DoesNotExist`.
     """
-    words = " ".join("".join(c for c in reason if _is_text(c)).split())
+    words = one_line(reason)
     if not words:
         raise NotAsked("reason_missing", _("Please say why the result is withdrawn."))
     if len(words) > MAX_REASON:
         raise NotAsked("reason_too_long", _("The reason is too long."))
     row = _withdrawn(request_id, visitor, words, objects_too=objects_too)
-    if objects_too:
-        _remove(row, visitor, orthanc or archive())
-    return row
+    left = _remove(row, visitor, orthanc or archive()) if objects_too else 0
+    return Withdrawn(row, left)
 
 
 def _withdrawn(
@@ -100,12 +109,18 @@ def _withdrawn(
     return row
 
 
-def _remove(row: InferenceRequest, visitor: Visitor, orthanc: Orthanc) -> None:
-    """Not inside the transaction: it speaks with the archive. What is gone by an error stays so."""
-    # Before it is done: an entry without a removal is better than a removal without an entry.
-    visitor.note(Action.OBJECTS_REMOVED, study_id=row.study_id, subject=str(row.pk))
+def _remove(row: InferenceRequest, visitor: Visitor, orthanc: Orthanc) -> int:
+    """How many lie in other studies, and stay there.
+
+    Not inside the transaction: it speaks with the archive. What is gone by an error stays so.
+    """
     try:
-        remove_objects(row.pk, row.study_uid, orthanc)
+        found = objects_of(row.pk, row.study_uid, orthanc)
+        say_foreign(row.pk, found.elsewhere)
+        if found.here:
+            # Before it is done: an entry without a removal is better than one that is missing.
+            visitor.note(Action.OBJECTS_REMOVED, study_id=row.study_id, subject=str(row.pk))
+            delete_objects(row.pk, found.here, orthanc)
     except ArchiveError as exc:
         log.warning("objects_not_removed", request_id=str(row.pk), error=type(exc).__name__)
         sentence = _(
@@ -113,17 +128,25 @@ def _remove(row: InferenceRequest, visitor: Visitor, orthanc: Orthanc) -> None:
             "that again."
         )
         raise NotNow("objects_not_removed", sentence) from None
+    return len(found.elsewhere)
 
 
-def _is_text(character: str) -> bool:
-    return character.isspace() or unicodedata.category(character) != "Cc"
+def withdrawal_of(row: InferenceRequest) -> NotAsked:
+    """What everybody is told of a result that staff have withdrawn."""
+    sentence = _("This result was withdrawn. Reason: %(reason)s")
+    return NotAsked("result_withdrawn", sentence % {"reason": row.withdrawn_reason}, _GONE)
 
 
 def why_not_shown(row: InferenceRequest) -> NotAsked | None:
     """Why a result is not shown any more; None where nothing speaks against it."""
     if row.withdrawn_at is not None:
-        sentence = _("This result was withdrawn. Reason: %(reason)s")
-        return NotAsked("result_withdrawn", sentence % {"reason": row.withdrawn_reason}, _GONE)
+        return withdrawal_of(row)
     if row.result_state == ResultState.GONE:
         return NotAsked("result_gone", _("The stored result is no longer in the archive."), _GONE)
     return None
+
+
+def result_in(study_id: str, instance_id: str) -> InferenceRequest | None:
+    """The request whose segmentation this object of the study is; None of one of nobody's."""
+    rows = InferenceRequest.objects.filter(study_id=study_id, result__seg_instance_id=instance_id)
+    return rows.order_by("created_at", "pk").first()

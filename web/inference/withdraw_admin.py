@@ -26,6 +26,15 @@ else:
 #: Results that are named before and after the deed.
 _NAMED = 20
 
+#: Results that are withdrawn together. The second page sends the id of each in a field of its own,
+#: of which Django reads 1000 (``DATA_UPLOAD_MAX_NUMBER_FIELDS``); a host project may allow less.
+MOST_AT_ONCE = 500
+
+_TOO_MANY = _("Please choose at most %(most)s results at a time.")
+_LEFT = _(
+    "The result is withdrawn. Some of its objects were copied to another study, and stay there."
+)
+
 
 class Withdrawing(Base):
     """What the list of requests can do with results."""
@@ -39,14 +48,19 @@ class Withdrawing(Base):
         self, request: HttpRequest, rows: QuerySet[InferenceRequest]
     ) -> HttpResponse | None:
         """Ask for the reason, then withdraw each; None leads back to the list."""
+        if rows.count() > MOST_AT_ONCE:
+            self.message_user(request, _TOO_MANY % {"most": MOST_AT_ONCE}, messages.ERROR)
+            return None
         if not request.POST.get("confirmed"):
             return self._asked(request, rows)
         reason, objects_too = request.POST.get("reason", ""), bool(request.POST.get("objects"))
         visitor = visitor_of(request)
         for request_id in rows.order_by("created_at").values_list("pk", flat=True):
             try:
-                withdraw(request_id, visitor, reason, objects_too=objects_too)
+                done = withdraw(request_id, visitor, reason, objects_too=objects_too)
                 sentence, level = str(_("The result is withdrawn.")), messages.SUCCESS
+                if done.left_elsewhere:
+                    sentence, level = str(_LEFT), messages.WARNING
             except Refused as exc:
                 sentence, level = str(exc.message), messages.WARNING
             self.message_user(request, f"{request_id}: {sentence}", level)

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.errors import InvalidDicomError
 
-from web.archive.errors import InstanceNotFound, NotInArchive, UnreadableResult
+from web.archive.errors import InstanceNotFound, NotInArchive, SeriesNotFound, UnreadableResult
 from web.archive.orthanc import Orthanc
 from web.archive.segmentation import Source, marked_in, sources
 from web.archive.stack import Stack, read_stack
-from web.inference.models import InferenceRequest
 from web.inference.presentation import phase_of
+from web.inference.withdraw import result_in
 
 #: Results whose pictures a process keeps: some tens of kilobytes each.
 _KEPT_RESULTS = 16
@@ -63,15 +63,11 @@ def frames_of(orthanc: Orthanc, stored: StoredSegmentation) -> list[str]:
 def _asked(orthanc: Orthanc, stored: StoredSegmentation) -> tuple[Stack, Stack] | None:
     """The series of the first input, and its slices that were that input: all, or one phase.
 
-    None for the SEG of no request of this site, and where that series is no longer there.
+    None for the SEG of no request of this site, and where that series is no longer there. Raises
+    `UnreadableResult` where the series is there and does not hold the phase any more: the front end
+    would lay the slices of another one over it.
     """
-    row = (
-        InferenceRequest.objects.filter(
-            study_id=stored.study_id, result__seg_instance_id=stored.instance_id
-        )
-        .order_by("created_at", "pk")
-        .first()
-    )
+    row = result_in(stored.study_id, stored.instance_id)
     if row is None or not row.inputs:
         return None
     first = row.inputs[0]
@@ -79,8 +75,10 @@ def _asked(orthanc: Orthanc, stored: StoredSegmentation) -> tuple[Stack, Stack] 
         stack = read_stack(orthanc, first["series_id"])
         phase = phase_of(first)
         return stack, stack if phase is None else read_stack(orthanc, first["series_id"], phase)
-    except NotInArchive:
+    except SeriesNotFound:
         return None
+    except NotInArchive as exc:
+        raise UnreadableResult("the first input is not in its series any more") from exc
 
 
 @lru_cache(maxsize=_KEPT_RESULTS)

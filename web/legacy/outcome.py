@@ -13,6 +13,7 @@ from web.inference.models import InferenceRequest
 from web.inference.presentation import RequestView, Result
 from web.inference.result_state import ResultState
 from web.inference.states import State
+from web.inference.withdraw import withdrawal_of
 from web.legacy.answers import Answer, sorry
 
 #: The states behind each status of the old interface. Every state is in one of them.
@@ -62,13 +63,9 @@ def withdrawn(row: InferenceRequest) -> Answer:
     No success any more: the old front end shows what it is given without reading on. 410, as for
     the calls that are gone: it was there, and asking again brings nothing else.
     """
-    sentence = _("This result was withdrawn. Reason: %(reason)s")
-    body = {**_common(row), "result": {**_NO_FIGURES, "error": sentence % _reason(row)}}
-    return sorry(410, sentence % _reason(row), **body)
-
-
-def _reason(row: InferenceRequest) -> dict[str, str]:
-    return {"reason": row.withdrawn_reason}
+    why = withdrawal_of(row)
+    body = {**_common(row), "result": {**_NO_FIGURES, "error": str(why.message)}}
+    return sorry(why.status, str(why.message), **body)
 
 
 def timed_out(request_id: UUID | None) -> Answer:

@@ -18,6 +18,7 @@ from web.archive.orthanc import archive
 from web.door.audit import Action
 from web.inference.compare import looked_at
 from web.inference.models import InferenceRequest
+from web.inference.withdraw import result_in, withdrawal_of
 from web.labs.models import Lab
 from web.legacy.answers import HEADERS, Answer, Told, answer_to, as_json, sorry
 from web.legacy.caller import caller_of, no_such_request, require_seen
@@ -170,11 +171,10 @@ def nothing(_request: HttpRequest) -> Answer:
 
 def _refuse_withdrawn(stored: StoredSegmentation) -> None:
     """Raise `Told` for a segmentation that staff have withdrawn and left in the archive."""
-    rows = InferenceRequest.objects.filter(study_id=stored.study_id, withdrawn_at__isnull=False)
-    for row in rows:
-        if row.result and row.result.get("seg_instance_id") == stored.instance_id:
-            sentence = _("This result was withdrawn. Reason: %(reason)s")
-            raise Told(410, sentence % {"reason": row.withdrawn_reason})
+    row = result_in(stored.study_id, stored.instance_id)
+    if row is not None and row.withdrawn_at is not None:
+        reason = withdrawal_of(row)
+        raise Told(reason.status, str(reason.message))
 
 
 def _limit(text: str | None) -> int:

@@ -6,6 +6,8 @@ sent with these numbers; or it ends with the code of what speaks against it. Eac
 under the row's lock: two processes that find the same send it once.
 
 An archive that does not answer says nothing: the request stays held.
+
+Where the settings no longer let requests wait, what is held is released with what is there.
 """
 
 from __future__ import annotations
@@ -14,21 +16,23 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone, translation
 from pydantic import TypeAdapter, ValidationError
 
 from messages.failures import FailureCode
-from messages.lab import ModelDescriptor
 from messages.request import InputSeries
 from web.archive.arriving import arriving_among
 from web.archive.errors import ArchiveUnavailable
 from web.archive.orthanc import Orthanc, archive
+from web.archive.patience import within
 from web.inference import outbox
 from web.inference.choice import from_archive
 from web.inference.chosen import Selection
 from web.inference.happenings import Released, ReleaseRefused
+from web.inference.model_of_request import model_of
 from web.inference.models import InferenceRequest
 from web.inference.reconciler.unfinished import unfinished
 from web.inference.record import record
@@ -68,16 +72,21 @@ class Finding:
 def whole(orthanc: Orthanc | None = None) -> list[UUID]:
     """Held requests of which no chosen series grows any more, oldest first.
 
-    Not inside a transaction: it speaks with the archive. Raises `ArchiveUnavailable`.
+    All of them where the settings let none wait. Not inside a transaction: it speaks with the
+    archive. Raises `ArchiveUnavailable`.
     """
     chosen = dict(_held().order_by("created_at").values_list("pk", "inputs"))
+    if not settings.SITE.wait_for_whole_series:
+        # Made before that was set. A click for the same joins them: they would never be sent.
+        return list(chosen)
     series = {pk: _series_of(inputs) for pk, inputs in chosen.items()}
-    growing = arriving_among(orthanc or archive(), set().union(*series.values()))
+    with within():
+        growing = arriving_among(orthanc or archive(), set().union(*series.values()))
     return [pk for pk, ids in series.items() if not ids & growing]
 
 
 def look(request_id: UUID, orthanc: Orthanc | None = None) -> Finding | None:
-    """The choice of a held request as it is now; None while more of it may come.
+    """The choice of a held request as it is now; None while it waits for what may still come.
 
     Not inside a transaction: it speaks with the archive. Raises `ArchiveUnavailable`.
     """
@@ -86,17 +95,18 @@ def look(request_id: UUID, orthanc: Orthanc | None = None) -> Finding | None:
         return None
     inputs = _INPUTS.validate_python(row.inputs)
     chosen = [Selection(item.role, item.series_id, item.phase_selector) for item in inputs]
+    waits = settings.SITE.wait_for_whole_series
     try:
         # Its sentences are an operator's here.
         with translation.override("en"):
             found = from_archive(
-                orthanc or archive(), _model(row, inputs), row.study_id, chosen, waits=True
+                orthanc or archive(), model_of(row), row.study_id, chosen, waits=waits
             )
     except NotAsked as refusal:
         return Finding(code=_code(refusal), detail=_text(refusal))
     except NotNow as exc:
         raise ArchiveUnavailable("Orthanc does not say what a held request chose") from exc
-    return None if found.arriving else Finding(found.inputs)
+    return None if waits and found.arriving else Finding(found.inputs)
 
 
 def release(request_id: UUID, finding: Finding) -> bool:
@@ -130,18 +140,6 @@ def _series_of(inputs: object) -> set[str]:
     except ValidationError:
         # Its own look says so, and keeps no other from its turn.
         return set()
-
-
-def _model(row: InferenceRequest, inputs: tuple[InputSeries, ...]) -> ModelDescriptor:
-    """The model as it was asked for: its labs may be gone by now, or serve another version."""
-    return ModelDescriptor(
-        name=row.model,
-        version="",
-        sha256="0" * 64,
-        roles=tuple(item.role for item in inputs),
-        labels=("lesion",),
-        notice="",
-    )
 
 
 def _name_anew(row: InferenceRequest) -> None:

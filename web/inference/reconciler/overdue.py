@@ -38,7 +38,7 @@ def expired(after_s: float) -> dict[UUID, datetime]:
 def expire(request_id: UUID, after_s: float) -> bool:
     """End the request as expired unless a lab has taken it by now.
 
-    One that is held was never sent: its images did not arrive in time.
+    One that is held was never sent: the archive did not say in time that all images are there.
     """
     late = TimedOut(
         at=timezone.now(),
@@ -48,7 +48,7 @@ def expire(request_id: UUID, after_s: float) -> bool:
     held = TimedOut(
         at=late.at,
         code=FailureCode.SERIES_INCOMPLETE,
-        detail=f"images of a chosen series were still arriving after {after_s:.0f} s",
+        detail=f"the archive did not call every chosen series whole within {after_s:.0f} s",
     )
     return _end(
         request_id,

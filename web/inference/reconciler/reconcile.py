@@ -23,6 +23,7 @@ from django.db.models.signals import post_save
 from django.utils import timezone
 
 from web.archive.errors import ArchiveError
+from web.archive.patience import MOST_UNANSWERED
 from web.archive.stored_result import StoredResult
 from web.broker.connection import heed_cancel
 from web.database import DatabaseAway, DatabaseThread
@@ -32,6 +33,7 @@ from web.inference.reconciler.hearing import Hearing
 from web.inference.reconciler.lease_keeper import LeaseKeeper
 from web.inference.reconciler.lost import Missing
 from web.inference.reconciler.pace import Pace
+from web.inference.reconciler.releases import Releases
 from web.inference.reconciler.sweep import sweep_due
 from web.live import notify
 
@@ -45,9 +47,6 @@ GATHER_SECONDS = 0.05
 
 #: Cancelled requests that are swept in one step.
 SWEEPS = 10
-
-#: Questions in a row that the archive may leave unanswered before a rule goes on without it.
-MOST_UNANSWERED = 3
 
 
 class Reconciler:
@@ -74,8 +73,11 @@ class Reconciler:
         self._began = time.monotonic()
         #: Requests that look lost, and since when by the monotonic clock.
         self._missing: dict[Missing, float] = {}
+        self._releases = Releases()
         #: Whether the log says already that the archive does not answer.
         self._archive_silent = False
+        #: Whether the archive has answered in this turn, and whether it has left a question open.
+        self._answered = self._unanswered = False
         self._bell = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -93,6 +95,7 @@ class Reconciler:
     def _begin(self) -> None:
         # What another process saw in the meantime, this one did not.
         self._missing = {}
+        self._releases = Releases()
         self._bell.set()
 
     def _saved(
@@ -117,6 +120,7 @@ class Reconciler:
             await asyncio.sleep(GATHER_SECONDS)
 
     async def _turn(self) -> None:
+        self._answered = self._unanswered = False
         for rule in (
             self._expire,
             self._end_overdue,
@@ -137,6 +141,10 @@ class Reconciler:
             # A library may raise its own error in the place of a cancel, and there is only one:
             # this is one of a group of tasks.
             heed_cancel()
+        if self._answered and not self._unanswered:
+            # Not after the first answer: an archive that always fails at the same request answers
+            # for the others, and the log would say so at every turn.
+            self._archive_silent = False
 
     async def _expire(self) -> None:
         """Nobody has taken it for days."""
@@ -203,18 +211,19 @@ class Reconciler:
 
     async def _release(self) -> None:
         """It was held until the images of its series have arrived, and now they have."""
+        releases = self._releases
         try:
-            whole = await self._errands.run(arriving.whole)
+            due = await self._errands.run(releases.due)
         except ArchiveError as exc:
             self._say_silent(exc)
             return
 
         async def release(pk: UUID) -> bool:
-            finding = await self._errands.run(arriving.look, pk)
-            self._archive_silent = False
+            finding = await self._errands.run(releases.look, pk)
+            self._answered = True
             return finding is not None and await self._database.run(arriving.release, pk, finding)
 
-        await self._each(whole, release)
+        await self._each(due, release)
 
     async def _sweep(self) -> None:
         """It is cancelled, and nothing of it may stay in the archive."""
@@ -232,7 +241,7 @@ class Reconciler:
                 raise
             log.warning("archive_not_waited_for", request_id=str(pk))
             return None
-        self._archive_silent = False
+        self._answered = True
         return result
 
     async def _each(self, found: Iterable[UUID], act: Callable[[UUID], Awaitable[bool]]) -> None:
@@ -257,6 +266,7 @@ class Reconciler:
 
     def _say_silent(self, error: ArchiveError, **of: str) -> None:
         """Once, and not at every turn."""
+        self._unanswered = True
         if not self._archive_silent:
             log.warning("archive_waited_for", detail=str(error), **of)
         self._archive_silent = True

@@ -14,8 +14,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from web.archive.errors import ArchiveError
 from web.archive.orthanc import archive
+from web.archive.patience import MOST_UNANSWERED
 from web.database import why_not_migrated
-from web.inference.recheck import Rechecked, recheck, results_from
+from web.inference.recheck import Rechecked, all_results, recheck
 from web.inference.refusals import NotNow
 
 #: Exit statuses beside 0: something was found; not everything could be looked at.
@@ -82,18 +83,32 @@ class Command(BaseCommand):
             sys.exit(FOUND)
 
     def _look(self, lines: dict[str, dict[str, Any]], report: Path | None) -> str:
-        """Add a line for each result; why it ended before the last one, or empty."""
-        for row in results_from():
+        """Add a line for each result; why not for all of them, or empty."""
+        left_out = in_a_row = 0
+        for row in all_results():
             if str(row.pk) in lines:
                 continue
             try:
                 line = _line(recheck(row, archive()))
             except (ArchiveError, NotNow):
-                return "the archive does not answer: run it again with the same --report"
+                # Of this one alone, perhaps: a file that cannot be read, a series that is damaged.
+                self.stderr.write(f"{row.pk}: the archive did not answer")
+                left_out, in_a_row = left_out + 1, in_a_row + 1
+                if in_a_row == MOST_UNANSWERED:
+                    return "the archive does not answer: run it again with the same --report"
+                continue
+            except (KeyError, TypeError, ValueError):
+                # Its row is another version's, or damaged. It says nothing of the archive.
+                self.stderr.write(f"{row.pk}: what is stored of this request cannot be read")
+                left_out += 1
+                continue
+            in_a_row = 0
             lines[str(row.pk)] = line
             if report is not None:
                 with report.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        if left_out:
+            return f"could not be looked at: {left_out}; run it again with the same --report"
         return ""
 
     def _list(self, lines: list[dict[str, Any]], form: str) -> None:

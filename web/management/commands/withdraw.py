@@ -45,7 +45,7 @@ class Command(BaseCommand):
         left = 0
         for request_id in dict.fromkeys(options["request_id"]):
             try:
-                withdraw(
+                done = withdraw(
                     request_id, staff, options["reason"], objects_too=options["remove_objects"]
                 )
             except InferenceRequest.DoesNotExist:
@@ -53,7 +53,8 @@ class Command(BaseCommand):
             except Refused as exc:
                 sentence = str(exc.message)
             else:
-                self.stdout.write(f"{request_id}: withdrawn")
+                kept = f"; {done.left_elsewhere} of its objects lie in another study and stay there"
+                self.stdout.write(f"{request_id}: withdrawn{kept if done.left_elsewhere else ''}")
                 continue
             left += 1
             self.stderr.write(f"{request_id}: {sentence}")
