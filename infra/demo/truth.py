@@ -13,12 +13,18 @@ def dice(segmentation: bytes, truth_file: Path) -> float:
     """Dice overlap of a stored SEG with the truth, voxel for voxel; 1.0 when both are empty.
 
     2 |A and B| / (|A| + |B|), Dice 1945. The truth file holds ``truth`` (slices, rows, columns)
-    and the SOP Instance UIDs of the first phase in the same slice order.
+    and, in the same slice order, the SOP Instance UIDs of each phase (phases, slices), or of the
+    first one alone where it was written before. Raises ValueError for a SEG of other images.
     """
     with np.load(truth_file) as file:
         truth = file["truth"].astype(bool)
-        uids = [str(uid) for uid in file["sop_instance_uids"]]
-    frames = segread(BytesIO(segmentation)).get_pixels_by_source_instance(
+        phases = [[str(uid) for uid in row] for row in np.atleast_2d(file["sop_instance_uids"])]
+    seg = segread(BytesIO(segmentation))
+    named = {str(uid) for _study, _series, uid in seg.get_source_image_uids()}
+    uids = next((phase for phase in phases if named & set(phase)), None)
+    if uids is None:
+        raise ValueError("the segmentation refers to no image of the phantom")
+    frames = seg.get_pixels_by_source_instance(
         uids, combine_segments=True, assert_missing_frames_are_empty=True
     )
     found = frames.astype(bool)

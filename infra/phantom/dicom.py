@@ -54,9 +54,12 @@ def write_study(study: PhantomStudy, directory: Path) -> WrittenStudy:
     np.savez_compressed(
         truth,
         truth=study.truth,
-        # Of the first phase, in the slice order of the truth: results refer to these.
+        # (phases, slices), in the slice order of the truth: a result refers to one of the phases.
         sop_instance_uids=np.array(
-            [instance_uid(study, FIRST_PHASE_NUMBER, k) for k in range(study.grid.slices)]
+            [
+                [instance_uid(study, FIRST_PHASE_NUMBER + i, k) for k in range(study.grid.slices)]
+                for i in range(4)
+            ]
         ),
         affine=study.affine,
         diameters_mm=np.array([lesion.diameter_mm for lesion in study.lesions]),
