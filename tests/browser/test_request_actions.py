@@ -327,7 +327,7 @@ def test_what_must_fail_again_is_not_offered_again_and_says_what_the_lab_found(
     open_page: OpenPages, study: StoredStudy
 ) -> None:
     now = datetime.now(UTC)
-    row = request_of(study, "failed", finished_at=now, failure_code="mixed_phase")
+    row = request_of(study, "failed", finished_at=now, failure_code="mixed_phase", lab="l")
     row.failure_detail = "slice 3 of post1 has another EchoTime than the others"
     row.save()
     page = opened_on(open_page, study).page

@@ -25,7 +25,7 @@ import pika
 import pytest
 from django.core import signing
 
-from infra.demo.reader import ended
+from infra.demo.reader import PageRefused, ended
 from infra.demo.stack import PAGE_USER
 from infra.local.orthanc import OrthancNode
 from messages import topology
@@ -110,7 +110,19 @@ def other_grid(role: str, series: Series) -> None:
 
 
 def name_for_a_number(role: str, series: Series) -> list[bytes] | None:
-    """Where a decimal belongs stands a word: what fails on it likes to quote it."""
+    """Where a decimal belongs stands a word: what fails on it likes to quote it.
+
+    It stands inside a phase: the site, which looks at each phase's first image, passes it.
+    """
+    if role != "post1":
+        return None
+    files = series.files()
+    files[3] = files[3].replace(b"0.8\\0.6 ", b"cnry\\0.6")
+    return files
+
+
+def name_in_every_image(role: str, series: Series) -> list[bytes] | None:
+    """The same in a whole phase: the site itself refuses it."""
     if role != "post1":
         return None
     return [data.replace(b"0.8\\0.6 ", b"cnry\\0.6") for data in series.files()]
@@ -221,6 +233,10 @@ def everything(system: System, seen: Seen) -> tuple[list[tuple[str, str]], str]:
         reader._client.event_hooks["response"].append(seen.answered)
         reader._client.headers["Accept-Language"] = "ko"
         ids = [reader.ask(one.study_id, one.series_by_role)["request_id"] for one in studies]
+        refused = plant(archive, break_it=name_in_every_image)
+        with pytest.raises(PageRefused, match="PixelSpacing") as refusal:
+            reader.ask(refused.study_id, refused.series_by_role)
+        seen.answers.append(str(refusal.value))
         told = [reader.wait(request_id, ended, 90) for request_id in ids]
         seen.answers += [json.dumps(one, ensure_ascii=False) for one in told]
         page = walk(reader, studies[0], ids[0])

@@ -200,6 +200,7 @@ def outcome(*, uploaded: bool, files: dict[str, str] | None, found: bool = True)
         threshold=0.4,
         uploaded=uploaded,
         files=files,
+        curves_withheld="",
     )
 
 
