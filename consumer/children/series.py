@@ -16,7 +16,7 @@ from consumer.memory import map_bytes
 from messages.phases.values import same_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pydicom import Dataset
 
@@ -55,28 +55,18 @@ def parse(
     telling = [keyword for phase in phases for keyword in _telling(phase.selector)]
     wanted = None if tags is None else [*tags, *telling]
     found: list[list[Numbered]] = [[] for _ in phases]
-    inflation = Inflation()
-    with map_bytes(one.path) as memory:
-        for number, (offset, length) in enumerate(one.files, 1):
-            read = partial(
-                read_file,
-                memory[offset : offset + length],
-                stop_before_pixels=stop_before_pixels,
-                tags=wanted,
-                inflation=inflation,
+    for number, ds in _files(one, wanted, stop_before_pixels=stop_before_pixels):
+        if guarded(one, number, partial(_uids, ds)) != (study_uid, one.series_uid):
+            raise SeriesChanged(
+                f"instance {number} of series {one.series_uid} belongs to another series"
             )
-            ds = guarded(one, number, read)
-            if guarded(one, number, partial(_uids, ds)) != (study_uid, one.series_uid):
-                raise SeriesChanged(
-                    f"instance {number} of series {one.series_uid} belongs to another series"
-                )
-            images = guarded(one, number, partial(images_of, ds))
-            for place, (phase, into) in enumerate(zip(phases, found, strict=True)):
-                if place in numbered:
-                    chosen = [image for image in images if (number, image.frame) in numbered[place]]
-                else:
-                    chosen = guarded(phase, number, partial(_chosen, images, phase.selector))
-                into += [(number, image) for image in chosen]
+        images = guarded(one, number, partial(images_of, ds))
+        for place, (phase, into) in enumerate(zip(phases, found, strict=True)):
+            if place in numbered:
+                chosen = [image for image in images if (number, image.frame) in numbered[place]]
+            else:
+                chosen = guarded(phase, number, partial(_chosen, images, phase.selector))
+            into += [(number, image) for image in chosen]
     for phase, into in zip(phases, found, strict=True):
         if not into:
             raise SeriesChanged(f"no image of series {phase.series_uid} is of phase {phase.role}")
@@ -100,20 +90,29 @@ def _numbered(phases: Sequence[PhaseFiles]) -> dict[int, frozenset[tuple[int, in
     wanted = by_number(phases)
     if not wanted:
         return {}
-    one, places, inflation = phases[0], [], Inflation()
+    one, places = phases[0], []
     tags = (*EVIDENCE_TAGS, *NUMBERING_TAGS, "NumberOfFrames", *GROUP_TAGS)
+    for number, ds in _files(one, tags, stop_before_pixels=True):
+        images = guarded(one, number, partial(images_of, ds))
+        places += [guarded(one, number, partial(Place.of, number, image)) for image in images]
+    return images_by_number(wanted, places, one.series_uid)
+
+
+def _files(
+    one: PhaseFiles, tags: Sequence[str | int] | None, *, stop_before_pixels: bool
+) -> Iterator[tuple[int, Dataset]]:
+    """Each file of a phase's series, parsed, under the number that counts them from 1."""
+    inflation = Inflation()
     with map_bytes(one.path) as memory:
         for number, (offset, length) in enumerate(one.files, 1):
             read = partial(
                 read_file,
                 memory[offset : offset + length],
-                stop_before_pixels=True,
+                stop_before_pixels=stop_before_pixels,
                 tags=tags,
                 inflation=inflation,
             )
-            images = guarded(one, number, partial(images_of, guarded(one, number, read)))
-            places += [guarded(one, number, partial(Place.of, number, image)) for image in images]
-    return images_by_number(wanted, places, one.series_uid)
+            yield number, guarded(one, number, read)
 
 
 def _telling(selector: tuple[str, str] | None) -> tuple[str, ...]:

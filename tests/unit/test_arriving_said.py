@@ -19,7 +19,7 @@ from web.archive.series_lines import series_lines
 from web.archive.studies import SeriesDetail
 from web.checks.checklist import checklist
 from web.checks.line import State
-from web.inference.arriving import more_to_come, told_of_proposal
+from web.inference.arriving import concerns_of_proposal, more_to_come
 
 
 def series(number: int, count: int = 40, *, arriving: bool = False) -> SeriesDetail:
@@ -52,14 +52,14 @@ def test_a_proposal_says_of_which_phases_images_are_still_arriving(
     site_with(settings, wait_for_whole_series=waits)
     found = [*FOUR[:3], replace(FOUR[3], arriving=True)]
     with translation.override("en"):
-        first, *_ = told_of_proposal(AWAY, found, proposal_for(found, DCE_ROLES))
+        first, *_ = concerns_of_proposal(AWAY, found, proposal_for(found, DCE_ROLES))
     assert (first.code, first.refuses) == ("series_arriving", False)
     assert "for: Last post-contrast." in first.sentence
     assert sentence in first.sentence
 
 
 def test_of_what_is_whole_nothing_is_said_of_it() -> None:
-    told = told_of_proposal(AWAY, FOUR, proposal_for(FOUR, DCE_ROLES))
+    told = concerns_of_proposal(AWAY, FOUR, proposal_for(FOUR, DCE_ROLES))
     assert "series_arriving" not in [one.code for one in told]
     assert more_to_come(FOUR, proposal_for(FOUR, DCE_ROLES)) == ""
 

@@ -16,7 +16,7 @@ from web.archive.report_details import (
     WashOut,
     report_told,
 )
-from web.archive.report_origin import PhaseTold
+from web.archive.report_origin import ReportedPhase
 
 OLDER = Path(__file__).parents[1] / "older_results"
 
@@ -99,8 +99,8 @@ def test_the_origin_is_told_as_the_report_states_it() -> None:
     )
     assert origin.weights_sha256 == (("models/model.pt", "cd" * 32), ("models/box.pt", "ef" * 32))
     assert origin.phases == (
-        PhaseTold("pre", "1.2.3", ""),
-        PhaseTold("post1", "1.2.4", "TemporalPositionIdentifier 2"),
+        ReportedPhase("pre", "1.2.3", ""),
+        ReportedPhase("post1", "1.2.4", "TemporalPositionIdentifier 2"),
     )
     assert (origin.lab, origin.device, origin.labrelay) == ("lab-1", "cuda:0", "0.1.0")
     assert (origin.threshold, origin.smallest_mm3) == ("0.5", "10")

@@ -14,7 +14,7 @@ from messages import identity
 from tests.dicom_factory import Series, index, spec
 from tests.unit.test_stored_result import lab_work, result_spec
 from web.archive.report_details import ReportTold, WashOut, report_told
-from web.archive.report_origin import PhaseTold
+from web.archive.report_origin import ReportedPhase
 
 SHAPE = (6, 8, 10)
 
@@ -95,7 +95,7 @@ def test_each_lesion_is_told_as_the_lab_measured_it(memory):
     assert origin.bundle_sha256 == "ab" * 32
     assert origin.weights_sha256 == (("models/model.pt", "cd" * 32),)
     assert origin.phases == tuple(
-        PhaseTold(role, str(one.series_uid), "") for role, one in series.items()
+        ReportedPhase(role, str(one.series_uid), "") for role, one in series.items()
     )
     assert (origin.lab, origin.device, origin.smallest_mm3) == ("lab-1", "cuda:0", "1")
     assert datetime.fromisoformat(origin.created).tzinfo is not None

@@ -20,7 +20,7 @@ from web.archive.proposal import proposal_for
 from web.archive.studies import study_detail
 from web.archive.views import seen
 from web.door.audit import Action
-from web.inference.arriving import told_of_choice, told_of_proposal
+from web.inference.arriving import concerns_of_choice, concerns_of_proposal
 from web.inference.choice import check_selections, look_up
 from web.inference.chosen import Selection
 from web.inference.concerns import Told
@@ -138,7 +138,7 @@ def phases(
             for series_id, reason in made.left_out.items()
         ],
         problem=made.problem or None,
-        concerns=_views(told_of_proposal(archive(), study.series, made)),
+        concerns=_views(concerns_of_proposal(archive(), study.series, made)),
     )
 
 
@@ -162,7 +162,7 @@ def concerns(request: HttpRequest, study_id: str, wanted: Query[ChosenPhases]) -
     waits = settings.SITE.wait_for_whole_series
     found = look_up(archive(), model, study_id, inputs, waits=waits)
     caller.note(Action.STUDY_VIEWED, study_id=study_id)
-    return ConcernList(concerns=_views(told_of_choice(found)))
+    return ConcernList(concerns=_views(concerns_of_choice(found)))
 
 
 def _views(found: Sequence[Told]) -> list[ConcernView]:

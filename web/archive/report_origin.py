@@ -14,7 +14,7 @@ _PARAMETER = ("111002", "DCM")
 
 
 @dataclass(frozen=True)
-class PhaseTold:
+class ReportedPhase:
     """Which series, or which part of one, was read as which phase."""
 
     role: str
@@ -32,7 +32,7 @@ class Origin:
     bundle_sha256: str
     #: File and SHA-256 of each file of weights that the bundle names.
     weights_sha256: tuple[tuple[str, str], ...]
-    phases: tuple[PhaseTold, ...]
+    phases: tuple[ReportedPhase, ...]
     lab: str
     device: str
     #: Version of this software.
@@ -85,9 +85,9 @@ def parameters(summary: Any) -> Iterator[tuple[str, str]]:
             yield key.strip(), value.strip()
 
 
-def _phase(key: str, value: str) -> PhaseTold:
+def _phase(key: str, value: str) -> ReportedPhase:
     series_uid, _blank, selector = value.partition(" ")
-    return PhaseTold(role=key.partition(" ")[2], series_uid=series_uid, selector=selector)
+    return ReportedPhase(role=key.partition(" ")[2], series_uid=series_uid, selector=selector)
 
 
 def _content_time(report: Any) -> str:

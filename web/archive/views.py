@@ -43,7 +43,7 @@ from web.archive.wording import (
 from web.door.audit import Action
 from web.door.visitor import Visitor, visitor_of
 from web.errors import code_for, error_response
-from web.inference.arriving import more_to_come, told_of_proposal
+from web.inference.arriving import concerns_of_proposal, more_to_come
 from web.inference.compare import looked_at
 from web.inference.models import InferenceRequest
 from web.inference.presentation import RequestView, phase_of
@@ -257,7 +257,9 @@ def _offered(model: ModelDescriptor, study: StudyDetail) -> OfferedModel:
         marks=other_than_tumour(model.labels),
         proposal=proposal,
         arriving=more_to_come(study.series, proposal),
-        concerns=tuple(one.sentence for one in told_of_proposal(archive(), study.series, proposal)),
+        concerns=tuple(
+            one.sentence for one in concerns_of_proposal(archive(), study.series, proposal)
+        ),
     )
 
 

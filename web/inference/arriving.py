@@ -18,13 +18,13 @@ from web.inference.concerns import Told, told
 from web.inference.states import Hold
 
 
-def told_of_choice(found: Found) -> tuple[Told, ...]:
+def concerns_of_choice(found: Found) -> tuple[Told, ...]:
     """What speaks against a choice, that its images are still arriving among it."""
     roles = [item.role for item in found.chosen if item.series_id in found.arriving]
     return _told(found.concerns, roles)
 
 
-def told_of_proposal(
+def concerns_of_proposal(
     orthanc: Orthanc, series: Sequence[SeriesDetail], proposal: StudyProposal
 ) -> tuple[Told, ...]:
     """The same of what is proposed of a study."""
