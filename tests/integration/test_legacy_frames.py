@@ -199,9 +199,8 @@ def mirror(seg: Any) -> None:
     seg.PixelData = pack_bits(frames_now[:, :, ::-1])
 
 
-def test_of_several_series_the_one_that_the_frames_name_is_shown(
-    archive: OrthancNode, reader: Client
-) -> None:
+def first_and_reversed() -> tuple[Series, Series]:
+    """Two series of one study on one grid; the second counts its slices the other way round."""
     first = Series(slices=SLICES, rows=ROWS, columns=COLUMNS)
     second = Series(
         slices=SLICES,
@@ -211,6 +210,13 @@ def test_of_several_series_the_one_that_the_frames_name_is_shown(
         frame_uid=first.frame_uid,
     )
     reversed_numbers(second)
+    return first, second
+
+
+def test_of_several_series_the_one_that_the_frames_name_is_shown(
+    archive: OrthancNode, reader: Client
+) -> None:
+    first, second = first_and_reversed()
     anatomy = Anatomy(second, 2, 4)
     truth = {ds.SOPInstanceUID: anatomy(ds) for ds in second.datasets}
     seg = segmentation(second.datasets, np.stack(list(truth.values())))
@@ -294,15 +300,7 @@ def test_where_the_chosen_phase_is_gone_no_other_phase_lies_over_its_series(
     archive: OrthancNode, reader: Client
 ) -> None:
     """The front end shows the first input, and would lay the slices of another series over it."""
-    first = Series(slices=SLICES, rows=ROWS, columns=COLUMNS)
-    second = Series(
-        slices=SLICES,
-        rows=ROWS,
-        columns=COLUMNS,
-        study_uid=first.study_uid,
-        frame_uid=first.frame_uid,
-    )
-    reversed_numbers(second)
+    first, second = first_and_reversed()
     anatomy = Anatomy(second, 2, 4)
     seg = segmentation(second.datasets, np.stack([anatomy(ds) for ds in second.datasets]))
     store(archive, first.files())
