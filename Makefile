@@ -75,6 +75,8 @@ rabbitmqctl:
 definitions:
 	$(BIN)/python -m messages.topology > infra/rabbitmq/definitions.json.part
 	mv infra/rabbitmq/definitions.json.part infra/rabbitmq/definitions.json
+	$(BIN)/python -m messages.topology_before > infra/rabbitmq/upgrade.json.part
+	mv infra/rabbitmq/upgrade.json.part infra/rabbitmq/upgrade.json
 
 schemas:
 	$(BIN)/python -m messages.schemas

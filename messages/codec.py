@@ -21,7 +21,7 @@ from messages.envelope import (
 )
 from messages.errors import ContractError, UndecodableMessage, UnknownVersion
 from messages.events import RUN_EVENTS, RunEvent
-from messages.lab import LabHeartbeat
+from messages.lab import LabHeartbeat, LabModel
 from messages.request import InferenceRequested
 
 #: Every message that can travel, in the order of a request's life.
@@ -30,6 +30,7 @@ ALL_MESSAGES: Final[tuple[type[Message], ...]] = (
     *RUN_EVENTS,
     CancelRequested,
     LabHeartbeat,
+    LabModel,
 )
 
 _BY_TYPE: Final[Mapping[str, type[Message]]] = {m.wire_type(): m for m in ALL_MESSAGES}

@@ -1,4 +1,4 @@
-"""What the clinic tells every lab at once."""
+"""What the clinic tells every lab of a pool at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from messages.envelope import Message
 
 
 class CancelRequested(Message):
-    """A reader no longer wants the result. Published to the fanout ``mri.control``."""
+    """A reader no longer wants the result. Published to the fanout ``mri.control.<pool>``."""
 
     TYPE: ClassVar[str] = "cancel.requested"
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 #: The largest body that either side accepts, in bytes. The largest honest message is about 4 KB.
 MAX_BODY_BYTES = 64 * 1024
@@ -18,6 +25,23 @@ TRACEPARENT_HEADER = "traceparent"
 
 #: Header in which a quorum queue counts earlier deliveries; absent on the first.
 DELIVERY_COUNT_HEADER = "x-delivery-count"
+
+#: Header in which RabbitMQ 4.3 counts how often a message was taken before: also when it came back
+#: without a count of the delivery, by a nack or a consumer timeout. Absent on the first and before.
+ACQUIRED_COUNT_HEADER = "x-acquired-count"
+
+#: The largest whole number that a column of the site's database holds (PostgreSQL's integer).
+MAX_INTEGER = 2**31 - 1
+
+#: Attempts that a request can have. A retry budget is six; every replay and second sending adds
+#: one. Far from `MAX_INTEGER`, so that the site can always count on from what a lab said.
+MAX_ATTEMPTS = 1_000_000
+
+#: Deliveries of one attempt; the queues' limit is 20.
+MAX_DELIVERIES = 1_000_000
+
+#: Characters of a model's version, and of one of its labels.
+MAX_WORD = 64
 
 #: The only content type that either side writes or reads.
 CONTENT_TYPE = "application/json"
@@ -32,17 +56,29 @@ UID_PATTERN = r"^[0-9]+(\.[0-9]+)*$"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
 
-def _without_line_breaks(text: str) -> str:
+def without_line_breaks(text: str) -> str:
+    """The text itself; raises `ValueError` for one with control characters."""
     if any(ord(character) < 0x20 for character in text):
         raise ValueError("control characters are not allowed")
     return text
 
 
+#: A whole number that a column holds.
+Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+Attempt = Annotated[int, Field(ge=1, le=MAX_ATTEMPTS)]
+
+#: Seconds that something took: at most a year.
+Seconds = Annotated[float, Field(ge=0, le=366 * 24 * 3600)]
+
+#: A time with its zone. One without could be compared with none of the site's.
+Moment = AwareDatetime
+
+Word = Annotated[str, StringConstraints(max_length=MAX_WORD), AfterValidator(without_line_breaks)]
 OrthancId = Annotated[str, StringConstraints(pattern=ORTHANC_ID_PATTERN)]
 Uid = Annotated[str, StringConstraints(pattern=UID_PATTERN, max_length=64)]
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Sentence = Annotated[str, StringConstraints(max_length=500), AfterValidator(_without_line_breaks)]
+Sentence = Annotated[str, StringConstraints(max_length=500), AfterValidator(without_line_breaks)]
 
 
 class Value(BaseModel):

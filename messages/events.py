@@ -1,8 +1,7 @@
-"""What a lab tells of a run. Past tense; published to ``mri.events``."""
+"""What a lab tells of a run. Past tense; published to ``mri.events.<pool>``."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, ClassVar
 from uuid import UUID
@@ -10,7 +9,21 @@ from uuid import UUID
 from pydantic import Field
 
 from messages import identity
-from messages.envelope import Message, Name, OrthancId, Sentence, Sha256, Value
+from messages.envelope import (
+    MAX_DELIVERIES,
+    MAX_INTEGER,
+    Attempt,
+    Count,
+    Message,
+    Moment,
+    Name,
+    OrthancId,
+    Seconds,
+    Sentence,
+    Sha256,
+    Value,
+    Word,
+)
 from messages.failures import FailureCode
 
 
@@ -25,21 +38,27 @@ class Stage(StrEnum):
     UPLOADING = "uploading"
 
 
+#: Seconds by stage name, by the lab's monotonic clock: no step of a clock changes them.
+StageSeconds = Annotated[dict[Name, Seconds], Field(max_length=32)]
+
+
 class RunEvent(Message):
     """Common part of all events of a request: which run of it, and where in that run."""
 
-    #: Routing key on ``mri.events``.
+    #: Routing key on ``mri.events.<pool>``.
     ROUTING_KEY: ClassVar[str]
 
     request_id: UUID
     #: Ours: 1, 2, ... raised by every retry and replay.
-    attempt: Annotated[int, Field(ge=1)]
-    #: The broker's ``x-delivery-count``: 0 at first, raised by every crash.
-    delivery: Annotated[int, Field(ge=0)]
+    attempt: Attempt
+    #: How often the broker has given the message out before, as `messages.identity.delivery_of`
+    #: reads it: 0 at first, raised by every way back.
+    delivery: Annotated[int, Field(ge=0, le=MAX_DELIVERIES)]
     #: Rises by one with each event of a run, from 0.
-    sequence: Annotated[int, Field(ge=0)]
+    sequence: Count
     lab: Name
-    at: datetime
+    #: By the lab's clock, which may be wrong: the site goes by the time at which it hears.
+    at: Moment
 
     @property
     def event_id(self) -> UUID:
@@ -66,8 +85,8 @@ class InferenceProgressed(RunEvent):
     ROUTING_KEY: ClassVar[str] = "request.progressed"
 
     stage: Stage
-    done: Annotated[int, Field(ge=0)]
-    total: Annotated[int, Field(ge=0)]
+    done: Count
+    total: Count
 
 
 class InferenceRetryScheduled(RunEvent):
@@ -77,14 +96,14 @@ class InferenceRetryScheduled(RunEvent):
     ROUTING_KEY: ClassVar[str] = "request.retry_scheduled"
 
     code: FailureCode
-    next_at: datetime
+    next_at: Moment
 
 
 class ModelReference(Value):
     """Which model computed a result."""
 
     name: Name
-    version: Annotated[str, Field(max_length=64)]
+    version: Word
     #: Of all files of the bundle, in a fixed order.
     sha256: Sha256
 
@@ -100,18 +119,20 @@ class InferenceCompleted(RunEvent):
     #: Orthanc's id of the measurement report, or of the report that says that nothing was found.
     sr_instance_id: OrthancId
     tumor_detected: bool
-    volume_voxels: Annotated[int, Field(ge=0)]
-    volume_ml: Annotated[float, Field(ge=0)]
-    longest_diameter_mm: Annotated[float, Field(ge=0)]
+    volume_voxels: Count
+    #: At most a cubic metre.
+    volume_ml: Annotated[float, Field(ge=0, le=1_000_000)]
+    #: At most ten metres.
+    longest_diameter_mm: Annotated[float, Field(ge=0, le=10_000)]
     #: Slices of the first series.
-    slices: Annotated[int, Field(ge=1)]
-    slices_with_tumor: Annotated[int, Field(ge=0)]
+    slices: Annotated[int, Field(ge=1, le=MAX_INTEGER)]
+    slices_with_tumor: Count
     model: ModelReference
     #: `messages.input_digest` of what the stored result was computed from, as it states it itself.
     #: None: it was stored before results stated it, or by a lab that does not say.
     input_sha256: Sha256 | None = None
     #: Seconds by stage name, in the order in which they ran.
-    stage_seconds: dict[str, float]
+    stage_seconds: StageSeconds
 
     @property
     def event_id(self) -> UUID:
@@ -128,7 +149,7 @@ class InferenceFailed(RunEvent):
     code: FailureCode
     #: For an operator; quotes no DICOM value beyond UIDs, slice numbers and distances.
     detail: Sentence
-    stage_seconds: dict[str, float]
+    stage_seconds: StageSeconds
 
 
 class InferenceCancelled(RunEvent):

@@ -52,6 +52,9 @@ class FailureCode(StrEnum):
     #: When the request's validity was over, the archive had not said that the chosen series are
     #: whole: images were still arriving, or it did not answer.
     SERIES_INCOMPLETE = "series_incomplete"
+    #: A lab reported a result, and the archive answered and holds none. The site decides it; a
+    #: result that is found later completes the request all the same.
+    RESULT_NOT_FOUND = "result_not_found"
 
 
 #: Codes after which the same request would end the same way, as long as its images, the model and
@@ -233,6 +236,14 @@ FAILURE_TEXTS: dict[FailureCode, FailureText] = {
         "or had not answered what it holds of them.",
         "선택한 모든 시리즈가 안정 상태라는 저장소의 응답을 받지 못한 채 "
         "REQUEST_EXPIRES_SECONDS가 지났습니다.",
+    ),
+    FailureCode.RESULT_NOT_FOUND: FailureText(
+        "The lab reported a result, but the image archive does not hold it.",
+        "분석 서버가 결과를 보고했지만 영상 저장소에 그 결과가 없습니다.",
+        "A lab reported the request as completed, and the archive answered three times without the "
+        "objects that the request derives, or with objects that are not its result.",
+        "분석 서버가 완료를 보고했지만, 저장소에서 세 번 확인해도 이 요청의 결과 객체가 없거나 "
+        "결과로 읽을 수 없었습니다.",
     ),
 }
 

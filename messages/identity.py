@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import UUID, uuid5
+
+from messages.envelope import ACQUIRED_COUNT_HEADER, DELIVERY_COUNT_HEADER, MAX_DELIVERIES
+
+_COUNTS = (DELIVERY_COUNT_HEADER, ACQUIRED_COUNT_HEADER)
 
 #: Namespace of all derived identities. Changing it would give old requests new objects.
 LABRELAY = UUID("6f2f3c52-7d4b-5a51-9d0f-6c61b72e1a6d")
+
+
+def delivery_of(headers: Mapping[str, object] | None) -> int:
+    """How often the broker has given a message out before: the number under which a run tells.
+
+    The larger of its two counts: RabbitMQ 4.3 leaves the first where a message comes back by a
+    nack or a consumer timeout, and two runs would tell under the same identities.
+    """
+    counts = (_whole((headers or {}).get(name)) for name in _COUNTS)
+    return min(max(counts), MAX_DELIVERIES)
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def event_id(request_id: UUID, attempt: int, delivery: int, sequence: int) -> UUID:

@@ -7,7 +7,17 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from messages.envelope import Message, Name, OrthancId, Uid, Value
+from messages.envelope import (
+    MAX_ATTEMPTS,
+    MAX_INTEGER,
+    Attempt,
+    Message,
+    Name,
+    OrthancId,
+    Uid,
+    Value,
+)
+from messages.topology import RULES
 
 
 class PhaseSelector(Value):
@@ -26,17 +36,17 @@ class InputSeries(Value):
     series_id: OrthancId
     series_uid: Uid
     #: Instances that the series held when it was asked for; another number is `series_changed`.
-    instance_count: Annotated[int, Field(ge=1)]
+    instance_count: Annotated[int, Field(ge=1, le=MAX_INTEGER)]
     phase_selector: PhaseSelector | None = None
 
 
 class InferenceRequested(Message):
-    """A reader asked for an analysis. Published to ``mri.requests`` under ``<pool>.<model>``."""
+    """A reader asked for an analysis. Published to ``mri.requests`` under `routing_key`."""
 
     TYPE: ClassVar[str] = "inference.requested"
 
     request_id: UUID
-    attempt: Annotated[int, Field(ge=1)]
+    attempt: Attempt
     pool: Name
     model: Name
     #: A name; the lab's settings hold the URL.
@@ -46,10 +56,10 @@ class InferenceRequested(Message):
     #: Probability from which a voxel counts as lesion; None leaves it to the lab's setting.
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
     #: Seconds that the request may take from its acceptance.
-    deadline_s: Annotated[int, Field(ge=1)]
+    deadline_s: Annotated[int, Field(ge=1, le=MAX_INTEGER)]
     #: Tries of the budget that passing faults have spent. Not the attempt, which a replay and a
     #: second sending raise as well; None from a sender that did not tell them apart.
-    retries: Annotated[int, Field(ge=0)] | None = None
+    retries: Annotated[int, Field(ge=0, le=MAX_ATTEMPTS)] | None = None
     #: The latest completed request of the same study and model, whose result this one replaces;
     #: the lab names its report as the predecessor. None: the first, or a sender that does not say.
     supersedes: UUID | None = None
@@ -57,6 +67,9 @@ class InferenceRequested(Message):
     #: apart by it in any viewer. The same each time the request is sent. None: a sender that does
     #: not count.
     number: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    #: Whether a rule asked for it and no reader: it travels by queues of its own, and waits while a
+    #: reader waits.
+    by_rule: bool = False
 
     @model_validator(mode="after")
     def _one_input_a_role(self) -> InferenceRequested:
@@ -71,5 +84,6 @@ class InferenceRequested(Message):
 
     @property
     def routing_key(self) -> str:
-        """The key under which the request reaches its pool's queue."""
-        return f"{self.pool}.{self.model}"
+        """The key under which the request reaches its pool's queue, also by way of a retry tier."""
+        key = f"{self.pool}.{self.model}"
+        return f"{RULES}.{key}" if self.by_rule else key

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 
-from messages import codec, identity, schemas, topology
+from messages import codec, identity, schemas, topology, topology_before
 from messages.control import CancelRequested
 from messages.envelope import ATTEMPT_HEADER, MAX_BODY_BYTES, Message
 from messages.errors import ContractError, UndecodableMessage, UnknownVersion
@@ -26,7 +26,7 @@ from messages.events import (
     Stage,
 )
 from messages.failures import FAILURE_TEXTS, FailureCode
-from messages.lab import LabHeartbeat, ModelDescriptor
+from messages.lab import LabHeartbeat, LabModel, ModelDescriptor
 from messages.request import InferenceRequested, InputSeries, PhaseSelector
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +41,15 @@ RUN: dict[str, Any] = {
     "lab": "lab1",
     "at": AT,
 }
+
+MODEL = ModelDescriptor(
+    name="m",
+    version="1",
+    sha256="b" * 64,
+    roles=("image",),
+    labels=("tumor",),
+    notice="Not for clinical use.",
+)
 
 EXAMPLES: list[Message] = [
     InferenceRequested(
@@ -86,19 +95,12 @@ EXAMPLES: list[Message] = [
         lab="lab1",
         pool="lab",
         device="cpu",
-        models=(
-            ModelDescriptor(
-                name="m",
-                version="1",
-                sha256="b" * 64,
-                roles=("image",),
-                labels=("tumor",),
-                notice="Not for clinical use.",
-            ),
-        ),
+        models=(MODEL,),
+        fingerprints=(MODEL.fingerprint,),
         current=(REQUEST,),
         at=AT,
     ),
+    LabModel(lab="lab1", pool="lab", model=MODEL, at=AT),
 ]
 
 
@@ -149,6 +151,8 @@ def test_the_committed_schemas_are_those_of_the_models() -> None:
 def test_the_committed_definitions_are_those_of_the_topology() -> None:
     committed = (ROOT / "infra/rabbitmq/definitions.json").read_text(encoding="utf-8")
     assert committed == topology.rendered(), "run: make definitions"
+    bridges = (ROOT / "infra/rabbitmq/upgrade.json").read_text(encoding="utf-8")
+    assert bridges == topology_before.rendered(), "run: make definitions"
 
 
 def test_a_known_type_in_an_unknown_version_is_kept_for_a_newer_reader() -> None:
@@ -175,7 +179,8 @@ def test_a_word_of_a_newer_sender_is_kept_for_a_newer_reader(
 
 
 def test_all_messages_of_a_request_are_one_trace() -> None:
-    wires = [codec.encode(m, app_id="test") for m in EXAMPLES if not isinstance(m, LabHeartbeat)]
+    of_labs = (LabHeartbeat, LabModel)
+    wires = [codec.encode(m, app_id="test") for m in EXAMPLES if not isinstance(m, of_labs)]
     for wire in wires:
         version, trace, span, flags = str(wire.headers["traceparent"]).split("-")
         assert (version, trace, len(span), flags) == ("00", REQUEST.hex, 16, "01")
@@ -214,10 +219,99 @@ def test_a_refusal_never_quotes_the_body() -> None:
 
 
 def test_a_message_that_would_be_too_large_is_not_sent() -> None:
-    many = tuple(UUID(int=n) for n in range(2000))
-    heartbeat = LabHeartbeat(lab="lab1", pool="lab", device="cpu", models=(), current=many, at=AT)
+    long = MODEL.model_copy(update={"labels": ("x" * 64,) * 512})
+    many = tuple(long.model_copy(update={"name": f"m{n}"}) for n in range(4))
+    heartbeat = LabHeartbeat(lab="lab1", pool="lab", device="cpu", models=many, at=AT)
     with pytest.raises(ContractError, match="bytes long"):
         codec.encode(heartbeat, app_id="test")
+
+
+TOO_MUCH = 2**31
+
+#: What no column, no clock and no page of the site could take, one field at a time.
+OUT_OF_BOUNDS: list[tuple[str, dict[str, Any]]] = [
+    *(
+        ("inference.accepted.v1", {field: value})
+        for field in ("attempt", "delivery", "sequence")
+        for value in (TOO_MUCH, 2**63, 2**200, -1, 1.5, "1e400")
+    ),
+    ("inference.accepted.v1", {"at": "2026-11-30T12:00:00"}),
+    ("inference.accepted.v1", {"at": "99999-01-01T00:00:00Z"}),
+    ("inference.accepted.v1", {"lab": "x" * 64}),
+    *(
+        ("inference.progressed.v1", {field: value})
+        for field in ("done", "total")
+        for value in (TOO_MUCH, 2**63, -1)
+    ),
+    *(
+        ("inference.completed.v1", {field: value})
+        for field in ("volume_voxels", "slices", "slices_with_tumor")
+        for value in (TOO_MUCH, 2**63, -1)
+    ),
+    *(
+        ("inference.completed.v1", {field: value})
+        for field in ("volume_ml", "longest_diameter_mm")
+        for value in (1e308, -0.1, "Infinity", "NaN")
+    ),
+    ("inference.completed.v1", {"stage_seconds": {"infer": 1e30}}),
+    ("inference.completed.v1", {"stage_seconds": {"infer": "NaN"}}),
+    ("inference.completed.v1", {"stage_seconds": {f"stage{n}": 1.0 for n in range(33)}}),
+    ("inference.completed.v1", {"stage_seconds": {"x" * 1000: 1.0}}),
+    ("inference.completed.v1", {"model": {"name": "m", "version": "x" * 65, "sha256": "a" * 64}}),
+    ("inference.completed.v1", {"model": {"name": "m", "version": "1\x00", "sha256": "a" * 64}}),
+    ("inference.failed.v1", {"detail": "x" * 501}),
+    ("inference.failed.v1", {"detail": "nul \x00"}),
+    ("inference.retry_scheduled.v1", {"next_at": "2026-11-30T12:00:00"}),
+    ("lab.heartbeat.v1", {"current": [str(UUID(int=n)) for n in range(257)]}),
+    ("lab.heartbeat.v1", {"fingerprints": ["a" * 64] * 65}),
+    ("lab.heartbeat.v1", {"models": [MODEL.model_dump(mode="json")] * 65}),
+    ("lab.heartbeat.v1", {"device": "x" * 129}),
+    ("lab.heartbeat.v1", {"device": "nul \x00"}),
+    ("lab.model.v1", {"model": MODEL.model_dump() | {"labels": ["x"] * 513}}),
+    ("lab.model.v1", {"model": MODEL.model_dump() | {"labels": ["x" * 65]}}),
+    ("lab.model.v1", {"model": MODEL.model_dump() | {"labels": ["\x00"]}}),
+    ("lab.model.v1", {"model": MODEL.model_dump() | {"roles": [f"r{n}" for n in range(17)]}}),
+    ("lab.model.v1", {"model": MODEL.model_dump() | {"notice": "x" * 501}}),
+    ("inference.requested.v1", {"deadline_s": TOO_MUCH}),
+    ("inference.requested.v1", {"retries": TOO_MUCH}),
+]
+
+
+@pytest.mark.parametrize(("type_", "change"), OUT_OF_BOUNDS)
+def test_what_the_site_could_not_keep_is_no_message(type_: str, change: dict[str, Any]) -> None:
+    body = json.loads((RELEASED / f"{type_}.json").read_bytes()) | change
+    with pytest.raises(UndecodableMessage):
+        codec.decode(json.dumps(body).encode(), type_=type_)
+
+
+def test_a_lab_can_describe_as_many_models_and_labels_as_the_field_has() -> None:
+    brain = MODEL.model_copy(update={"labels": tuple(f"structure number {n}" for n in range(133))})
+    zoo = tuple(brain.model_copy(update={"name": f"bundle{n}"}) for n in range(31))
+    for one in zoo:
+        codec.encode(LabModel(lab="lab1", pool="lab", model=one, at=AT), app_id="test")
+    prints = tuple(one.fingerprint for one in zoo)
+    assert len(set(prints)) == 31
+    beat = LabHeartbeat(lab="lab1", pool="lab", device="cpu", fingerprints=prints, at=AT)
+    assert len(codec.encode(beat, app_id="test").body) < 16 * 1024
+
+
+@pytest.mark.parametrize(
+    ("headers", "delivery"),
+    [
+        (None, 0),
+        ({}, 0),
+        ({"x-delivery-count": 2}, 2),
+        # RabbitMQ 4.3 after a consumer timeout: the first count stays.
+        ({"x-acquired-count": 1}, 1),
+        ({"x-delivery-count": 1, "x-acquired-count": 3}, 3),
+        ({"x-delivery-count": "many", "x-acquired-count": -4}, 0),
+        ({"x-delivery-count": True, "x-acquired-count": 2**70}, 1_000_000),
+    ],
+)
+def test_a_run_is_known_by_every_way_back_that_the_broker_counts(
+    headers: dict[str, Any] | None, delivery: int
+) -> None:
+    assert identity.delivery_of(headers) == delivery
 
 
 @pytest.mark.parametrize(

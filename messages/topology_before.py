@@ -1,0 +1,118 @@
+"""The names of the version before, for one version: what was not per pool, and the bridges to it.
+
+An import removes nothing: on a broker that was there before, the old exchanges and queues are
+there still, and what lies in them is worked off. `upgrade` adds the bridges over which old labs
+and an old site hear the new ones and are heard. ``python -m messages.topology_before`` prints what
+``infra/rabbitmq/upgrade.json`` holds. A new broker needs none of it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from typing import Any, Final
+
+from messages.topology import (
+    HINT_KEYS,
+    OUTCOME_KEYS,
+    POOLS,
+    RETRY_TIERS,
+    VHOST,
+    control_exchange,
+    events_exchange,
+)
+
+EVENTS: Final = "mri.events"
+CONTROL: Final = "mri.control"
+REPLIES_QUEUE: Final = "mri.replies"
+PROGRESS_QUEUE: Final = "mri.progress"
+
+
+def retry_exchange(tier: str) -> str:
+    """The exchange of a retry tier of all pools."""
+    return f"mri.retry.{tier}"
+
+
+def retry_queue(tier: str, pool: str) -> str:
+    """Where a pool's requests waited in a tier."""
+    return f"mri.retry.{tier}.{pool}"
+
+
+def exchange_names() -> tuple[str, ...]:
+    """Every exchange of before that has no place any more."""
+    return (EVENTS, CONTROL, *(retry_exchange(tier) for tier in RETRY_TIERS))
+
+
+def queue_names(pools: Iterable[str] = POOLS) -> tuple[str, ...]:
+    """Every queue of before that has no place any more."""
+    tiers = (retry_queue(tier, pool) for tier in RETRY_TIERS for pool in pools)
+    return (REPLIES_QUEUE, PROGRESS_QUEUE, *tiers)
+
+
+def upgrade(pools: Iterable[str] = POOLS) -> dict[str, Any]:
+    """The old exchanges and queues with bridges to the new ones, as RabbitMQ imports it."""
+    pools = tuple(pools)
+    tiers = [(tier, pool) for tier in RETRY_TIERS for pool in pools]
+    queues = [(REPLIES_QUEUE, "quorum"), (PROGRESS_QUEUE, "classic")]
+    queues += [(retry_queue(tier, pool), "quorum") for tier, pool in tiers]
+    bindings = [(EVENTS, REPLIES_QUEUE, "queue", key) for key in OUTCOME_KEYS]
+    bindings += [(EVENTS, PROGRESS_QUEUE, "queue", key) for key in HINT_KEYS if key != "lab.model"]
+    bindings += [
+        (retry_exchange(tier), retry_queue(tier, pool), "queue", f"{pool}.#")
+        for tier, pool in tiers
+    ]
+    for pool in pools:
+        # An old site hears new labs, new labs an old site, and old labs a new one. The broker
+        # gives a queue each message once, whichever ways lead there.
+        bindings += [
+            (events_exchange(pool), EVENTS, "exchange", "request.#"),
+            (events_exchange(pool), EVENTS, "exchange", "lab.heartbeat"),
+            (control_exchange(pool), CONTROL, "exchange", ""),
+            (CONTROL, control_exchange(pool), "exchange", ""),
+        ]
+    return {
+        "vhosts": [{"name": VHOST}],
+        "exchanges": [
+            {
+                "name": name,
+                "vhost": VHOST,
+                "type": "fanout" if name == CONTROL else "topic",
+                "durable": True,
+                "auto_delete": False,
+                "internal": False,
+                "arguments": {},
+            }
+            for name in exchange_names()
+        ],
+        "queues": [
+            {
+                "name": name,
+                "vhost": VHOST,
+                "durable": True,
+                "auto_delete": False,
+                "arguments": {"x-queue-type": kind},
+            }
+            for name, kind in queues
+        ],
+        "bindings": [
+            {
+                "source": source,
+                "vhost": VHOST,
+                "destination": destination,
+                "destination_type": kind,
+                "routing_key": key,
+                "arguments": {},
+            }
+            for source, destination, kind, key in bindings
+        ],
+    }
+
+
+def rendered() -> str:
+    """The text of ``infra/rabbitmq/upgrade.json``."""
+    return json.dumps(upgrade(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(rendered())
