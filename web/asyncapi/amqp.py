@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ from messages.codec import ALL_MESSAGES
 from messages.control import CancelRequested
 from messages.envelope import ATTEMPT_HEADER, CONTENT_TYPE, TRACEPARENT_HEADER, Message
 from messages.events import RUN_EVENTS, RunEvent
-from messages.lab import LabHeartbeat
+from messages.lab import LabHeartbeat, LabModel
 from messages.request import InferenceRequested
 from web.asyncapi.parts import first_line, key, message_refs, operation
 
@@ -38,8 +38,38 @@ class Operation:
     messages: Sequence[type[Message]]
 
 
-def _of_keys(messages: Iterable[type[RunEvent | LabHeartbeat]], keys: Iterable[str]) -> Any:
+def _of_keys(
+    messages: Iterable[type[RunEvent | LabHeartbeat | LabModel]], keys: Iterable[str]
+) -> Any:
     return tuple(message for message in messages if message.ROUTING_KEY in keys)
+
+
+def _of_pool(pool: str) -> Iterator[Operation]:
+    for tier in topology.RETRY_TIERS:
+        yield Operation(
+            f"labOf_{pool}_schedulesRetryIn_{tier}",
+            "send",
+            topology.retry_exchange(pool, tier),
+            (InferenceRequested,),
+        )
+    events, control = topology.events_exchange(pool), topology.control_exchange(pool)
+    of_itself = (LabHeartbeat, LabModel)
+    yield Operation(f"labOf_{pool}_tellsOfRun", "send", events, RUN_EVENTS)
+    yield Operation(f"labOf_{pool}_tellsOfItself", "send", events, of_itself)
+    yield Operation(
+        f"siteTakesOutcomeOf_{pool}",
+        "receive",
+        topology.replies_queue(pool),
+        _of_keys(RUN_EVENTS, topology.OUTCOME_KEYS),
+    )
+    yield Operation(
+        f"siteTakesHintOf_{pool}",
+        "receive",
+        topology.progress_queue(pool),
+        _of_keys((*RUN_EVENTS, *of_itself), topology.HINT_KEYS),
+    )
+    yield Operation(f"siteCancelsIn_{pool}", "send", control, (CancelRequested,))
+    yield Operation(f"labOf_{pool}_takesCancel", "receive", control, (CancelRequested,))
 
 
 OPERATIONS = (
@@ -55,37 +85,22 @@ OPERATIONS = (
     ),
     *(
         Operation(
-            f"labSchedulesRetryIn_{tier}",
-            "send",
-            topology.retry_exchange(tier),
+            f"labTakesRuleRequestOf_{pool}",
+            "receive",
+            topology.rules_queue(pool),
             (InferenceRequested,),
         )
-        for tier in topology.RETRY_TIERS
+        for pool in topology.POOLS
     ),
-    Operation("labTellsOfRun", "send", topology.EVENTS, RUN_EVENTS),
-    Operation("labTellsOfItself", "send", topology.EVENTS, (LabHeartbeat,)),
-    Operation(
-        "siteTakesOutcome",
-        "receive",
-        topology.REPLIES_QUEUE,
-        _of_keys(RUN_EVENTS, topology.OUTCOME_KEYS),
-    ),
-    Operation(
-        "siteTakesHint",
-        "receive",
-        topology.PROGRESS_QUEUE,
-        _of_keys((*RUN_EVENTS, LabHeartbeat), topology.HINT_KEYS),
-    ),
-    Operation("siteCancels", "send", topology.CONTROL, (CancelRequested,)),
-    Operation("labTakesCancel", "receive", topology.CONTROL, (CancelRequested,)),
+    *(one for pool in topology.POOLS for one in _of_pool(pool)),
     Operation("siteTakesDeadLetter", "receive", topology.DEAD_QUEUE, ALL_MESSAGES),
 )
 
 
 def channels() -> dict[str, Any]:
     """Exchanges and queues, by their names."""
-    queues = {queue.name: queue for queue in topology.QUEUES}
-    kinds = {exchange.name: exchange.kind for exchange in topology.EXCHANGES}
+    queues = {queue.name: queue for queue in topology.queues()}
+    kinds = {exchange.name: exchange.kind for exchange in topology.exchanges()}
     names = dict.fromkeys(operation.channel for operation in OPERATIONS)
     return {
         key(name): {
@@ -161,7 +176,7 @@ def _manner(one: Operation) -> dict[str, Any]:
     if one.action == "send":
         return {"deliveryMode": _PERSISTENT, "mandatory": True}
     # By hand, once what the message caused is stored; hints are not acknowledged.
-    return {"ack": one.channel != topology.PROGRESS_QUEUE}
+    return {"ack": one.channel not in map(topology.progress_queue, topology.POOLS)}
 
 
 def _queue(queue: topology.Queue) -> dict[str, Any]:
@@ -194,9 +209,9 @@ def _lasting(name: str) -> dict[str, Any]:
 
 def _addressed(exchange: str) -> dict[str, Any]:
     """The routing keys with which an exchange is published to."""
-    if exchange == topology.CONTROL:
-        return {"address": None, "description": "Fanout: every lab binds a queue of its own."}
-    if exchange == topology.EVENTS:
+    if exchange in map(topology.control_exchange, topology.POOLS):
+        return {"address": None, "description": "Fanout: to the control queues of its labs."}
+    if exchange in map(topology.events_exchange, topology.POOLS):
         keys = [*topology.OUTCOME_KEYS, *topology.HINT_KEYS]
         return {"address": "{event}", "parameters": {"event": {"enum": keys}}}
     return {"address": "{pool}.{model}", "parameters": _ROUTED}

@@ -20,7 +20,7 @@ from django.db import transaction
 from messages.codec import decode
 from messages.errors import UndecodableMessage, UnknownVersion
 from messages.events import InferenceCompleted, RunEvent
-from messages.topology import REPLIES_QUEUE
+from messages.topology import POOLS, replies_queue
 from web.broker.connection import Session
 from web.broker.hold import Holding
 from web.database import DatabaseThread, patiently
@@ -41,21 +41,25 @@ class Listener:
 
     def __init__(self, database: DatabaseThread) -> None:
         self._database = database
-        self._inbox: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
 
     async def attend(self, session: Session) -> None:
         """Work until the connection ends."""
+        async with asyncio.TaskGroup() as tasks:
+            for pool in POOLS:
+                tasks.create_task(self._attend_pool(session, pool))
+
+    async def _attend_pool(self, session: Session, pool: str) -> None:
         # Deliveries of an earlier connection cannot be settled on this one.
-        self._inbox = asyncio.Queue()
+        inbox: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
         async with asyncio.TaskGroup() as tasks:
             holding = Holding(
-                session, REPLIES_QUEUE, self._inbox.put, prefetch=PREFETCH, tasks=tasks
+                session, replies_queue(pool), inbox.put, prefetch=PREFETCH, tasks=tasks
             )
             while True:
                 await holding.consume()
-                batch = [await self._inbox.get()]
-                while not self._inbox.empty():
-                    batch.append(self._inbox.get_nowait())
+                batch = [await inbox.get()]
+                while not inbox.empty():
+                    batch.append(inbox.get_nowait())
                 await self._settle(batch, holding)
 
     async def _settle(self, batch: Sequence[AbstractIncomingMessage], holding: Holding) -> None:

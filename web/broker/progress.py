@@ -19,7 +19,7 @@ from messages.codec import decode
 from messages.errors import ContractError
 from messages.events import InferenceProgressed
 from messages.lab import LabHeartbeat
-from messages.topology import PROGRESS_QUEUE
+from messages.topology import POOLS, progress_queue
 from web.broker.connection import Session
 from web.database import DatabaseAway, DatabaseThread
 from web.inference.cancel import stop_unwanted
@@ -56,7 +56,10 @@ class ProgressFeed:
         """Work until the connection ends."""
         # The prefetch does not count without acknowledgements.
         self._old, self._counted = 0, False
-        lying = await session.consume(PROGRESS_QUEUE, self._keep, prefetch=1, no_ack=True)
+        lying = 0
+        for pool in POOLS:
+            queue = progress_queue(pool)
+            lying += await session.consume(queue, self._keep, prefetch=1, no_ack=True)
         # Some have come meanwhile, and are counted off already.
         self._old, self._counted = self._old + lying, True
         while True:

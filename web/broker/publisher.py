@@ -13,7 +13,7 @@ from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
 
 from messages.envelope import CONTENT_TYPE
-from messages.topology import CONTROL, REQUESTS
+from messages.topology import REQUESTS
 from web.broker.alarm import Alarm
 from web.inference.models import Outbox
 from web.inference.outbox import APP_ID
@@ -94,8 +94,8 @@ class Publisher:
 
     async def _publish(self, row: Outbox) -> None:
         exchange = await self._channel.get_exchange(row.exchange, ensure=False)
-        # A lab that is away has no control queue; it is told again when it takes the request.
-        must_arrive = row.exchange != CONTROL
+        # A pool without a lab has no control queue; a lab is told again when it takes the request.
+        must_arrive = row.exchange == REQUESTS
         await exchange.publish(_message(row, self._user), row.routing_key, mandatory=must_arrive)
 
     def _say_late(self, row: Outbox) -> None:

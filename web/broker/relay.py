@@ -21,7 +21,7 @@ from uuid import UUID, uuid4
 import structlog
 from django.utils import timezone
 
-from messages.topology import CONTROL, REQUESTS
+from messages.topology import POOLS, REQUESTS, control_exchange
 from web.broker import leases
 from web.broker.alarm import Alarm
 from web.broker.connection import CHILD_SECONDS, Needs, Session, end, supervise
@@ -56,7 +56,7 @@ FINISH_SECONDS = 3.0
 BATCH = 50
 
 #: What the relay publishes to.
-NEEDS = Needs(exchanges=(REQUESTS, CONTROL))
+NEEDS = Needs(exchanges=(REQUESTS, *map(control_exchange, POOLS)))
 
 
 class Relay:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from django.db import connection
 
-from messages.topology import DEAD_QUEUE, PROGRESS_QUEUE, REPLIES_QUEUE
+from messages.topology import DEAD_QUEUE, POOLS, progress_queue, replies_queue
 from web.broker import relay, tolerant
 from web.broker.connection import Needs, Session, end, supervise
 from web.broker.dead_letters import DeadLetters
@@ -22,8 +22,8 @@ from web.inference.reconciler.pace import Pace
 from web.inference.reconciler.reconcile import Reconciler
 
 #: What the site consumes.
-CONSUMES = Needs(queues=(REPLIES_QUEUE,))
-HINTS = Needs(queues=(PROGRESS_QUEUE,))
+CONSUMES = Needs(queues=tuple(map(replies_queue, POOLS)))
+HINTS = Needs(queues=tuple(map(progress_queue, POOLS)))
 LETTERS = Needs(queues=(DEAD_QUEUE,))
 
 #: Everything that the site needs of a broker.

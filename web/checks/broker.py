@@ -19,11 +19,15 @@ _NOUNS = ("broker", "credentials", "vhost", "queues", "permissions")
 #: What the site publishes, with a key of each pool; the fanout has none.
 _WRITES = (
     *((topology.REQUESTS, f"{pool}.check") for pool in topology.POOLS),
-    (topology.CONTROL, ""),
+    *((topology.control_exchange(pool), "") for pool in topology.POOLS),
 )
 
 #: What the site consumes.
-_READS = (topology.REPLIES_QUEUE, topology.PROGRESS_QUEUE, topology.DEAD_QUEUE)
+_READS = (
+    *map(topology.replies_queue, topology.POOLS),
+    *map(topology.progress_queue, topology.POOLS),
+    topology.DEAD_QUEUE,
+)
 
 
 async def check(urls: Iterable[str]) -> list[Line]:
@@ -91,8 +95,8 @@ def _not_connected(error: NotConnected, url: str) -> Iterator[Line]:
 
 
 async def _furnished(probe: Probe, user: str) -> list[Line]:
-    queues = [queue.name for queue in topology.QUEUES]
-    exchanges = [exchange.name for exchange in topology.EXCHANGES]
+    queues = [queue.name for queue in topology.queues()]
+    exchanges = [exchange.name for exchange in topology.exchanges()]
     missing = [f"queue {name}" for name in queues if not await probe.has_queue(name)]
     missing += [f"exchange {name}" for name in exchanges if not await probe.has_exchange(name)]
     if missing:

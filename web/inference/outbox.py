@@ -12,7 +12,7 @@ from messages.codec import encode
 from messages.control import CancelRequested
 from messages.envelope import Message
 from messages.request import InferenceRequested
-from messages.topology import CONTROL, REQUESTS
+from messages.topology import REQUESTS, control_exchange
 from web.inference.models import InferenceRequest, Outbox
 from web.inference.superseded import number_in_study, superseded_by
 
@@ -96,14 +96,14 @@ def release(request: InferenceRequest) -> None:
 
 
 def enqueue_stop(request: InferenceRequest) -> None:
-    """Write down that every lab must stop the request, unless that is on its way already."""
+    """Write down that every lab of its pool must stop the request, unless that is on its way."""
     told = CancelRequested(request_id=request.pk)
     # One that a relay has had may have been told already, to labs that did not hold it yet.
     on_its_way = Outbox.objects.filter(
         request=request, type=told.wire_type(), sent_at=None, attempted=False
     )
     if not on_its_way.exists():
-        enqueue_on_commit(request, told, exchange=CONTROL, routing_key="")
+        enqueue_on_commit(request, told, exchange=control_exchange(request.pool), routing_key="")
 
 
 def take_back(request: InferenceRequest, **which: object) -> bool:

@@ -29,7 +29,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from messages.request import InferenceRequested
-from messages.topology import RETRY_TIERS, requests_queue, retry_queue
+from messages.topology import work_queues
 from web.inference.again import send_again
 from web.inference.models import InferenceRequest, Outbox
 from web.inference.reconciler.pace import MOST_DOUBLINGS, Pace
@@ -55,7 +55,7 @@ class Missing:
 
 def queues_of(pool: str) -> tuple[str, ...]:
     """Where a message of the pool can wait."""
-    return (requests_queue(pool), *(retry_queue(tier, pool) for tier in RETRY_TIERS))
+    return work_queues(pool)
 
 
 def pools_to_ask(pace: Pace) -> list[str]:
