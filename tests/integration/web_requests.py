@@ -34,7 +34,7 @@ from web.inference.states import State
 
 ORTHANC_ID = "-".join(["0123abcd"] * 5)
 
-USED_QUEUES = ("mri.requests.lab", "mri.replies", "mri.progress", "mri.dead")
+USED_QUEUES = ("mri.requests.lab", "mri.replies.lab", "mri.progress.lab", "mri.dead")
 
 
 def write_request() -> InferenceRequest:
@@ -113,7 +113,7 @@ class LabSide:
         self.channel = channel
 
     async def tell(self, *events: RunEvent | LabHeartbeat) -> None:
-        exchange = await self.channel.get_exchange(topology.EVENTS, ensure=False)
+        exchange = await self.channel.get_exchange(topology.events_exchange("lab"), ensure=False)
         for event in events:
             wire = encode(event, app_id="test-lab", user_id="lab1")
             message = aio_pika.Message(
@@ -129,7 +129,7 @@ class LabSide:
             await exchange.publish(message, event.ROUTING_KEY, timeout=5)
 
     async def tell_raw(self, key: str, body: bytes, **properties: Any) -> None:
-        exchange = await self.channel.get_exchange(topology.EVENTS, ensure=False)
+        exchange = await self.channel.get_exchange(topology.events_exchange("lab"), ensure=False)
         message = aio_pika.Message(body, delivery_mode=2, **properties)
         await exchange.publish(message, key, timeout=5)
 

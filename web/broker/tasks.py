@@ -18,6 +18,8 @@ from web.broker.relay import Relay
 from web.database import DatabaseThread
 from web.follower.follow import Follower
 from web.follower.turn import Pace as FollowerPace
+from web.inference.confirming.confirmer import Confirmer
+from web.inference.confirming.pace import Pace as ConfirmerPace
 from web.inference.reconciler.pace import Pace
 from web.inference.reconciler.reconcile import Reconciler
 
@@ -31,6 +33,9 @@ NEEDS = Needs(
     exchanges=relay.NEEDS.exchanges, queues=CONSUMES.queues + HINTS.queues + LETTERS.queues
 )
 
+#: Threads that look into what the labs of a pool report: one result can be large.
+_CONFIRMS = {pool: tuple(f"confirm-{pool}-{n}" for n in range(2)) for pool in POOLS}
+
 
 class BrokerTasks:
     """Relay on one connection, outcomes on another, hints on a third, dead letters on a fourth.
@@ -39,7 +44,7 @@ class BrokerTasks:
     ``mri.progress`` lies on one node of a cluster and is away with it, and outcomes go on. In
     ``mri.dead`` lies what strangers sent: whatever it does to a connection, outcomes go on too.
     The reconciler works also while no broker is there: it has the broker of the consumers asked.
-    The follower asks the archive only.
+    The follower asks the archive only, and so does the confirmer, for what a lab has reported.
     """
 
     def __init__(
@@ -47,10 +52,12 @@ class BrokerTasks:
         urls: Sequence[str],
         pace: Pace | None = None,
         following: FollowerPace | None = None,
+        confirming: ConfirmerPace | None = None,
     ) -> None:
         self._urls = urls
         self._pace = pace
         self._following = following
+        self._confirming = confirming
         self._ear = Ear()
         self._tasks: list[asyncio.Task[None]] = []
         self._databases = _databases()
@@ -64,6 +71,7 @@ class BrokerTasks:
             asyncio.create_task(self._consume(), name="consume"),
             asyncio.create_task(self._heed_hints(), name="hints"),
             asyncio.create_task(self._collect(), name="letters"),
+            asyncio.create_task(self._confirm(), name="confirm"),
             asyncio.create_task(self._reconcile(), name="reconcile"),
             asyncio.create_task(self._follow(), name="follow"),
         ]
@@ -100,6 +108,12 @@ class BrokerTasks:
 
         await supervise("letters", self._urls, LETTERS, work)
 
+    async def _confirm(self) -> None:
+        errands = {
+            pool: [self._databases[name] for name in names] for pool, names in _CONFIRMS.items()
+        }
+        await Confirmer(self._databases["confirmer"], errands, self._confirming).run()
+
     async def _reconcile(self) -> None:
         work, errands = self._databases["reconciler"], self._databases["errands"]
         await Reconciler(work, errands, self._ear, self._pace).run()
@@ -115,9 +129,10 @@ def _databases() -> dict[str, DatabaseThread]:
     SQLite has one writer. Threads of one process that wait for each other there sleep in steps of
     up to 100 ms; in the queue of one thread they do not.
     """
-    names = ("relay", "listener", "progress", "letters", "reconciler")
+    names = ("relay", "listener", "progress", "letters", "reconciler", "confirmer")
     # They wait for the archive, and nobody else may wait for them.
-    errands = {name: DatabaseThread(name) for name in ("errands", "follower")}
+    waiting = ("errands", "follower", *(name for names in _CONFIRMS.values() for name in names))
+    errands = {name: DatabaseThread(name) for name in waiting}
     if connection.vendor == "sqlite":
         return {**dict.fromkeys(names, DatabaseThread("broker")), **errands}
     return {**{name: DatabaseThread(name) for name in names}, **errands}

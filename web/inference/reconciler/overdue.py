@@ -59,7 +59,8 @@ def expire(request_id: UUID, after_s: float) -> bool:
 
 def overdue(grace_s: float) -> dict[UUID, datetime]:
     """Requests that should have ended `grace_s` ago or earlier, and when they should have."""
-    rows = unfinished().filter(accepted_at__isnull=False)
+    # No limit runs while the archive is asked for a result that was reported.
+    rows = unfinished().filter(accepted_at__isnull=False).exclude(state=State.REPORTED)
     limits = [(row.pk, _limit(row)) for row in rows.only(*_TIMES)]
     late = timezone.now() - timedelta(seconds=grace_s)
     return {pk: limit for pk, limit in limits if limit <= late}

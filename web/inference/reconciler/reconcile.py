@@ -24,9 +24,9 @@ from django.utils import timezone
 
 from web.archive.errors import ArchiveError
 from web.archive.patience import MOST_UNANSWERED
-from web.archive.stored_result import StoredResult
 from web.broker.connection import heed_cancel
 from web.database import DatabaseAway, DatabaseThread
+from web.inference.confirming.look import Look
 from web.inference.models import InferenceRequest
 from web.inference.reconciler import arriving, lost, overdue, told, unheld
 from web.inference.reconciler.hearing import Hearing
@@ -166,7 +166,7 @@ class Reconciler:
 
         async def tell_or_end(pk: UUID) -> bool:
             result = await self._stored(pk, limits[pk] + patience)
-            if result is not None and await self._database.run(told.tell, pk, result):
+            if result is not None and await self._tell(pk, result):
                 return True
             return await self._database.run(end, pk)
 
@@ -189,7 +189,7 @@ class Reconciler:
             patience = pace.lost_s + pace.gone_s + pace.sure_s + pace.archive_s
             result = await self._stored(pk, sure[pk].changed_at + timedelta(seconds=patience))
             if result is not None:
-                return await self._database.run(told.tell, pk, result)
+                return await self._tell(pk, result)
             return await self._database.run(lost.send_lost, sure[pk])
 
         await self._each(sure, heal)
@@ -232,7 +232,13 @@ class Reconciler:
         while 0 < (due := await self._errands.run(sweep_due, SWEEPS)) < left:
             left = due
 
-    async def _stored(self, pk: UUID, waits_until: datetime) -> StoredResult | None:
+    async def _tell(self, pk: UUID, result: Look) -> bool:
+        changed = await self._database.run(told.tell, pk, result)
+        # The older results too.
+        await notify.requests_changed(changed)
+        return bool(changed)
+
+    async def _stored(self, pk: UUID, waits_until: datetime) -> Look | None:
         """The whole result in the archive; raises `ArchiveError` while an answer is waited for."""
         try:
             result = await self._errands.run(told.look, pk)
