@@ -19,6 +19,9 @@ OFFLINE_SECONDS = 30
 #: Seconds that a lab has to confirm a cancel before its absence confirms it.
 CANCEL_SECONDS = 10
 
+#: The same where no lab has told of the attempt.
+UNTAKEN_SECONDS = 1
+
 #: Seconds without a change after which a request may have been lost.
 QUIET_SECONDS = 120
 
@@ -133,7 +136,8 @@ class Reconciler:
 
     def _settle_cancel(self, row: Row) -> None:
         asked = row.snapshot.cancel_asked_at
-        waited = row.state is State.CANCELLING and self._passed(asked, CANCEL_SECONDS)
+        patience = CANCEL_SECONDS if _taken(row) else UNTAKEN_SECONDS
+        waited = row.state is State.CANCELLING and self._passed(asked, patience)
         if waited and not self._listed(row):
             self._site.record(row.request_id, CancelSettled(at=self._clock.now()))
 
@@ -184,3 +188,12 @@ class Reconciler:
 
     def _passed(self, since: datetime | None, seconds: int) -> bool:
         return since is not None and since + timedelta(seconds=seconds) <= self._clock.now()
+
+
+def _taken(row: Row) -> bool:
+    """Whether a lab has told of the attempt that is under way."""
+    if row.snapshot.position[1:] == (0, -1):
+        return False
+    before = [after for _, _, after in row.history if after.state is not State.CANCELLING]
+    waits = bool(before) and before[-1].state is State.WAITING
+    return not (waits and before[-1].run == row.snapshot.run)
