@@ -9,10 +9,12 @@ and an old site hear the new ones and are heard. ``python -m messages.topology_b
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable
 from typing import Any, Final
 
+from messages import topology
 from messages.topology import (
     HINT_KEYS,
     OUTCOME_KEYS,
@@ -48,6 +50,24 @@ def queue_names(pools: Iterable[str] = POOLS) -> tuple[str, ...]:
     """Every queue of before that has no place any more."""
     tiers = (retry_queue(tier, pool) for tier in RETRY_TIERS for pool in pools)
     return (REPLIES_QUEUE, PROGRESS_QUEUE, *tiers)
+
+
+def lab_permissions(lab: str, pool: str) -> dict[str, str]:
+    """What a lab may do while its program may be the old or the new one: what either may.
+
+    It reaches other pools then, as it did before. Once its program is the new one, it gets
+    `messages.topology.lab_permissions`.
+    """
+    new = topology.lab_permissions(lab, pool)
+    control = rf"{re.escape(CONTROL)}\.{re.escape(lab)}\..+"
+    tiers = "|".join(re.escape(retry_exchange(tier)) for tier in RETRY_TIERS)
+    old = {
+        "configure": control,
+        "write": rf"{re.escape(EVENTS)}|{tiers}|{control}",
+        "read": rf"{re.escape(CONTROL)}|{control}",
+    }
+    union = {right: rf"({new[right]})|^({pattern})$" for right, pattern in old.items()}
+    return {**new, **union, "configure": rf"^({control})$"}
 
 
 def upgrade(pools: Iterable[str] = POOLS) -> dict[str, Any]:
