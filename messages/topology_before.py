@@ -3,7 +3,8 @@
 An import removes nothing: on a broker that was there before, the old exchanges and queues are
 there still, and what lies in them is worked off. `upgrade` adds the bridges over which old labs
 and an old site hear the new ones and are heard. ``python -m messages.topology_before`` prints what
-``infra/rabbitmq/upgrade.json`` holds. A new broker needs none of it.
+``infra/rabbitmq/upgrade.json`` holds; with the name of a lab and its pool, the rights of a lab
+whose program may be the old or the new one. A new broker needs none of it.
 """
 
 from __future__ import annotations
@@ -134,5 +135,12 @@ def rendered() -> str:
     return json.dumps(upgrade(), indent=2) + "\n"
 
 
+def _command(lab: str, pool: str) -> str:
+    """The line that gives a lab the rights of both versions."""
+    rights = lab_permissions(lab, pool)
+    patterns = " ".join(f"'{rights[right]}'" for right in ("configure", "write", "read"))
+    return f"rabbitmqctl set_permissions -p {VHOST} {lab} {patterns}\n"
+
+
 if __name__ == "__main__":
-    sys.stdout.write(rendered())
+    sys.stdout.write(_command(*sys.argv[1:]) if sys.argv[1:] else rendered())
