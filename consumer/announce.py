@@ -9,9 +9,9 @@ from consumer.amqp.acks import LegalAck
 from messages import codec
 from messages.envelope import Wire
 from messages.events import InferenceProgressed, RunEvent
-from messages.lab import LabHeartbeat
+from messages.lab import LabHeartbeat, LabModel
 from messages.request import InferenceRequested
-from messages.topology import EVENTS, retry_exchange
+from messages.topology import events_exchange, retry_exchange
 
 #: The AMQP ``app_id`` of everything that a lab sends.
 APP_ID = "mri-consumer"
@@ -37,28 +37,31 @@ class Announcer:
     sender: Sender
     #: The AMQP user; the broker checks it.
     user: str
+    #: Whose exchanges are written to.
+    pool: str
 
     def tell(self, event: RunEvent) -> None:
         """Send an event and wait for the confirmation; progress is only a hint."""
         wire = codec.encode(event, app_id=APP_ID, user_id=self.user)
-        if isinstance(event, InferenceProgressed):
-            self.sender.hint(wire, exchange=EVENTS, routing_key=event.ROUTING_KEY)
-        else:
-            self.sender.publish(wire, exchange=EVENTS, routing_key=event.ROUTING_KEY)
+        send = self.sender.hint if isinstance(event, InferenceProgressed) else self.sender.publish
+        send(wire, exchange=events_exchange(self.pool), routing_key=event.ROUTING_KEY)
 
     def put_into_tier(self, request: InferenceRequested, tier: str) -> None:
-        """Put the request into a retry tier; it comes back to its pool with its routing key."""
+        """Put the request into a retry tier; it comes back to the queue that it came from."""
         wire = codec.encode(request, app_id=APP_ID, user_id=self.user)
-        self.sender.publish(wire, exchange=retry_exchange(tier), routing_key=request.routing_key)
+        exchange = retry_exchange(self.pool, tier)
+        self.sender.publish(wire, exchange=exchange, routing_key=request.routing_key)
 
     def defer(self, wire: Wire, routing_key: str) -> LegalAck:
         """Keep a message that this version cannot read, unchanged, until one comes that can."""
         # The broker checks the user, and it is we who send the copy.
         copy = replace(wire, user_id=self.user)
-        self.sender.publish(copy, exchange=retry_exchange(DEFER_TIER), routing_key=routing_key)
+        exchange = retry_exchange(self.pool, DEFER_TIER)
+        self.sender.publish(copy, exchange=exchange, routing_key=routing_key)
         return LegalAck.DEFERRED
 
-    def alive(self, heartbeat: LabHeartbeat) -> None:
-        """Send a heartbeat."""
-        wire = codec.encode(heartbeat, app_id=APP_ID, user_id=self.user)
-        self.sender.hint(wire, exchange=EVENTS, routing_key=heartbeat.ROUTING_KEY)
+    def alive(self, sign: LabHeartbeat | LabModel) -> None:
+        """Send a heartbeat, or one of the models."""
+        wire = codec.encode(sign, app_id=APP_ID, user_id=self.user)
+        exchange = events_exchange(self.pool)
+        self.sender.hint(wire, exchange=exchange, routing_key=sign.ROUTING_KEY)

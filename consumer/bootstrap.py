@@ -28,7 +28,6 @@ from consumer.orthanc import Archive
 from consumer.presence import Presence
 from consumer.settings import AnalysisSettings, LabSettings
 from messages.lab import ARCHIVE_AWAY, DRAINING, SERVING
-from messages.topology import CONTROL, EVENTS, RETRY_TIERS, requests_queue, retry_exchange
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +65,7 @@ def run(settings: LabSettings, model_runner: ModelRunner = segmenter) -> None:
             archive=archive,
             archive_watch=watch,
             workbench=bench,
-            announcer=Announcer(publisher, user=settings.broker_user),
+            announcer=Announcer(publisher, user=settings.broker_user, pool=settings.lab_pool),
             ending=ending,
             max_series_instances=settings.max_series_instances,
             max_request_bytes=settings.max_request_bytes,
@@ -136,8 +135,6 @@ def _intake(settings: LabSettings) -> Intake:
     return Intake(
         urls=settings.broker_urls,
         pool=settings.lab_pool,
-        queue=requests_queue(settings.lab_pool),
-        exchanges=(EVENTS, CONTROL, *(retry_exchange(tier) for tier in RETRY_TIERS)),
         prefetch=settings.prefetch,
         heartbeat=settings.amqp_heartbeat,
         name=f"{settings.lab_name} consume",

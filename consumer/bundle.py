@@ -14,13 +14,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from consumer.handover import TUMOR, Code, ResultCodes
-from messages.lab import ModelDescriptor
+from messages.envelope import MAX_BODY_BYTES
+from messages.lab import MAX_MODELS, ModelDescriptor
 
 #: Directories of a bundle that decide a result; its documents may change without a new hash.
 _HASHED = ("configs", "models", "scripts")
 
 #: Files of weights that a result names: 100 bytes each, and a SEG has room for 10 KB (VR LT).
 MAX_WEIGHTS = 16
+
+
+#: Bytes that a description may have: it travels in one message, beside some hundred of others.
+_MAX_DESCRIPTION_BYTES = MAX_BODY_BYTES - 1024
 
 
 class BundleInvalid(Exception):
@@ -154,6 +159,12 @@ def read_bundle(path: Path) -> Bundle:
             else str(exc)
         )
         raise BundleInvalid(f"{path}: configs/metadata.json lacks or misstates {fields}") from exc
+    size = len(descriptor.model_dump_json().encode())
+    if size > _MAX_DESCRIPTION_BYTES:
+        raise BundleInvalid(
+            f"{path}: the labels in configs/metadata.json are {size} bytes long, more than the "
+            f"{_MAX_DESCRIPTION_BYTES} that the site can be told"
+        )
     return Bundle(
         path=path,
         descriptor=descriptor,
@@ -176,5 +187,9 @@ def find_bundles(model_path: Path) -> dict[str, Bundle]:
         paths = []
     if not paths:
         raise BundleInvalid(f"MODEL_PATH={model_path} holds no MONAI bundle")
+    if len(paths) > MAX_MODELS:
+        raise BundleInvalid(
+            f"MODEL_PATH={model_path} holds {len(paths)} bundles; one lab serves {MAX_MODELS}"
+        )
     bundles = [read_bundle(path.resolve()) for path in paths]
     return {bundle.descriptor.name: bundle for bundle in bundles}

@@ -96,7 +96,7 @@ def _lab(
         # Not started: who runs an analysis by hand is told at once that the archive is away.
         archive_watch=ArchiveWatch(lambda: None),
         workbench=bench,
-        announcer=Announcer(Told(show), user=settings.lab_name),
+        announcer=Announcer(Told(show), user=settings.lab_name, pool=POOLS[0]),
         max_series_instances=settings.max_series_instances,
         max_request_bytes=settings.max_request_bytes,
         min_lesion_mm3=settings.min_lesion_mm3,

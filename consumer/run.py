@@ -22,7 +22,7 @@ class Held(Protocol):
 
     @property
     def count(self) -> int:
-        """The broker's newest ``x-delivery-count`` of them."""
+        """How often the broker has given it out before, by the newest of them."""
 
     @property
     def cancelled(self) -> Event:
@@ -49,7 +49,7 @@ class Run:
 
     @property
     def delivery(self) -> int:
-        """The broker's newest count of the deliveries under which the run is in hand."""
+        """The number of the newest delivery under which the run is in hand."""
         return self._held.count
 
     def event(self, kind: type[E], **fields: Any) -> E:

@@ -40,8 +40,12 @@ class Delivery:
 
     generation: int
     tag: int
-    #: The broker's ``x-delivery-count``.
+    #: How often the broker has given it out before (`messages.identity.delivery_of`).
     count: int
+    #: How often whoever had it was lost with it: the broker's ``x-delivery-count`` alone.
+    deaths: int = 0
+    #: Whether it came from the queue of the rules.
+    by_rule: bool = False
 
 
 class AckChannel(Protocol):
@@ -60,7 +64,7 @@ class AckTable:
     def __init__(self) -> None:
         self._generation = 0
         self._channel: AckChannel | None = None
-        self._open: set[int] = set()
+        self._open: dict[int, Delivery] = {}
 
     @property
     def began(self) -> bool:
@@ -77,6 +81,11 @@ class AckTable:
         """Deliveries of the current channel that are not settled."""
         return len(self._open)
 
+    @property
+    def open_by_rule(self) -> int:
+        """Those of them that came from the queue of the rules."""
+        return sum(delivery.by_rule for delivery in self._open.values())
+
     def begin(self, channel: AckChannel) -> int:
         """A new channel: everything that was in hand is the broker's again."""
         self._generation += 1
@@ -89,10 +98,11 @@ class AckTable:
         self._channel = None
         self._open.clear()
 
-    def took(self, tag: int, count: int) -> Delivery:
+    def took(self, tag: int, *, count: int = 0, deaths: int = 0, by_rule: bool = False) -> Delivery:
         """Remember a delivery of the current channel."""
-        self._open.add(tag)
-        return Delivery(self._generation, tag, count)
+        delivery = Delivery(self._generation, tag, count, deaths, by_rule)
+        self._open[tag] = delivery
+        return delivery
 
     def settle(self, delivery: Delivery, reason: LegalAck) -> bool:
         """Acknowledge, for a legal reason. False when the delivery is no longer ours.
@@ -126,5 +136,5 @@ class AckTable:
         # A tag of an older channel would settle somebody else's delivery, or close the channel.
         if delivery.generation != self._generation or delivery.tag not in self._open:
             return None
-        self._open.discard(delivery.tag)
+        del self._open[delivery.tag]
         return self._channel

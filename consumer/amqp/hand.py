@@ -47,8 +47,18 @@ class InHand:
 
     @property
     def count(self) -> int:
-        """The broker's newest delivery count: under this one events must be told."""
+        """How often the broker has given it out: under the newest number events must be told."""
         return max(delivery.count for delivery in self.deliveries)
+
+    @property
+    def deaths(self) -> int:
+        """How often whoever had it was lost with it: it decides whether it runs alone."""
+        return max(delivery.deaths for delivery in self.deliveries)
+
+    @property
+    def by_rule(self) -> bool:
+        """Whether a rule asked for it, and no reader."""
+        return all(delivery.by_rule for delivery in self.deliveries)
 
     def adopt(self, delivery: Delivery) -> None:
         """The same work, given once more."""
@@ -147,7 +157,9 @@ class Hand:
         if deferred := next((held for held in waiting if held.request is None), None):
             return deferred
         return turns.choose(
-            [held for held in waiting if held.request],
+            # What a reader asked for goes first. It is not put off for long: what a rule asked for
+            # is taken only into a free place.
+            sorted((held for held in waiting if held.request), key=lambda held: held.by_rule),
             [held for held in self._held if held.request and held.begun],
             at_once=self._at_once,
             healthy=healthy,

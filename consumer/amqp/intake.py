@@ -17,6 +17,18 @@ from messages import codec
 from messages.envelope import TRACEPARENT_HEADER, Wire
 from messages.errors import UndecodableMessage, UnknownVersion
 from messages.request import InferenceRequested
+from messages.topology import (
+    RETRIED,
+    RETRY_TIERS,
+    RULES,
+    events_exchange,
+    requests_queue,
+    retry_exchange,
+    rules_queue,
+)
+
+#: AMQP 0-9-1 reply codes.
+_ACCESS_REFUSED, _NOT_FOUND = 403, 404
 
 #: Seconds that a message of a newer version is kept going round: as long as a request is valid.
 _DEFER_SECONDS = 7 * 24 * 3600
@@ -31,12 +43,45 @@ class Intake:
 
     urls: Sequence[str]
     pool: str
-    queue: str
-    #: Exchanges that must exist before work is taken.
-    exchanges: tuple[str, ...]
     prefetch: int
     heartbeat: int
     name: str
+
+    @property
+    def queue(self) -> str:
+        """What readers ask for."""
+        return requests_queue(self.pool)
+
+    @property
+    def rules_queue(self) -> str:
+        """What rules ask for."""
+        return rules_queue(self.pool)
+
+    @property
+    def exchanges(self) -> tuple[str, ...]:
+        """Exchanges that must exist before work is taken."""
+        return (events_exchange(self.pool), *(retry_exchange(self.pool, t) for t in RETRY_TIERS))
+
+    def routing_key(self, *, by_rule: bool) -> str:
+        """The key under which what cannot be read comes back by a tier to where it was."""
+        key = f"{self.pool}.{RETRIED}"
+        return f"{RULES}.{key}" if by_rule else key
+
+    def has_rules(self, connection: pika.BlockingConnection) -> bool:
+        """Whether the queue of the rules is there: an installation of before has none.
+
+        That ends with the next version; then `check_topology` asks for it.
+        """
+        channel = connection.channel()
+        try:
+            _passive_queue(self.rules_queue, channel)
+        except ChannelClosedByBroker as exc:
+            # From RabbitMQ 4.2.7 on, 403 is also the answer for one that is not there.
+            if exc.reply_code not in (_ACCESS_REFUSED, _NOT_FOUND):
+                raise
+            return False
+        channel.close()
+        return True
 
     def check_topology(self, connection: pika.BlockingConnection, *, first: bool) -> None:
         """Declare passively only: what is missing is an operator's to put there.

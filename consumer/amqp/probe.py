@@ -27,7 +27,7 @@ from pika.exceptions import (
 
 from consumer.amqp import link
 from consumer.amqp.errors import BrokerError
-from messages.topology import CONTROL
+from messages.topology import control_queue
 
 #: Seconds that a broker in alarm may hold a publish before it is called one.
 _ALARM_SECONDS = 5
@@ -111,16 +111,8 @@ class Probe:
         return self._ask(consume) != _REFUSED
 
     def may_hear_cancels(self, lab: str) -> bool:
-        """Whether this user may make the lab's control queue and bind it: done, and undone."""
-        queue = f"{CONTROL}.{lab}.check-{token_hex(4)}"
-
-        def declare(channel: BlockingChannel) -> None:
-            channel.queue_declare(queue, exclusive=True)
-            channel.queue_bind(queue, CONTROL)
-            channel.basic_get(queue)
-            channel.queue_delete(queue)
-
-        return self._ask(declare) != _REFUSED
+        """Whether this user may consume from the lab's control queues."""
+        return self.may_read(control_queue(lab, 1))
 
     def takes_messages(self, exchange: str, routing_key: str) -> bool:
         """Whether the broker answers a publish now; one in alarm does not.

@@ -1,4 +1,4 @@
-"""What becomes of each message that the work queue brings."""
+"""What becomes of each message that the work queues bring."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from consumer.amqp.hand import Hand, InHand, Job
 from consumer.amqp.intake import Intake, as_received
 from messages.envelope import DELIVERY_COUNT_HEADER, Wire
 from messages.errors import UndecodableMessage, UnknownVersion
+from messages.identity import delivery_of
 from messages.request import InferenceRequested
 
 log = structlog.get_logger(__name__)
@@ -49,16 +50,31 @@ class Reception:
         properties: BasicProperties,
         body: bytes,
     ) -> None:
-        """Pika's callback."""
-        count = (properties.headers or {}).get(DELIVERY_COUNT_HEADER, 0)
-        delivery = self._acks.took(method.delivery_tag, count if isinstance(count, int) else 0)
+        """Pika's callback: what readers ask for."""
+        self._receive(method.delivery_tag, properties, body, by_rule=False)
+
+    def on_rule(self, tag: int, properties: BasicProperties, body: bytes) -> None:
+        """What was fetched from the queue of the rules."""
+        self._receive(tag, properties, body, by_rule=True)
+
+    def _receive(
+        self, tag: int, properties: BasicProperties, body: bytes, *, by_rule: bool
+    ) -> None:
+        headers = properties.headers or {}
+        delivery = self._acks.took(
+            tag,
+            count=delivery_of(headers),
+            deaths=delivery_of({DELIVERY_COUNT_HEADER: headers.get(DELIVERY_COUNT_HEADER)}),
+            by_rule=by_rule,
+        )
         try:
             request = self._intake.read(properties, body)
         except UndecodableMessage as exc:
             log.warning("rejected", action="delivery.reject", reason=str(exc), bytes=len(body))
             self._acks.reject_undecodable(delivery)
         except UnknownVersion as exc:
-            message_id, key = properties.message_id, method.routing_key
+            # By the queue: what comes back from a tier has the same routing key whatever it is.
+            message_id, key = properties.message_id, self._intake.routing_key(by_rule=by_rule)
             wire = as_received(properties, body)
             if not self._adopted(delivery, self._hand.same_message(message_id)):
                 log.warning("deferred", action="delivery.defer", reason=str(exc))

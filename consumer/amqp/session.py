@@ -35,9 +35,9 @@ class Session:
         self._connection = connection
         intake.check_topology(connection, first=first)
         # Before any delivery: a cancel of what comes is not missed.
-        self._control = Control(connection, lab=lab, cancel=cancel, first=first)
+        self._control = Control(connection, lab=lab, pool=intake.pool, cancel=cancel, first=first)
+        self.has_rules = intake.has_rules(connection)
         self.channel = connection.channel()
-        self.channel.basic_qos(prefetch_count=intake.prefetch)
 
     @property
     def settles(self) -> bool:
@@ -52,6 +52,7 @@ class Session:
     def wait(self, seconds: float) -> None:
         """Handle what comes, for so long or until a job's thread wakes us."""
         self._connection.process_data_events(time_limit=seconds)
+        self._control.acknowledge()
 
     def answer(self, hearing: Hearing) -> None:
         """Tell the jobs that ask that they have missed no cancel."""

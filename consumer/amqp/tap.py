@@ -1,4 +1,4 @@
-"""The consumer on the work queue, opened and closed without touching what it has brought."""
+"""The consumer on the readers' queue, opened and closed without touching what it has brought."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Tap:
         self._channel: BlockingChannel | None = None
         self._on_message: OnMessage | None = None
         self._tag: str | None = None
+        self._room = 0
         self._opened_before = False
 
     @property
@@ -51,10 +52,19 @@ class Tap:
         """The channel is gone."""
         self._channel = self._tag = None
 
-    def open(self) -> None:
-        """Take requests. Raises `TopologyMissing` when this user never might."""
-        if self._channel is None or self._tag is not None:
+    def open(self, room: int) -> None:
+        """Take requests, and hold as many as there is `room` for; with none it is closed.
+
+        Raises `TopologyMissing` when this user never might.
+        """
+        if self._channel is None or (self._tag is not None and room == self._room):
             return
+        # Its prefetch is a consumer's for good.
+        self.close()
+        if room < 1:
+            return
+        self._room = room
+        self._channel.basic_qos(prefetch_count=room)
         try:
             self._tag = self._channel.basic_consume(self._queue, self._on_message, auto_ack=False)
         except ChannelClosedByBroker as exc:

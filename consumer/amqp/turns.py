@@ -1,10 +1,10 @@
 """Whose turn it is among the requests in hand. Pure.
 
-The broker counts a delivery whenever the lab that held it died. It cannot know which of several
-killed it: the neighbours are counted too, and at the queue's limit of 20 all of them become dead
-letters. So from a count of three on a request is a suspect and runs alone, and which of several
-suspects goes first changes with every death. One that kills its lab each time can then not keep
-its neighbours from their turn until their counts are worn out.
+The broker counts a delivery (``x-delivery-count``) whenever the lab that held it died. It cannot
+know which of several killed it: the neighbours are counted too, and at the queue's limit of 20 all
+of them become dead letters. So from a count of three on a request is a suspect and runs alone, and
+which of several suspects goes first changes with every death. One that kills its lab each time can
+then not keep its neighbours from their turn until their counts are worn out.
 """
 
 from __future__ import annotations
@@ -34,8 +34,12 @@ class Candidate(Protocol):
         """Which request it is."""
 
     @property
-    def count(self) -> int:
-        """The broker's newest ``x-delivery-count``."""
+    def deaths(self) -> int:
+        """The broker's newest ``x-delivery-count``.
+
+        Not how often it was given out: RabbitMQ 4.3 counts apart what came back in peace, and
+        that is no reason for suspicion.
+        """
 
     @property
     def cancelled(self) -> Event:
@@ -47,7 +51,7 @@ C = TypeVar("C", bound=Candidate)
 
 def runs_alone(candidate: Candidate) -> bool:
     """Whether it is a suspect: it begins when nothing runs, and nothing begins beside it."""
-    return candidate.count >= ALONE_FROM
+    return candidate.deaths >= ALONE_FROM
 
 
 def choose(
@@ -84,7 +88,7 @@ def _first_suspect(suspects: Sequence[C]) -> C:
     above it would be counted with it until they are worn out.
     """
     ring = sorted(suspects, key=_identity)
-    return ring[max(suspect.count for suspect in ring) % len(ring)]
+    return ring[max(suspect.deaths for suspect in ring) % len(ring)]
 
 
 def _identity(candidate: Candidate) -> tuple[str, int]:

@@ -21,6 +21,7 @@ from consumer.amqp.hand import Hand, Job
 from consumer.amqp.hearing import Hearing
 from consumer.amqp.intake import Intake
 from consumer.amqp.reception import Defer, Reception
+from consumer.amqp.rules import Rules
 from consumer.amqp.session import Session, session
 from consumer.amqp.tap import Tap
 
@@ -55,6 +56,7 @@ class Worker:
         self._stopping = threading.Event()
         self._acks = AckTable()
         self._tap = Tap(intake.queue)
+        self._rules = Rules(intake.rules_queue, intake.queue)
         self._hand = Hand(at_once=intake.prefetch)
         self._crew = Crew(at_once=intake.prefetch, wake=self._wake)
         self._hearing = Hearing(wake=self._wake)
@@ -151,6 +153,7 @@ class Worker:
                 self._settle_outcomes()
                 self._acks.begin(current.channel)
                 self._tap.fit(current.channel, self._reception.on_message)
+                self._rules.fit(current.channel, there=current.has_rules)
                 self._session = current
                 while not self._over():
                     self._turn(current)
@@ -159,6 +162,7 @@ class Worker:
             finally:
                 self._session = None
                 self._tap.remove()
+                self._rules.remove()
                 self._acks.end()
                 # It is the broker's again, which may give it to another lab before us. What has
                 # begun goes on, and is adopted if it comes back. A cancel that was heard of it is
@@ -172,7 +176,13 @@ class Worker:
         self._settle_outcomes()
         current.answer(self._hearing)
         if self._takes_more():
-            self._tap.open()
+            self._open_tap()
+            if self._rules.fetch(
+                self._reception.on_rule,
+                settle=lambda: current.wait(0),
+                room=self._takes_rules,
+            ):
+                self._open_tap()
         self._begin_jobs()
         if self._draining.is_set() and not self._may_take():
             # It would wait for the archive, and another lab may have another way there.
@@ -187,6 +197,21 @@ class Worker:
         if self._ending or not self._may_take():
             return False
         return self._hand.lets_in(full=self._acks.open_count >= self._intake.prefetch)
+
+    def _open_tap(self) -> None:
+        # What rules have here takes up places that the broker must not fill a second time: a
+        # reader's request would wait in this lab while another one is free.
+        self._tap.open(self._intake.prefetch - self._acks.open_by_rule)
+
+    def _takes_rules(self) -> bool:
+        """Whether a place is free for what a rule asks, and no reader waits here."""
+        return (
+            not self._tap.closed
+            and self._takes_more()
+            and not self._hand.not_begun
+            and self._acks.open_count < self._intake.prefetch
+            and len(self._hand) < self._intake.prefetch
+        )
 
     def _begin_jobs(self) -> None:
         while held := self._hand.next_to_begin(healthy=self._may_take(), closed=self._tap.closed):

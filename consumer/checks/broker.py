@@ -80,13 +80,13 @@ def _not_connected(error: NotConnected, settings: LabSettings) -> Iterator[Line]
 def _furnished(probe: Probe, settings: LabSettings) -> Iterator[Line]:
     pool = settings.lab_pool
     queues = (
-        topology.requests_queue(pool),
-        *(topology.retry_queue(tier, pool) for tier in topology.RETRY_TIERS),
-        topology.REPLIES_QUEUE,
-        topology.PROGRESS_QUEUE,
+        *topology.work_queues(pool),
+        topology.replies_queue(pool),
+        topology.progress_queue(pool),
         topology.DEAD_QUEUE,
+        *(queue.name for queue in topology.control_queues(settings.lab_name, pool)),
     )
-    exchanges = tuple(exchange.name for exchange in topology.EXCHANGES)
+    exchanges = tuple(exchange.name for exchange in topology.exchanges((pool,)))
     missing = [f"queue {name}" for name in queues if not probe.has_queue(name)]
     missing += [f"exchange {name}" for name in exchanges if not probe.has_exchange(name)]
     if missing:
@@ -94,7 +94,7 @@ def _furnished(probe: Probe, settings: LabSettings) -> Iterator[Line]:
         yield from (skipped(noun, "queues") for noun in _NOUNS[4:])
         return
     yield ok("queues", f"{len(queues)} queues and {len(exchanges)} exchanges are there")
-    if not probe.takes_messages(topology.EVENTS, _NOWHERE):
+    if not probe.takes_messages(topology.events_exchange(pool), _NOWHERE):
         yield bad("publishing", "the broker takes no messages now", _ALARM)
         yield from (skipped(noun, "publishing") for noun in _NOUNS[4:])
         return
@@ -102,18 +102,15 @@ def _furnished(probe: Probe, settings: LabSettings) -> Iterator[Line]:
 
 
 def _permissions(probe: Probe, settings: LabSettings) -> Iterator[Line]:
-    work = topology.requests_queue(settings.lab_pool)
-    tiers = tuple(topology.retry_exchange(tier) for tier in topology.RETRY_TIERS)
-    own = f"{settings.lab_pool}.check"
-    denied = []
-    if not probe.may_read(work):
-        denied.append(f"read {work}")
+    pool = settings.lab_pool
+    work = topology.requests_queue(pool)
+    denied = [
+        f"read {queue}" for queue in (work, topology.rules_queue(pool)) if not probe.may_read(queue)
+    ]
     if not probe.may_hear_cancels(settings.lab_name):
-        denied.append(f"make {topology.CONTROL}.{settings.lab_name}.* and bind it")
+        denied.append(f"read {topology.control_queue(settings.lab_name, 1)} and on")
     unwritten = [
-        (exchange, key)
-        for exchange, key in _writes(tiers, own)
-        if not probe.may_write(exchange, key)
+        (exchange, key) for exchange, key in _writes(pool) if not probe.may_write(exchange, key)
     ]
     denied += [f"write {exchange} under {key}" for exchange, key in unwritten]
     if denied:
@@ -126,29 +123,36 @@ def _permissions(probe: Probe, settings: LabSettings) -> Iterator[Line]:
         )
     else:
         yield ok("permissions", f"{settings.broker_user} may take {work}, answer and try again")
-    yield _confined(probe, settings, tiers)
+    yield _confined(probe, settings)
 
 
-def _writes(tiers: tuple[str, ...], own: str) -> list[tuple[str, str]]:
+def _tiers(pool: str) -> tuple[str, ...]:
+    return tuple(topology.retry_exchange(pool, tier) for tier in topology.RETRY_TIERS)
+
+
+def _writes(pool: str) -> list[tuple[str, str]]:
     outcome, heartbeat = topology.OUTCOME_KEYS[0], topology.HINT_KEYS[1]
+    events, own = topology.events_exchange(pool), f"{pool}.check"
     return [
-        (topology.EVENTS, outcome),
-        (topology.EVENTS, heartbeat),
-        *((tier, own) for tier in tiers),
+        (events, outcome),
+        (events, heartbeat),
+        *((tier, key) for tier in _tiers(pool) for key in (own, f"{topology.RULES}.{own}")),
     ]
 
 
-def _confined(probe: Probe, settings: LabSettings, tiers: tuple[str, ...]) -> Line:
-    """A user without topic permissions may write any key: then a tier leads into every pool."""
-    others = [pool for pool in topology.POOLS if pool != settings.lab_pool]
+def _confined(probe: Probe, settings: LabSettings) -> Line:
+    """Without topic permissions a user may write any key, of other pools too."""
+    pool, events = settings.lab_pool, topology.events_exchange(settings.lab_pool)
+    others = [other for other in topology.POOLS if other != pool]
     too_far = {
-        tier: f"{tier} under {pool}.check"
-        for tier in tiers
-        for pool in others
-        if probe.may_write(tier, f"{pool}.check")
+        tier: f"{tier} under {other}.check"
+        for other in others
+        for own in _tiers(pool)
+        for tier in (own, *_tiers(other))
+        if probe.may_write(tier, f"{other}.check")
     }
-    if probe.may_write(topology.EVENTS, "check.check"):
-        too_far[topology.EVENTS] = f"{topology.EVENTS} under any key"
+    if probe.may_write(events, "check.check"):
+        too_far[events] = f"{events} under any key"
     if too_far:
         return bad(
             "topic permissions",

@@ -225,8 +225,9 @@ def store_small_study(
 #: What one finished analysis leaves in the archive.
 ONE_RESULT = {"SEG": 1, "SR": 1}
 
-#: The queue of the pool that these tests ask.
-QUEUE = topology.requests_queue("lab")
+#: The queues of the pool that these tests ask.
+QUEUE, RULES_QUEUE = topology.requests_queue("lab"), topology.rules_queue("lab")
+REPLIES, PROGRESS = topology.replies_queue("lab"), topology.progress_queue("lab")
 
 
 def completed(replies: list[Message]) -> list[InferenceCompleted]:
@@ -304,7 +305,7 @@ class Clinic:
             content_type="application/json", type=type_, user_id="web"
         )
         with self._channel() as channel:
-            channel.basic_publish(topology.CONTROL, "", body, properties)
+            channel.basic_publish(topology.control_exchange("lab"), "", body, properties)
 
     def heartbeats(
         self, until: Callable[[LabHeartbeat], bool], timeout: float = 60.0
@@ -314,7 +315,7 @@ class Clinic:
         with self._channel() as channel:
 
             def look() -> bool:
-                method, properties, body = channel.basic_get(topology.PROGRESS_QUEUE, auto_ack=True)
+                method, properties, body = channel.basic_get(PROGRESS, auto_ack=True)
                 if method is not None:
                     message = codec.decode(body, type_=properties.type)
                     if isinstance(message, LabHeartbeat) and until(message):
@@ -325,14 +326,18 @@ class Clinic:
         return found[0]
 
     def replies(
-        self, until: Callable[[list[Message]], bool], timeout: float = 60.0
+        self,
+        until: Callable[[list[Message]], bool],
+        timeout: float = 60.0,
+        *,
+        pool: str = "lab",
     ) -> list[Message]:
-        """Take replies from the queue until the condition holds for all taken so far."""
+        """Take a pool's replies until the condition holds for all taken so far."""
         taken: list[Message] = []
         with self._channel() as channel:
 
             def look() -> bool:
-                method, properties, body = channel.basic_get(topology.REPLIES_QUEUE)
+                method, properties, body = channel.basic_get(topology.replies_queue(pool))
                 if method is not None:
                     taken.append(codec.decode(body, type_=properties.type))
                     channel.basic_ack(method.delivery_tag)
@@ -384,8 +389,8 @@ class Clinic:
         return self._queues()[name]
 
     def total(self) -> int:
-        """Messages in all queues but the hints' one: ready, unacknowledged or held back."""
-        return sum(n for name, (n, _) in self._queues().items() if name != topology.PROGRESS_QUEUE)
+        """Messages in all queues but those of hints: ready, unacknowledged or held back."""
+        return sum(n for name, (n, _) in self._queues().items() if not _is_hint(name))
 
     def _queues(self) -> dict[str, tuple[int, int]]:
         rows = self._broker.node.ctl(
@@ -410,5 +415,10 @@ class Clinic:
     def forget(self, *names: str) -> None:
         """Empty these queues, or for the next test all; asked of the queues: counts lag."""
         with self._channel("admin") as channel:
-            for name in names or [queue.name for queue in topology.QUEUES]:
+            for name in names or [queue.name for queue in topology.queues(labs=LABS)]:
                 channel.queue_purge(name)
+
+
+def _is_hint(queue: str) -> bool:
+    """Steps and heartbeats, or cancels for a process that is not there: they expire."""
+    return queue.startswith(("mri.progress.", "mri.control."))

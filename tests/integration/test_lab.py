@@ -274,7 +274,7 @@ def test_a_request_of_a_newer_version_waits_in_a_retry_tier_and_nothing_else_doe
         clinic.send_raw(b'{"new": true}', "lab.held", type_="inference.requested.v2")
         # No request: nobody will ever read it here.
         clinic.send_raw(b"{}", "lab.held", type_="lab.heartbeat.v2")
-        tier = topology.retry_queue("2m", "lab")
+        tier = topology.retry_queue("lab", "2m")
         wait_until(lambda: clinic.ready(tier) == 1, "put it into the tier", 30)
         assert clinic.dead()[0] == b"{}"
     assert_acknowledged(clinic)
@@ -299,7 +299,9 @@ def test_a_request_that_cannot_succeed_fails_at_once_with_its_code(
     if "inputs" in change:
         change = {"inputs": study.inputs[: change["inputs"]]}
     clinic.ask(study.request(pool="server", **change))
-    replies = clinic.replies(lambda r: isinstance(r[-1], InferenceFailed) if r else False)
+    replies = clinic.replies(
+        lambda r: isinstance(r[-1], InferenceFailed) if r else False, pool="server"
+    )
     assert shared_lab.service.alive
     assert isinstance(replies[-1], InferenceFailed)
     assert replies[-1].code is code

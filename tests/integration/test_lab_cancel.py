@@ -91,7 +91,7 @@ def test_after_a_reconnect_the_lab_says_what_it_holds_and_hears_the_cancel(
             wait_until(lambda: bundle.inferences == 1, "begin the inference", 30)
             broker.node.restart()
             # What the first connection told. The request itself waits for the lab: it stays.
-            clinic.forget(topology.REPLIES_QUEUE, topology.PROGRESS_QUEUE)
+            clinic.forget(topology.replies_queue("lab"), topology.progress_queue("lab"))
             wait_until(lambda: lab.count("broker.consuming") == 2, "consume again", 60)
             clinic.heartbeats(lambda h: h.current == (request.request_id,))
             clinic.cancel(request.request_id)

@@ -136,12 +136,12 @@ def test_a_broker_in_alarm_is_waited_for_also_by_a_lab_that_stops(
             lab.signal(signal.SIGTERM)
             lab.wait_for("broker.paused")
             # Nothing is told while nothing is confirmed.
-            assert clinic.ready(topology.REPLIES_QUEUE) == 0
-            assert clinic.ready(topology.retry_queue("2m", "lab")) == 0
+            assert clinic.ready(topology.replies_queue("lab")) == 0
+            assert clinic.ready(topology.retry_queue("lab", "2m")) == 0
             broker.node.ctl("set_vm_memory_high_watermark", "0.9")
             wait_ended(lab)
             assert lab.count("broker.blocked") == lab.count("broker.unblocked") == 1
-        assert clinic.ready(topology.retry_queue("2m", "lab")) == 1
+        assert clinic.ready(topology.retry_queue("lab", "2m")) == 1
         replies = clinic.replies(lambda r: bool(completed(r)))
         assert len([m for m in replies if isinstance(m, InferenceAccepted)]) == 1
         assert_acknowledged(clinic)

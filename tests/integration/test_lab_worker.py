@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID, uuid4
 
 import pika
@@ -24,7 +25,7 @@ from messages import codec
 from messages.control import CancelRequested
 from messages.envelope import Wire
 from messages.request import InferenceRequested, InputSeries
-from messages.topology import CONTROL, REQUESTS, VHOST
+from messages.topology import REQUESTS, VHOST, events_exchange
 from tests.integration.lab import QUEUE, Clinic
 from tests.integration.nodes import TestBroker
 
@@ -35,7 +36,7 @@ LONG = 120.0
 SUSPECT = 3
 
 
-def request() -> InferenceRequested:
+def request(*, by_rule: bool = False) -> InferenceRequested:
     series = InputSeries(
         role="image", series_id="-".join(["0123abcd"] * 5), series_uid="1.2.3", instance_count=1
     )
@@ -47,6 +48,7 @@ def request() -> InferenceRequested:
         study_uid="1.2",
         inputs=(series,),
         deadline_s=60,
+        by_rule=by_rule,
     )
 
 
@@ -60,15 +62,14 @@ class Bench:
     began: list[tuple[UUID, int]] = field(default_factory=list)
     defer: Callable[[Wire, str], LegalAck] = lambda *_: LegalAck.DEFERRED
     healthy: bool = True
+    prefetch: int = 2
     draining: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         intake = Intake(
             urls=[self.broker.url("lab1")],
             pool="lab",
-            queue=QUEUE,
-            exchanges=(CONTROL,),
-            prefetch=2,
+            prefetch=self.prefetch,
             heartbeat=30,
             name="bench",
         )
@@ -105,18 +106,33 @@ class Bench:
         self.broker.node.ctl("close_all_connections", "-p", VHOST, "a test")
         wait_until(lambda: self.worker.generation > before, "connect again", LONG)
 
+    def consumers(self) -> int:
+        """Consumers of the readers' queue."""
+        with publishing(self.broker) as channel:
+            return int(channel.queue_declare(QUEUE, passive=True).method.consumer_count)
+
     def ended(self) -> bool:
         return not self.thread.is_alive()
 
 
+@contextmanager
+def working(broker: TestBroker, **changes: Any) -> Iterator[Bench]:
+    """A bench; its worker, if a test has started it, ends with the block."""
+    bench = Bench(broker, **changes)
+    try:
+        yield bench
+    finally:
+        bench.worker.stop()
+        bench.draining.set()
+        if bench.thread.ident is not None:
+            bench.thread.join(LONG)
+        assert bench.ended()
+
+
 @pytest.fixture
 def bench(rabbit: TestBroker, clinic: Clinic) -> Iterator[Bench]:
-    bench = Bench(rabbit)
-    yield bench
-    bench.worker.stop()
-    bench.draining.set()
-    bench.thread.join(LONG)
-    assert bench.ended()
+    with working(rabbit) as bench:
+        yield bench
 
 
 def after(event: threading.Event, reason: LegalAck) -> Callable[[InHand], LegalAck]:
@@ -154,8 +170,8 @@ def test_a_lab_that_stops_and_hears_no_cancels_lets_the_others_end_in_their_grac
         with capture_logs() as logs:
             bench.worker.stop()
             wait_until(lambda: any(e["action"] == "broker.paused" for e in logs), "stop", LONG)
-            listed = bench.broker.node.ctl("-q", "-p", VHOST, "list_queues", "name").split()
-            (control,) = [name for name in listed if name.startswith(f"{CONTROL}.lab1.")]
+            consumed = bench.broker.node.ctl("-q", "-p", VHOST, "list_consumers", "queue_name")
+            (control,) = [name for name in consumed.split() if name.startswith("mri.control.lab1.")]
             bench.broker.node.ctl("-p", VHOST, "delete_queue", control)
             ask.set()
             wait_until(lambda: bool(left), "end who can hear nothing", LONG)
@@ -314,7 +330,7 @@ def test_a_publishing_connection_that_gives_no_channel_is_closed(
     publisher.start()
     try:
         wire = codec.encode(CancelRequested(request_id=uuid4()), app_id="test", user_id="lab1")
-        publisher.publish(wire, exchange="mri.events", routing_key="request.cancelled")
+        publisher.publish(wire, exchange=events_exchange("lab"), routing_key="request.cancelled")
         first, second = brokers.made
         assert first.is_closed
         assert second.is_open

@@ -95,7 +95,7 @@ def check_copy(run: JobRun) -> None:
     for place in copies:
         exchange, key, copy = sent[place]
         asked, spent = run.request, run.request.spent
-        assert exchange == retry_exchange(list(RETRY_TIERS)[spent])
+        assert exchange == retry_exchange(asked.pool, list(RETRY_TIERS)[spent])
         assert key == asked.routing_key
         assert copy == asked.model_copy(update={"attempt": asked.attempt + 1, "retries": spent + 1})
         assert set(kinds[place + 1 :]) <= {InferenceRetryScheduled}

@@ -227,7 +227,7 @@ class Bench:
             archive=self.archive,
             archive_watch=self.watch,
             workbench=self.workbench,
-            announcer=Announcer(self.sender, user=self.lab),
+            announcer=Announcer(self.sender, user=self.lab, pool="lab"),
             stopping=self.stopping,
             max_series_instances=self.max_series_instances,
             max_request_bytes=self.max_request_bytes,

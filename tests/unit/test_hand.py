@@ -31,10 +31,16 @@ def request(**changes: object) -> InferenceRequested:
 
 
 def held(
-    of: InferenceRequested | None, tag: int = 1, count: int = 0, message_id: str | None = None
+    of: InferenceRequested | None,
+    *,
+    tag: int = 1,
+    count: int = 0,
+    message_id: str | None = None,
+    deaths: int = 0,
+    by_rule: bool = False,
 ) -> InHand:
     return InHand(
-        Delivery(1, tag, count),
+        Delivery(1, tag, count, deaths, by_rule),
         of,
         work=lambda _: LegalAck.STORED,
         hear_cancels=lambda: None,
@@ -49,9 +55,26 @@ def test_the_same_attempt_given_again_is_the_same_work_under_the_newer_count() -
     hand.add(work)
     assert hand.same(asked) is work
     assert hand.same(asked.model_copy(update={"attempt": 2})) is None
-    work.adopt(Delivery(2, 1, 4))
+    work.adopt(Delivery(2, 1, 4, 3))
     assert (work.count, len(hand)) == (4, 1)
     assert hand.suspects == [work]
+
+
+def test_what_a_reader_asked_for_begins_before_what_a_rule_asked_for() -> None:
+    hand = Hand(at_once=1)
+    rule, reader = held(request(), by_rule=True), held(request())
+    for work in (rule, reader):
+        hand.add(work)
+    assert hand.next_to_begin(healthy=True, closed=False) is reader
+    hand.drop(reader)
+    assert hand.next_to_begin(healthy=True, closed=False) is rule
+
+
+def test_what_was_given_out_often_and_never_died_is_no_suspect() -> None:
+    """RabbitMQ 4.3 counts a nack and a consumer timeout apart from a lost lab."""
+    hand = Hand(at_once=2)
+    hand.add(held(request(), count=9))
+    assert not hand.suspects
 
 
 def test_a_cancel_reaches_every_attempt_of_its_request_and_no_other() -> None:
@@ -67,7 +90,7 @@ def test_a_cancel_reaches_every_attempt_of_its_request_and_no_other() -> None:
 
 def test_a_message_put_off_waits_for_nothing_and_is_no_request() -> None:
     hand = Hand(at_once=1)
-    suspect, deferred = held(request(), count=9), held(None)
+    suspect, deferred = held(request(), deaths=9), held(None)
     suspect.begun = True
     hand.add(suspect)
     hand.add(deferred)
@@ -98,7 +121,7 @@ def test_an_unread_message_is_known_again_by_its_id_and_one_without_an_id_never(
 def test_beside_a_suspect_only_what_is_on_its_way_is_let_in() -> None:
     hand = Hand(at_once=2)
     assert hand.lets_in(full=True)
-    suspect = held(request(), count=3)
+    suspect = held(request(), deaths=3)
     hand.add(suspect)
     assert hand.lets_in(full=False)
     assert not hand.lets_in(full=True)

@@ -60,7 +60,7 @@ def run_of(show: Show) -> tuple[WatchedRun, Announcer]:
         deadline_s=60,
     )
     run = WatchedRun(request, held=Once(Event()), lab="manual", halt=Halt(), show=show)
-    return run, Announcer(Told(show), user="manual")
+    return run, Announcer(Told(show), user="manual", pool="lab")
 
 
 def walk(show: Show) -> None:

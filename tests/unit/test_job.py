@@ -85,7 +85,8 @@ def test_a_stored_primary_is_measured_and_not_computed_again(bench: Bench) -> No
 
 
 @pytest.mark.parametrize(
-    ("attempt", "tier"), [(1, "mri.retry.30s"), (2, "mri.retry.2m"), (3, "mri.retry.10m")]
+    ("attempt", "tier"),
+    [(1, "mri.retry.lab.30s"), (2, "mri.retry.lab.2m"), (3, "mri.retry.lab.10m")],
 )
 def test_a_passing_fault_puts_a_copy_into_the_next_tier_before_it_is_told(
     bench: Bench, attempt: int, tier: str
@@ -98,6 +99,12 @@ def test_a_passing_fault_puts_a_copy_into_the_next_tier_before_it_is_told(
     assert copy == asked.model_copy(update={"attempt": attempt + 1, "retries": attempt})
     assert isinstance(bench.last, InferenceRetryScheduled)
     assert bench.last.code is FailureCode.ARCHIVE_UNAVAILABLE
+
+
+def test_what_a_rule_asked_for_waits_where_it_comes_back_to_the_rules(bench: Bench) -> None:
+    bench.fails["store"] = ArchiveUnavailable("down")
+    assert bench.job().handle(request(by_rule=True), Once()) is LegalAck.RETRY
+    assert bench.sender.sent[-2][:2] == ("mri.retry.lab.30s", "rules.lab.held")
 
 
 def test_after_the_last_tier_the_request_fails_with_the_last_code(bench: Bench) -> None:
@@ -117,7 +124,7 @@ def test_a_request_sent_again_at_a_high_attempt_has_its_whole_budget(bench: Benc
         assert (copy.attempt, copy.retries) == (asked.attempt + 1, asked.spent + 1)
         tiers.append(tier)
         asked = copy
-    assert tiers == ["mri.retry.30s", "mri.retry.2m", "mri.retry.10m"]
+    assert tiers == ["mri.retry.lab.30s", "mri.retry.lab.2m", "mri.retry.lab.10m"]
     assert isinstance(bench.last, InferenceFailed)
     assert bench.last.attempt == 10
 

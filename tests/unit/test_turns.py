@@ -25,7 +25,7 @@ class Named:
 
 @dataclass
 class Waiting:
-    count: int = 0
+    deaths: int = 0
     request: Named = field(default_factory=lambda: Named(uuid4()))
     cancelled: Event = field(default_factory=Event)
 
@@ -98,16 +98,16 @@ def test_one_that_kills_its_lab_each_time_wears_out_nobody_but_itself(
     number, killer = sizes
     held = [Waiting(0, Named(id_)) for id_ in ids[:number]]
     poison = held[killer]
-    while poison.count <= LIMIT:
+    while poison.deaths <= LIMIT:
         waiting, running = list(held), list[Waiting]()
         while choice := chosen(waiting, running, at_once=number):
             waiting.remove(choice)
             running.append(choice)
-            if choice.count >= ALONE_FROM and choice is not poison:
+            if choice.deaths >= ALONE_FROM and choice is not poison:
                 held.remove(choice)
                 running.remove(choice)
         assert poison in running
         for each in held:
-            each.count += 1
-            assert each is poison or each.count <= LIMIT
+            each.deaths += 1
+            assert each is poison or each.deaths <= LIMIT
     assert held == [poison]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from django.db import connection
 
-from messages.topology import DEAD_QUEUE, POOLS, progress_queue, replies_queue
+from messages.topology import DEAD_QUEUE, control_exchange, progress_queue, replies_queue
 from web.broker import relay, tolerant
 from web.broker.connection import Needs, Session, end, supervise
 from web.broker.dead_letters import DeadLetters
@@ -23,26 +23,26 @@ from web.inference.confirming.pace import Pace as ConfirmerPace
 from web.inference.reconciler.pace import Pace
 from web.inference.reconciler.reconcile import Reconciler
 
-#: What the site consumes.
-CONSUMES = Needs(queues=tuple(map(replies_queue, POOLS)))
-HINTS = Needs(queues=tuple(map(progress_queue, POOLS)))
+#: What each connection needs before it works. Not the queues of pools: one that is missing is said,
+#: looked for again, and holds up no other.
+NOTHING = Needs()
 LETTERS = Needs(queues=(DEAD_QUEUE,))
 
-#: Everything that the site needs of a broker.
-NEEDS = Needs(
-    exchanges=relay.NEEDS.exchanges, queues=CONSUMES.queues + HINTS.queues + LETTERS.queues
-)
 
-#: Threads that look into what the labs of a pool report: one result can be large.
-_CONFIRMS = {pool: tuple(f"confirm-{pool}-{n}" for n in range(2)) for pool in POOLS}
+def needs(pool: str) -> Needs:
+    """What the site needs of a broker before it starts: with the queues of its own pool."""
+    return Needs(
+        exchanges=(*relay.NEEDS.exchanges, control_exchange(pool)),
+        queues=(replies_queue(pool), progress_queue(pool), *LETTERS.queues),
+    )
 
 
 class BrokerTasks:
     """Relay on one connection, outcomes on another, hints on a third, dead letters on a fourth.
 
     A broker in alarm stops reading from publishers, and acknowledgements must still get through.
-    ``mri.progress`` lies on one node of a cluster and is away with it, and outcomes go on. In
-    ``mri.dead`` lies what strangers sent: whatever it does to a connection, outcomes go on too.
+    ``mri.progress.<pool>`` lies on one node of a cluster and is away with it, and outcomes go on.
+    In ``mri.dead`` lies what strangers sent: whatever it does to a connection, outcomes go on too.
     The reconciler works also while no broker is there: it has the broker of the consumers asked.
     The follower asks the archive only, and so does the confirmer, for what a lab has reported.
     """
@@ -83,22 +83,21 @@ class BrokerTasks:
             await database.close()
 
     async def _consume(self) -> None:
-        listener = Listener(self._databases["listener"])
+        listener = Listener(self._databases["listener"], self._ear)
 
         async def work(session: Session) -> None:
             with self._ear.on(session):
                 await session.run(listener.attend(session))
 
-        await supervise("consume", self._urls, CONSUMES, work)
+        await supervise("consume", self._urls, NOTHING, work)
 
     async def _heed_hints(self) -> None:
-        feed = ProgressFeed(self._databases["progress"])
+        feed = ProgressFeed(self._databases["progress"], self._ear)
 
         async def work(session: Session) -> None:
-            with self._ear.hints():
-                await session.run(feed.attend(session))
+            await session.run(feed.attend(session))
 
-        await supervise("hints", self._urls, HINTS, work)
+        await supervise("hints", self._urls, NOTHING, work)
 
     async def _collect(self) -> None:
         letters = DeadLetters(self._databases["letters"])
@@ -109,10 +108,12 @@ class BrokerTasks:
         await supervise("letters", self._urls, LETTERS, work)
 
     async def _confirm(self) -> None:
-        errands = {
-            pool: [self._databases[name] for name in names] for pool, names in _CONFIRMS.items()
-        }
-        await Confirmer(self._databases["confirmer"], errands, self._confirming).run()
+        database = self._databases["confirmer"]
+        await Confirmer(database, self._another_thread, self._confirming).run()
+
+    def _another_thread(self, name: str) -> DatabaseThread:
+        """One that ends with the others."""
+        return self._databases.setdefault(name, DatabaseThread(name))
 
     async def _reconcile(self) -> None:
         work, errands = self._databases["reconciler"], self._databases["errands"]
@@ -131,8 +132,7 @@ def _databases() -> dict[str, DatabaseThread]:
     """
     names = ("relay", "listener", "progress", "letters", "reconciler", "confirmer")
     # They wait for the archive, and nobody else may wait for them.
-    waiting = ("errands", "follower", *(name for names in _CONFIRMS.values() for name in names))
-    errands = {name: DatabaseThread(name) for name in waiting}
+    errands = {name: DatabaseThread(name) for name in ("errands", "follower")}
     if connection.vendor == "sqlite":
         return {**dict.fromkeys(names, DatabaseThread("broker")), **errands}
     return {**{name: DatabaseThread(name) for name in names}, **errands}

@@ -7,7 +7,7 @@ its own: a lab that reports thousands of results that are none keeps no other po
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from uuid import UUID
@@ -31,20 +31,24 @@ log = structlog.get_logger(__name__)
 #: Reports of a pool that are in hand together.
 BATCH = 20
 
+#: Of these the archive is asked at once: one result can be large.
+THREADS = 2
+
 
 class Confirmer:
-    """The task of one site process. `errands` are the threads that ask the archive, by pool."""
+    """The task of one site process. `thread` makes one, for what is asked of the archive."""
 
     def __init__(
         self,
         database: DatabaseThread,
-        errands: Mapping[str, Sequence[DatabaseThread]],
+        thread: Callable[[str], DatabaseThread],
         pace: Pace | None = None,
     ) -> None:
-        pace = pace or Pace()
-        self._lanes = {
-            pool: _Lane(pool, database, threads, pace) for pool, threads in errands.items()
-        }
+        self._database = database
+        self._thread = thread
+        self._pace = pace or Pace()
+        self._lanes: dict[str, _Lane] = {}
+        self._bell = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
@@ -52,19 +56,46 @@ class Confirmer:
         post_save.connect(self._saved, sender=InferenceRequest)
         try:
             async with asyncio.TaskGroup() as tasks:
-                for lane in self._lanes.values():
-                    lane.start(tasks)
+                while True:
+                    self._bell.clear()
+                    await self._begin_lanes(tasks)
+                    heed_cancel()
+                    await _rung(self._bell, self._pace.poll_s)
         finally:
             post_save.disconnect(self._saved, sender=InferenceRequest)
+
+    async def _begin_lanes(self, tasks: asyncio.TaskGroup) -> None:
+        """One for each pool of which something is, or once was, reported."""
+        try:
+            pools = await self._database.run(owing.pools)
+        except DatabaseAway as exc:
+            log.warning("reports_wait", detail=str(exc))
+            return
+        except Exception:
+            log.exception("reports_wait")
+            return
+        for pool in pools:
+            if pool not in self._lanes:
+                threads = [self._thread(f"confirm-{pool}-{n}") for n in range(THREADS)]
+                self._lanes[pool] = _Lane(pool, self._database, threads, self._pace)
+                self._lanes[pool].start(tasks)
 
     def _saved(
         self, instance: InferenceRequest, update_fields: Iterable[str] | None, **_: object
     ) -> None:
         # In the thread of whoever saved, within their transaction.
-        lane = self._lanes.get(instance.pool)
-        if lane is not None and "confirm_due_at" in (update_fields or ()):
-            ring = partial(self._loop.call_soon_threadsafe, lane.bell.set)
-            transaction.on_commit(ring, robust=True)
+        if "confirm_due_at" in (update_fields or ()):
+            lane = self._lanes.get(instance.pool)
+            bell = self._bell if lane is None else lane.bell
+            transaction.on_commit(partial(self._loop.call_soon_threadsafe, bell.set), robust=True)
+
+
+async def _rung(bell: asyncio.Event, seconds: float) -> None:
+    """Wait for the bell, and no longer than so many seconds."""
+    # Not `wait_for`, which in Python 3.11 can lose a cancel that comes with the bell.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await bell.wait()
 
 
 class _Lane:
@@ -99,10 +130,7 @@ class _Lane:
                 await self._queue.put(one)
             heed_cancel()
             if len(found) < BATCH:
-                # Not `wait_for`, which in Python 3.11 can lose a cancel that comes with the bell.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._pace.poll_s):
-                        await self.bell.wait()
+                await _rung(self.bell, self._pace.poll_s)
 
     async def _due(self) -> list[Owed]:
         try:

@@ -37,6 +37,12 @@ class Owed:
     due_at: datetime
 
 
+def pools() -> list[str]:
+    """The pools in which a look is owed."""
+    rows = InferenceRequest.objects.filter(confirm_due_at__isnull=False)
+    return list(rows.order_by().values_list("pool", flat=True).distinct())
+
+
 def due(pool: str, without: Collection[UUID], limit: int) -> list[Owed]:
     """The reports of a pool whose look is due, the longest waiting first, but for some."""
     now = timezone.now()

@@ -29,7 +29,7 @@ from web.broker.connection import heed_cancel
 from web.database import DatabaseAway, DatabaseThread
 from web.inference.confirming.look import Look
 from web.inference.models import InferenceRequest
-from web.inference.reconciler import arriving, lost, overdue, told, unheld
+from web.inference.reconciler import arriving, lost, overdue, taken_up, told, unheld
 from web.inference.reconciler.hearing import Hearing
 from web.inference.reconciler.lease_keeper import LeaseKeeper
 from web.inference.reconciler.lost import Missing
@@ -134,6 +134,7 @@ class Reconciler:
             self._find_lost,
             self._release,
             self._sweep,
+            self._take_up,
         ):
             try:
                 await rule()
@@ -226,11 +227,11 @@ class Reconciler:
 
     async def _empty_pools(self) -> list[str]:
         """Pools of whose requests none can be waiting, as far as the broker can say."""
-        since = self._hearing.since
-        if since is None or time.monotonic() - since < self._pace.heard_s:
-            return []
         empty = []
         for pool in await self._database.run(lost.pools_to_ask, self._pace):
+            since = self._hearing.since_of(pool)
+            if since is None or time.monotonic() - since < self._pace.heard_s:
+                continue
             depth = await self._hearing.depth(lost.queues_of(pool))
             if depth is None or depth.ready:
                 continue
@@ -267,6 +268,18 @@ class Reconciler:
         # The older results too.
         await notify.requests_changed(changed)
         return bool(changed)
+
+    async def _take_up(self) -> None:
+        """It was put aside until staff had confirmed its lab, or a newer site had come."""
+        left = -1
+        while True:
+            taken = await self._database.run(taken_up.take_up)
+            if taken.changed:
+                await notify.requests_changed(taken.changed)
+            # Each leaves the pile, or else the rest is for the next turn.
+            if not taken.left or taken.left == left:
+                return
+            left = taken.left
 
     async def _stored(self, pk: UUID, waits_until: datetime) -> Look | None:
         """The whole result in the archive; raises `ArchiveError` while an answer is waited for."""
