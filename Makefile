@@ -9,7 +9,7 @@ override PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: demo smoke cluster faults soak fuzz arriving datasets test setup-test lint types imports pytest \
+.PHONY: demo smoke cluster faults soak upgrade-trial hostile fuzz arriving datasets test setup-test lint types imports pytest \
 	rabbitmqctl definitions schemas constraints clean-var
 
 # exec: no shell stands between a signal and the demo. Ctrl-C stops the demo cleanly, and make waits
@@ -32,6 +32,15 @@ faults: setup-test
 soak: setup-test
 	$(BIN)/python -m tests.faults.soak $(if $(REQUESTS),--requests $(REQUESTS)) \
 		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+# The programs of the version before and those of today, on one broker, in the order of an upgrade.
+# It needs the project's history.
+upgrade-trial: setup-test
+	$(BIN)/python -m tests.upgrade
+
+# A lab whose account is in the wrong hands, while another pool works: make hostile MINUTES=10 SEED=7
+hostile: setup-test
+	$(BIN)/python -m tests.hostile $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 # Hostile files at random: make fuzz MINUTES=10 SEED=7
 fuzz: setup-test

@@ -409,13 +409,14 @@ def site_permissions(user: str = "web") -> dict[str, str]:
 
     Its right to write on the work and retry queues lets it see how much waits there: from RabbitMQ
     4.2.7 and 4.3.1 on a passive declare needs a right on the queue. It gives nothing else: neither
-    to read, purge or delete one, nor to publish past the exchanges.
+    to read, purge or delete one, nor to publish past the exchanges. `mri.control` is the exchange
+    of before.
     """
     queues_it_sees = (r"mri\.requests\..+", r"mri\.rules\..+", r"mri\.retry\..+")
     return _permission(
         user,
         configure="^$",
-        write=_any_of(re.escape(REQUESTS), r"mri\.control\.[^.]+", *queues_it_sees),
+        write=_any_of(re.escape(REQUESTS), r"mri\.control(\.[^.]+)?", *queues_it_sees),
         # With the queues of before, as long as they are there.
         read=_any_of(r"mri\.replies(\..+)?", r"mri\.progress(\..+)?", re.escape(DEAD_QUEUE)),
     )

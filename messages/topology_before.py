@@ -3,16 +3,19 @@
 An import removes nothing: on a broker that was there before, the old exchanges and queues are
 there still, and what lies in them is worked off. `upgrade` adds the bridges over which old labs
 and an old site hear the new ones and are heard. ``python -m messages.topology_before`` prints what
-``infra/rabbitmq/upgrade.json`` holds. A new broker needs none of it.
+``infra/rabbitmq/upgrade.json`` holds; with the name of a lab and its pool, the rights of a lab
+whose program may be the old or the new one. A new broker needs none of it.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable
 from typing import Any, Final
 
+from messages import topology
 from messages.topology import (
     HINT_KEYS,
     OUTCOME_KEYS,
@@ -48,6 +51,24 @@ def queue_names(pools: Iterable[str] = POOLS) -> tuple[str, ...]:
     """Every queue of before that has no place any more."""
     tiers = (retry_queue(tier, pool) for tier in RETRY_TIERS for pool in pools)
     return (REPLIES_QUEUE, PROGRESS_QUEUE, *tiers)
+
+
+def lab_permissions(lab: str, pool: str) -> dict[str, str]:
+    """What a lab may do while its program may be the old or the new one: what either may.
+
+    It reaches other pools then, as it did before. Once its program is the new one, it gets
+    `messages.topology.lab_permissions`.
+    """
+    new = topology.lab_permissions(lab, pool)
+    control = rf"{re.escape(CONTROL)}\.{re.escape(lab)}\..+"
+    tiers = "|".join(re.escape(retry_exchange(tier)) for tier in RETRY_TIERS)
+    old = {
+        "configure": control,
+        "write": rf"{re.escape(EVENTS)}|{tiers}|{control}",
+        "read": rf"{re.escape(CONTROL)}|{control}",
+    }
+    union = {right: rf"({new[right]})|^({pattern})$" for right, pattern in old.items()}
+    return {**new, **union, "configure": rf"^({control})$"}
 
 
 def upgrade(pools: Iterable[str] = POOLS) -> dict[str, Any]:
@@ -114,5 +135,12 @@ def rendered() -> str:
     return json.dumps(upgrade(), indent=2) + "\n"
 
 
+def _command(lab: str, pool: str) -> str:
+    """The line that gives a lab the rights of both versions."""
+    rights = lab_permissions(lab, pool)
+    patterns = " ".join(f"'{rights[right]}'" for right in ("configure", "write", "read"))
+    return f"rabbitmqctl set_permissions -p {VHOST} {lab} {patterns}\n"
+
+
 if __name__ == "__main__":
-    sys.stdout.write(rendered())
+    sys.stdout.write(_command(*sys.argv[1:]) if sys.argv[1:] else rendered())

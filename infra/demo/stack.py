@@ -87,17 +87,20 @@ class Stack:
         further_labs: Mapping[str, str] | None = None,
         web_seconds: float = WEB_SECONDS,
         lab_module: str = "consumer",
+        tree: Path = REPOSITORY,
     ) -> None:
         """`further_labs`: pool by name, of labs that the broker lets in; `lab` makes them.
 
         `web_seconds` are for the site to answer after each start. `lab_module` is what runs as the
-        lab, with the arguments of `mri-consumer`.
+        lab, with the arguments of `mri-consumer`. `tree` holds the programs: another version of
+        them, to try an upgrade.
         """
         self.root = root.resolve()
         private_directory(self.root)
         self.ports = ports
         self._web_seconds = web_seconds
         self._lab_module = lab_module
+        self._tree = tree
         self.passwords = stored_passwords(
             self.root / "secrets.json",
             ["admin", "web", LAB, "orthanc", PAGE_USER, "secret_key", *(further_labs or {})],
@@ -152,7 +155,7 @@ class Stack:
             (sys.executable, "-m", *module),
             log=self.root / "log" / f"{log}.log",
             env=self._web_environment | dict(settings or {}),
-            cwd=REPOSITORY,
+            cwd=self._tree,
         )
 
     def lab(
@@ -176,7 +179,7 @@ class Stack:
                     **settings,
                 }
             ),
-            cwd=REPOSITORY,
+            cwd=self._tree,
         )
 
     def services(self) -> dict[str, Service]:
@@ -195,6 +198,7 @@ class Stack:
         self.orthanc.start()
         say("preparing the database")
         self.prepare_database()
+        self.register_labs()
         self.orthanc.wait_ready()
         self.rabbitmq.wait_ready()
         say("starting the site and the lab (which loads torch and the models)")
@@ -235,17 +239,28 @@ class Stack:
 
     def prepare_database(self) -> None:
         """Bring the schema up to date and make the page's user."""
-        for arguments in (("web.cli", "migrate", "--verbosity", "0"), ("infra.demo.user",)):
-            done = subprocess.run(
-                (sys.executable, "-m", *arguments),
-                env=self._web_environment | {"PAGE_USER_PASSWORD": self.page_password},
-                cwd=REPOSITORY,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode:
-                raise ServiceFailed(f"the database could not be prepared:\n{done.stderr[-2000:]}")
+        self._prepare("web.cli", "migrate", "--verbosity", "0")
+        self._prepare("infra.demo.user")
+
+    def register_labs(self) -> None:
+        """Tell the site which labs there are and what pool each is of, as staff would.
+
+        It believes no other. The broker has their users from its definitions.
+        """
+        for lab, pool in self._pools.items():
+            self._prepare("web.cli", "lab", "add", lab, "--pool", pool, "--registered-only")
+
+    def _prepare(self, *arguments: str) -> None:
+        done = subprocess.run(
+            (sys.executable, "-m", *arguments),
+            env=self._web_environment | {"PAGE_USER_PASSWORD": self.page_password},
+            cwd=self._tree,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise ServiceFailed(f"the database could not be prepared:\n{done.stderr[-2000:]}")
 
     def stop(self) -> None:
         """Stop everything, those who speak to others first."""

@@ -13,6 +13,7 @@ from tests.browser.conftest import COLUMNS, ROLES, ROWS, SLICES, OpenPage, until
 from tests.browser.rows import completed, event, labs, request_of
 from web.archive.outline import outline_path
 from web.inference.models import InferenceRequest
+from web.labs import registry
 from web.labs.heartbeats import record_heartbeat
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -84,6 +85,7 @@ def test_a_result_that_marks_no_tumour_is_not_called_one(open_page, study):
     brain = ModelDescriptor(
         name="brain", version="1", sha256="0" * 64, roles=ROLES, labels=("brain",), notice=""
     )
+    registry.confirm("lab1", "lab")
     record_heartbeat(
         LabHeartbeat(lab="lab1", pool="lab", device="cpu", models=(brain,), at=datetime.now(UTC))
     )

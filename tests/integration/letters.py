@@ -9,8 +9,9 @@ from django.test import Client
 
 from messages.codec import encode
 from messages.envelope import Message
+from messages.events import RunEvent
 from messages.request import InferenceRequested
-from tests.integration.web_requests import write_request
+from tests.integration.web_requests import REPLIES, known_labs, write_request
 from web.broker.dead_letters import Letter, store
 from web.door.audit import Way
 from web.door.grants import EVERYTHING
@@ -37,21 +38,23 @@ def asked(row: InferenceRequest) -> InferenceRequested:
 def letter_of(message: Message, queue: str = "mri.requests.lab", **more: Any) -> DeadLetter:
     """Store the message as one that died."""
     wire = encode(message, app_id="test")
+    if isinstance(message, RunEvent):
+        more = {"user_id": message.lab, "queue": REPLIES, **more}
     return stored_letter(
-        queue=queue,
         type=wire.type,
         message_id=wire.message_id,
         correlation_id=wire.correlation_id or "",
         content_type=wire.content_type,
         body=wire.body,
-        **more,
+        **{"queue": queue, **more},
     )
 
 
 def stored_letter(**values: Any) -> DeadLetter:
     """Store what was found in ``mri.dead``; garbage unless something else is given."""
     texts = ("message_id", "correlation_id", "content_type")
-    usual = {"queue": "mri.replies", "reason": "rejected", "type": "garbage", "body": b"\xff"}
+    usual = {"queue": REPLIES, "reason": "rejected", "type": "garbage", "body": b"\xff"}
+    known_labs()
     store(Letter(**{**dict.fromkeys(texts, ""), "routing_key": "lab.any", **usual, **values}))
     return DeadLetter.objects.order_by("pk").last()
 

@@ -19,6 +19,7 @@ from web.archive.orthanc import archive
 from web.door.audit import Action
 from web.door.grants import EVERYTHING, Sight
 from web.door.models import AuditEntry
+from web.labs import registry
 from web.labs.heartbeats import record_heartbeat
 
 STUDIES = "/api/v1/studies"
@@ -164,6 +165,7 @@ def test_labs_and_models_are_told_as_the_labs_describe_them(reader: Client) -> N
     )
     now = datetime.now(UTC)
     beat = LabHeartbeat(lab="lab1", pool="lab", device="cpu", models=(model,), at=now)
+    registry.confirm("lab1", "lab")
     record_heartbeat(beat)
     korean = reader.get("/api/v1/models", headers={"Accept-Language": "ko"}).json()["models"]
     assert [(one["name"], one["version"]) for one in korean] == [("m", "2")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -25,6 +26,7 @@ from tests.integration.letters import (
 )
 from tests.integration.nodes import TestBroker
 from tests.integration.web_requests import (
+    REPLIES,
     LabSide,
     a_run,
     eventually,
@@ -56,7 +58,7 @@ def told(event: Any) -> None:
 def left(deed: Callable[..., str], letter_id: int) -> str:
     """The sentence with which the letter was left as it is."""
     with pytest.raises(LeftAsItIs) as caught:
-        deed(letter_id, STAFF)
+        deed(letter_id, visitor=STAFF)
     return str(caught.value.sentence)
 
 
@@ -237,7 +239,7 @@ def test_a_letter_of_an_unknown_request_changes_nothing() -> None:
     assert letter.request_id is None
     sentence = "The request of this letter does not exist here."
     assert left(replay, letter.pk) == sentence
-    event = letter_of(a_run(uuid4())[-1], queue="mri.replies")
+    event = letter_of(a_run(uuid4())[-1], queue=REPLIES)
     assert left(replay, event.pk) == sentence
 
 
@@ -269,7 +271,14 @@ def test_an_event_that_could_not_be_read_is_applied_once_the_fault_is_mended() -
 
     # As good as a site that knows the newer type.
     DeadLetter.objects.filter(pk=letter.pk).update(type=wire.type)
-    assert replay(letter.pk, STAFF) == (
+    # Kept by a version that did not ask who had sent it.
+    assert left(replay, letter.pk) == (
+        "Nobody knows who has sent this: say which lab has spoken, if you are sure."
+    )
+    another = "It names another lab than the one that has sent it."
+    assert left(partial(replay, lab="server1"), letter.pk) == another
+    assert InferenceRequest.objects.get(pk=row.pk).state == State.QUEUED
+    assert replay(letter.pk, STAFF, lab="lab1") == (
         f"The event was applied: request {row.pk} is now completed."
     )
     assert InferenceRequest.objects.get(pk=row.pk).state == State.COMPLETED
@@ -277,7 +286,7 @@ def test_an_event_that_could_not_be_read_is_applied_once_the_fault_is_mended() -
 
 def test_an_event_that_was_applied_when_it_came_changes_nothing_more() -> None:
     row = write_request()
-    letter = letter_of(a_run(row.pk)[-1], queue="mri.replies")
+    letter = letter_of(a_run(row.pk)[-1], queue=REPLIES)
     row.refresh_from_db()
     assert row.state == State.COMPLETED
     assert replay(letter.pk, STAFF) == (

@@ -36,7 +36,7 @@ def test_the_list_names_open_letters_and_their_requests_the_newest_first() -> No
     garbage = stored_letter()
     lines = said("list").splitlines()
     assert [line.split("\t")[0] for line in lines] == [str(garbage.pk), str(letter.pk)]
-    assert lines[0].endswith("\tgarbage\trejected in mri.replies\tno request\topen")
+    assert lines[0].endswith("\tgarbage\trejected in mri.replies.lab\tno request\topen")
     assert f"request {row.pk}" in lines[1]
 
     said("discard", garbage.pk)

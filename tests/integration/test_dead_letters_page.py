@@ -118,7 +118,7 @@ def test_staff_changes_adds_and_deletes_no_letter(staff: Client) -> None:
         assert staff.post(LIST + word, {"post": "yes"}).status_code == 403
     assert staff.post(f"{LIST}{letter.pk}/change/", {"queue": "x"}).status_code == 403
     assert "has been" not in press(staff, "delete_selected", letter)
-    assert DeadLetter.objects.get().queue == "mri.replies"
+    assert DeadLetter.objects.get().queue == "mri.replies.lab"
 
 
 def test_a_button_without_the_page_s_token_does_nothing() -> None:

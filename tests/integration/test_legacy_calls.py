@@ -40,6 +40,7 @@ from web.handler import OneThreadHandler
 from web.inference.models import InferenceRequest, Outbox
 from web.inference.record import record_dead, record_event
 from web.inference.states import State
+from web.labs import registry
 from web.labs.heartbeats import record_heartbeat
 from web.legacy import threads, waiting, wish
 from web.legacy.outcome import STATES
@@ -489,6 +490,7 @@ async def test_another_model_than_the_default_one_is_never_run_instead(
         name="other", version="1", sha256="0" * 64, roles=DCE_ROLES, labels=("x",), notice=""
     )
     told = LabHeartbeat(lab="lab1", pool="lab", device="cpu", models=(other,), at=datetime.now(UTC))
+    await sync_to_async(registry.confirm)("lab1", "lab")
     await sync_to_async(record_heartbeat)(told)
     async with caller(await cookie_of()) as client:
         await refused(client, study, 503)

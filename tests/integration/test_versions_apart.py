@@ -61,7 +61,7 @@ def test_a_newer_sites_request_goes_round_until_the_lab_is_upgraded_and_is_then_
         finally:
             older.service.stop(30)
         assert bundle.inferences == 0
-        assert clinic.ready(topology.REPLIES_QUEUE) == clinic.ready(topology.DEAD_QUEUE) == 0
+        assert clinic.ready(topology.replies_queue("lab")) == clinic.ready(topology.DEAD_QUEUE) == 0
 
         upgraded = LabProcess(**arguments)
         upgraded.service.command = (sys.executable, "-m", "tests.integration.newer", "run")
@@ -94,13 +94,13 @@ async def test_a_newer_labs_outcome_is_kept_for_the_upgraded_site_and_then_count
             assert isinstance(completed, InferenceCompleted)
             await lab.tell(NewerCompleted(**completed.model_dump()), accepted)
             await in_state(row.pk, State.ACCEPTED)
-        await lab.has_waiting("mri.replies", 1)
+        await lab.has_waiting("mri.replies.lab", 1)
         assert await lab.waiting("mri.dead") == await DeadLetter.objects.acount() == 0
 
         monkeypatch.setattr(codec, "_BY_TYPE", {**codec._BY_TYPE, **newer.KNOWN})
         async with running_tasks(rabbit):
             await in_state(row.pk, State.COMPLETED, 30)
-        await lab.has_waiting("mri.replies", 0)
+        await lab.has_waiting("mri.replies.lab", 0)
         assert (await stored(row.pk)).result is not None
 
 
@@ -135,6 +135,6 @@ async def test_a_failure_with_a_reason_of_tomorrow_is_kept_and_keeps_nobody_wait
 
             await eventually(published, "the first request published")
         # Back in its queue, not dead, and not taken for something else.
-        await lab.has_waiting("mri.replies", 1)
+        await lab.has_waiting("mri.replies.lab", 1)
         assert await lab.waiting("mri.dead") == await DeadLetter.objects.acount() == 0
         assert await SeenEvent.objects.acount() == 1

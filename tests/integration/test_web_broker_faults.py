@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
-import aio_pika
 import pika
 import pytest
 from structlog.testing import capture_logs
@@ -17,15 +15,18 @@ from messages.codec import encode
 from messages.lab import LabHeartbeat
 from tests.integration.nodes import TestBroker, running_rabbit
 from tests.integration.web_requests import (
+    REPLIES,
+    LabSide,
     a_run,
     eventually,
     in_state,
     lab_side,
     running_tasks,
+    speaking_as,
     written_request,
 )
-from web.broker.listener import PREFETCH
-from web.inference.models import DeadLetter, Outbox, SeenEvent
+from web.broker.inbox import BATCH
+from web.inference.models import DeadLetter, Outbox
 from web.inference.states import State
 from web.labs.models import Lab
 
@@ -57,7 +58,9 @@ async def test_a_message_that_is_no_amqp_becomes_a_dead_letter_and_outcomes_go_o
         await lab.take()
         requests = await lab.channel.get_queue("mri.requests.lab", ensure=False)
         await asyncio.to_thread(poison, rabbit, "admin", topology.REQUESTS, "lab.any")
-        await asyncio.to_thread(poison, rabbit, "lab1", topology.EVENTS, "request.completed")
+        await asyncio.to_thread(
+            poison, rabbit, "lab1", topology.events_exchange("lab"), "request.completed"
+        )
 
         async def rejected() -> bool:
             message = await requests.get(fail=False)
@@ -72,7 +75,7 @@ async def test_a_message_that_is_no_amqp_becomes_a_dead_letter_and_outcomes_go_o
 
         await eventually(both, "two dead letters")
         queues = [letter.queue async for letter in DeadLetter.objects.order_by("queue")]
-        assert queues == ["mri.replies", "mri.requests.lab"]
+        assert queues == [REPLIES, "mri.requests.lab"]
         assert (await DeadLetter.objects.afirst()).type == "\ufffd" * 3
 
         await lab.tell(a_run(row.pk)[-1])
@@ -118,59 +121,56 @@ def _said(logs: list[Any], action: str) -> int:
     return sum(entry["event"] == action for entry in logs)
 
 
-async def test_more_replies_of_an_unknown_version_than_the_prefetch_do_not_hold_up_an_outcome(
+async def test_more_replies_of_an_unknown_version_than_a_batch_do_not_hold_up_an_outcome(
     rabbit: TestBroker,
 ) -> None:
-    held = PREFETCH + 30
+    held = BATCH + 30
     async with lab_side(rabbit) as lab:
-        row = await written_request()
+        first, second = await written_request(), await written_request()
         for _ in range(held):
             await lab.tell_raw("request.completed", b"{}", type="inference.completed.v2")
-        await lab.tell(a_run(row.pk)[-1])
+        await lab.tell(a_run(first.pk)[-1])
         async with running_tasks(rabbit):
-            await in_state(row.pk, State.COMPLETED, 8)
+            await in_state(first.pk, State.COMPLETED, 8)
             # The next one comes when all the held ones have been offered once more.
             await asyncio.sleep(11)
-            await lab.tell(a_run(uuid4())[-1])
-
-            async def both() -> bool:
-                return await SeenEvent.objects.acount() == 2
-
-            await eventually(both, "the second outcome", 8)
+            await lab.tell(a_run(second.pk)[-1])
+            await in_state(second.pk, State.COMPLETED, 8)
         await asyncio.sleep(0.5)
-        await lab.has_waiting("mri.replies", held)
+        await lab.has_waiting(REPLIES, held)
         assert await DeadLetter.objects.acount() == 0
 
 
 async def test_a_heartbeat_that_lay_in_the_queue_is_as_old_as_it_says(rabbit: TestBroker) -> None:
     now = datetime.now(UTC)
-    async with lab_side(rabbit) as lab:
-        events = await lab.channel.get_exchange(topology.EVENTS, ensure=False)
 
-        async def beat(name: str, sent: datetime) -> None:
-            wire = encode(
-                LabHeartbeat(lab=name, pool="lab", device="cpu", models=(), at=now), app_id="t"
-            )
-            message = aio_pika.Message(
-                wire.body, content_type=wire.content_type, type=wire.type, timestamp=sent
-            )
-            await events.publish(message, LabHeartbeat.ROUTING_KEY, timeout=5)
+    async def beat(lab: LabSide, sent: datetime) -> None:
+        told = LabHeartbeat(lab=lab.user, pool=lab.pool, device="cpu", at=now)
+        wire = encode(told, app_id="t")
+        await lab.tell_raw(
+            LabHeartbeat.ROUTING_KEY,
+            wire.body,
+            content_type=wire.content_type,
+            type=wire.type,
+            timestamp=sent,
+        )
 
-        await beat("gone", now - timedelta(seconds=50))
-        await beat("ahead", now + timedelta(hours=1))
+    async def heard(name: str) -> Lab | None:
+        return await Lab.objects.filter(name=name, last_seen__isnull=False).afirst()
+
+    async with (
+        lab_side(rabbit) as gone,
+        speaking_as(rabbit, "lab2") as ahead,
+        speaking_as(rabbit, "server1") as late,
+    ):
+        await beat(gone, now - timedelta(seconds=50))
+        await beat(ahead, now + timedelta(hours=1))
         async with running_tasks(rabbit):
-
-            async def two() -> bool:
-                return await Lab.objects.acount() == 2
-
-            await eventually(two, "both labs")
+            for name in ("lab1", "lab2"):
+                await eventually(lambda name=name: heard(name), name)
             # With a clock that is wrong, but just come: dated by ours.
-            await beat("late", now - timedelta(hours=1))
-
-            async def three() -> bool:
-                return await Lab.objects.acount() == 3
-
-            await eventually(three, "the third lab")
+            await beat(late, now - timedelta(hours=1))
+            await eventually(lambda: heard("server1"), "the third lab")
     online = {one.name: one.online async for one in Lab.objects.all()}
-    assert online == {"gone": False, "ahead": True, "late": True}
-    assert (await Lab.objects.aget(name="ahead")).last_seen <= datetime.now(UTC)
+    assert online == {"lab1": False, "lab2": True, "server1": True}
+    assert (await Lab.objects.aget(name="lab2")).last_seen <= datetime.now(UTC)

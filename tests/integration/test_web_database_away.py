@@ -103,12 +103,12 @@ async def test_a_site_that_ends_while_the_database_is_locked_has_acknowledged_no
                 await lab.tell(a_run(row.pk)[-1])
 
                 async def taken() -> bool:
-                    return await lab.waiting("mri.replies") == 0
+                    return await lab.waiting("mri.replies.lab") == 0
 
                 await eventually(taken, "the outcome taken")
 
             async def back() -> bool:
-                return await lab.waiting("mri.replies") == 1
+                return await lab.waiting("mri.replies.lab") == 1
 
             await eventually(back, "the outcome back in its queue")
         async with running_tasks(rabbit):
@@ -118,7 +118,7 @@ async def test_a_site_that_ends_while_the_database_is_locked_has_acknowledged_no
 
 async def _all_acknowledged(lab: LabSide) -> None:
     await asyncio.sleep(0.5)
-    assert await lab.waiting("mri.replies") == 0
+    assert await lab.waiting("mri.replies.lab") == 0
 
 
 def test_a_postgresql_that_is_killed_and_started_again_costs_neither_request_nor_outcome(

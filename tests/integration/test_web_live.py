@@ -26,6 +26,7 @@ from messages.lab import LabHeartbeat
 from tests.integration.web_requests import a_run, place, written_request
 from tests.site import reader_of
 from web.inference.record import record_event
+from web.labs import registry
 from web.labs.heartbeats import record_heartbeat
 from web.live import notify, reading
 from web.live.messages import MAX_FOLLOWED
@@ -244,6 +245,7 @@ async def test_a_page_is_told_which_labs_are_there_and_only_when_that_changes() 
     async with page() as socket:
         await socket.say({"type": "follow", "worklist": True})
         assert (await socket.hear("lab"))["labs"] == []
+        await sync_to_async(registry.confirm)("lab1", "lab")
         await sync_to_async(record_heartbeat)(beat)
         await notify.labs_changed()
         (lab,) = (await socket.hear("lab"))["labs"]

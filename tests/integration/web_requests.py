@@ -24,25 +24,40 @@ from messages.events import (
     RunEvent,
     Stage,
 )
-from messages.lab import LabHeartbeat
+from messages.lab import LabHeartbeat, LabModel
 from messages.request import InferenceRequested, InputSeries
-from tests.integration.nodes import TestBroker
+from tests.integration.nodes import LABS, TestBroker
 from web.broker.tasks import BrokerTasks
 from web.inference.models import InferenceRequest
 from web.inference.outbox import enqueue_on_commit
 from web.inference.states import State
+from web.labs import registry
 
 ORTHANC_ID = "-".join(["0123abcd"] * 5)
 
-USED_QUEUES = ("mri.requests.lab", "mri.replies", "mri.progress", "mri.dead")
+USED_QUEUES = (
+    *(topology.requests_queue(pool) for pool in topology.POOLS),
+    *(topology.replies_queue(pool) for pool in topology.POOLS),
+    *(topology.progress_queue(pool) for pool in topology.POOLS),
+    topology.DEAD_QUEUE,
+)
+
+#: The outcomes of lab1's pool.
+REPLIES = topology.replies_queue("lab")
 
 
-def write_request() -> InferenceRequest:
+def known_labs() -> None:
+    """Staff have confirmed the labs of every test broker."""
+    for name, pool in LABS.items():
+        registry.confirm(name, pool)
+
+
+def write_request(pool: str = "lab") -> InferenceRequest:
     """A request with its outbox row, as `submit` writes them."""
     message = InferenceRequested(
         request_id=uuid4(),
         attempt=1,
-        pool="lab",
+        pool=pool,
         model="breast_dce_phantom",
         study_uid="1.2.3",
         inputs=(
@@ -107,15 +122,19 @@ def a_run(request_id: UUID) -> list[RunEvent]:
 
 
 class LabSide:
-    """What the other end of the broker does, over a real connection."""
+    """What the other end of the broker does, over a real connection, as the user of a lab."""
 
-    def __init__(self, channel: aio_pika.abc.AbstractChannel) -> None:
+    def __init__(self, channel: aio_pika.abc.AbstractChannel, user: str = "lab1") -> None:
         self.channel = channel
+        self.user = user
+        self.pool = LABS[user]
 
-    async def tell(self, *events: RunEvent | LabHeartbeat) -> None:
-        exchange = await self.channel.get_exchange(topology.EVENTS, ensure=False)
+    async def tell(self, *events: RunEvent | LabHeartbeat | LabModel) -> None:
+        exchange = await self.channel.get_exchange(
+            topology.events_exchange(self.pool), ensure=False
+        )
         for event in events:
-            wire = encode(event, app_id="test-lab", user_id="lab1")
+            wire = encode(event, app_id="test-lab", user_id=self.user)
             message = aio_pika.Message(
                 wire.body,
                 content_type=wire.content_type,
@@ -124,12 +143,15 @@ class LabSide:
                 correlation_id=wire.correlation_id,
                 timestamp=wire.timestamp,
                 delivery_mode=2,
-                user_id="lab1",
+                user_id=self.user,
             )
             await exchange.publish(message, event.ROUTING_KEY, timeout=5)
 
     async def tell_raw(self, key: str, body: bytes, **properties: Any) -> None:
-        exchange = await self.channel.get_exchange(topology.EVENTS, ensure=False)
+        exchange = await self.channel.get_exchange(
+            topology.events_exchange(self.pool), ensure=False
+        )
+        properties = {"user_id": self.user, **properties}
         message = aio_pika.Message(body, delivery_mode=2, **properties)
         await exchange.publish(message, key, timeout=5)
 
@@ -166,13 +188,23 @@ async def _empty(broker: TestBroker) -> None:
 
 
 @asynccontextmanager
-async def lab_side(broker: TestBroker, *, shared: bool = True) -> AsyncIterator[LabSide]:
-    """Connect as lab1; on a shared broker only after the queues were emptied."""
+async def lab_side(
+    broker: TestBroker, *, shared: bool = True, user: str = "lab1"
+) -> AsyncIterator[LabSide]:
+    """Connect as a lab that is known; on a shared broker only after the queues were emptied."""
+    await sync_to_async(known_labs)()
     if shared:
         await _empty(broker)
-    connection = await aio_pika.connect(broker.url("lab1"))
+    async with speaking_as(broker, user) as lab:
+        yield lab
+
+
+@asynccontextmanager
+async def speaking_as(broker: TestBroker, user: str) -> AsyncIterator[LabSide]:
+    """Connect as a lab of the broker, whether or not the site knows it."""
+    connection = await aio_pika.connect(broker.url(user))
     async with connection:
-        yield LabSide(await connection.channel())
+        yield LabSide(await connection.channel(), user)
 
 
 async def eventually(condition: Callable[[], Any], what: str, seconds: float = 10.0) -> Any:

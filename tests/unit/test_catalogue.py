@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from messages.lab import LabHeartbeat, ModelDescriptor
 from messages.phases import DCE_ROLES
+from web.labs import registry
 from web.labs.catalogue import model_on_offer, models_on_offer
 from web.labs.heartbeats import record_heartbeat
 from web.labs.models import Lab
@@ -21,6 +22,7 @@ def heard(lab: str, model: str, *, pool: str = "lab", days_ago: float = 0.0) -> 
     described = ModelDescriptor(
         name=model, version="1", sha256="0" * 64, roles=("image",), labels=("brain",), notice=""
     )
+    registry.confirm(lab, pool)
     record_heartbeat(
         LabHeartbeat(lab=lab, pool=pool, device="cpu", models=(described,), at=timezone.now())
     )

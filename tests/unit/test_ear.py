@@ -11,28 +11,31 @@ from web.broker.depth import Ear
 SESSION = cast("Session", object())
 
 
-def test_the_labs_are_heard_only_while_outcomes_and_heartbeats_can_come() -> None:
+def test_a_pool_is_heard_only_while_its_outcomes_and_heartbeats_can_come() -> None:
     ear = Ear()
-    heard = [ear.since]
+    heard = [ear.since_of("lab")]
     with ear.on(SESSION):
-        heard.append(ear.since)
-        with ear.hints():
-            both = ear.since
-        heard.append(ear.since)
-    with ear.hints():
-        heard.append(ear.since)
+        heard.append(ear.since_of("lab"))
+        with ear.hearing("mri.progress.lab"):
+            heard.append(ear.since_of("lab"))
+            with ear.hearing("mri.replies.lab"):
+                both, another = ear.since_of("lab"), ear.since_of("server")
+            heard.append(ear.since_of("lab"))
+    with ear.hearing("mri.progress.lab"), ear.hearing("mri.replies.lab"):
+        heard.append(ear.since_of("lab"))
 
-    assert heard == [None] * 4
+    assert heard == [None] * 5
     assert both is not None
+    assert another is None
 
 
 def test_a_break_in_the_heartbeats_begins_the_time_anew() -> None:
     ear = Ear()
-    with ear.on(SESSION):
-        with ear.hints():
-            before = ear.since
-        with ear.hints():
-            after = ear.since
+    with ear.on(SESSION), ear.hearing("mri.replies.lab"):
+        with ear.hearing("mri.progress.lab"):
+            before = ear.since_of("lab")
+        with ear.hearing("mri.progress.lab"):
+            after = ear.since_of("lab")
 
     assert before is not None
     assert after is not None

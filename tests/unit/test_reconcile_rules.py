@@ -47,8 +47,11 @@ def row(state: State, *, age: float = 600, **columns: Any) -> InferenceRequest:
     return made
 
 
-def lab(*current: UUID, silent: float = 0, pool: str = "lab") -> None:
+def lab(
+    *current: UUID, silent: float = 0, pool: str = "lab", confirmed_at: Any = timezone.now
+) -> None:
     Lab.objects.create(
+        confirmed_at=confirmed_at and confirmed_at(),
         name=f"lab-{uuid4().hex[:8]}",
         pool=pool,
         device="cpu",
@@ -93,7 +96,7 @@ def test_what_was_heard_of_lately_is_not_lost():
 
 def test_what_a_lab_listed_is_not_lost_until_the_broker_must_have_taken_it_from_that_lab():
     listed_now, listed_before, listed_long_ago = (row(State.INFERRING) for _ in range(3))
-    lab(listed_now.pk, pool="server")
+    lab(listed_now.pk)
     lab(listed_before.pk, silent=PACE.gone_s - 20)
     lab(listed_long_ago.pk, silent=PACE.gone_s + 20)
     assert missing() == {listed_long_ago.pk}

@@ -13,7 +13,7 @@ router = Router()
 
 
 class LabList(Schema):
-    """Every lab that was ever heard of, by name."""
+    """Every lab that staff have confirmed and that was ever heard of, by name."""
 
     labs: list[LabView]
 

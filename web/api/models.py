@@ -10,11 +10,10 @@ from django.http import HttpRequest
 from ninja import Router, Schema
 from pydantic import Field
 
-from messages.lab import ModelDescriptor
 from messages.topology import POOLS
 from web.api.errors import failing
 from web.archive.proposal import notice_text, role_label
-from web.labs.catalogue import models_on_offer
+from web.labs.catalogue import Offer, offers
 
 router = Router()
 
@@ -42,6 +41,8 @@ class ModelView(Schema):
     labels: list[str]
     #: What a reader must know before trusting a result.
     notice: str
+    #: That the labs of the pool describe it differently, and in what; empty where they agree.
+    disagreement: str
 
 
 class ModelList(Schema):
@@ -60,10 +61,11 @@ def models(
 ) -> ModelList:
     """The models that can be asked for."""
     chosen = settings.SITE.pool if pool is None else pool.value
-    return ModelList(pool=chosen, models=[_shown(model) for model in models_on_offer(chosen)])
+    return ModelList(pool=chosen, models=[_shown(offer) for offer in offers(chosen)])
 
 
-def _shown(model: ModelDescriptor) -> ModelView:
+def _shown(offer: Offer) -> ModelView:
+    model = offer.model
     # What no lab has described has no version; its hash is a placeholder.
     described = bool(model.version)
     return ModelView(
@@ -73,4 +75,5 @@ def _shown(model: ModelDescriptor) -> ModelView:
         roles=[RoleView(role=role, label=role_label(role)) for role in model.roles],
         labels=list(model.labels),
         notice=notice_text(model.notice),
+        disagreement=offer.disagreement,
     )

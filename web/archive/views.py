@@ -19,7 +19,6 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from messages.lab import ModelDescriptor
 from web.archive import answers
 from web.archive.candidates import candidates_of
 from web.archive.errors import SeriesChanged, StudyNotFound, UnreadableResult
@@ -49,7 +48,7 @@ from web.inference.models import InferenceRequest
 from web.inference.presentation import RequestView, phase_of
 from web.inference.states import State
 from web.inference.withdraw import why_not_shown
-from web.labs.catalogue import models_on_offer
+from web.labs.catalogue import Offer, offers
 from web.labs.heartbeats import lab_views
 
 #: Seconds for which a browser keeps a slice whose address names the number of slices: instances
@@ -74,6 +73,8 @@ class OfferedModel:
     proposal: StudyProposal
     #: That the proposal is not complete because images are still arriving, or an empty text.
     arriving: str
+    #: That the labs of the pool describe it differently, or an empty text.
+    disagreement: str
     #: What the site cannot be sure of in the proposal, as sentences.
     concerns: tuple[str, ...]
 
@@ -117,7 +118,7 @@ def study_page(request: HttpRequest, study_id: str) -> HttpResponse:
     candidates = candidates_of(study.series)
     # All of them together: where the archive is slow, the last ones are not looked at as closely.
     with within(SLICES_SECONDS):
-        offered = [_offered(model, study) for model in models_on_offer()]
+        offered = [_offered(offer, study) for offer in offers()]
     row = _latest([study.study_id]).get(study.study_id)
     if row is not None:
         row = looked_at(row, archive())
@@ -247,7 +248,8 @@ def _page() -> dict[str, Any]:
     }
 
 
-def _offered(model: ModelDescriptor, study: StudyDetail) -> OfferedModel:
+def _offered(offer: Offer, study: StudyDetail) -> OfferedModel:
+    model = offer.model
     proposal = proposal_for(study.series, model.roles)
     return OfferedModel(
         name=model.name,
@@ -257,6 +259,7 @@ def _offered(model: ModelDescriptor, study: StudyDetail) -> OfferedModel:
         marks=other_than_tumour(model.labels),
         proposal=proposal,
         arriving=more_to_come(study.series, proposal),
+        disagreement=offer.disagreement,
         concerns=tuple(
             one.sentence for one in concerns_of_proposal(archive(), study.series, proposal)
         ),

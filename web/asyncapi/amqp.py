@@ -102,9 +102,12 @@ def channels() -> dict[str, Any]:
     queues = {queue.name: queue for queue in topology.queues()}
     kinds = {exchange.name: exchange.kind for exchange in topology.exchanges()}
     names = dict.fromkeys(operation.channel for operation in OPERATIONS)
+    # A retry tier's exchange and its queue have one name: messages are sent to the exchange.
+    sent_to = {one.channel for one in OPERATIONS if one.action == "send"}
+    taken = queues.keys() - sent_to
     return {
         key(name): {
-            **(_queue(queues[name]) if name in queues else _exchange(name, kinds[name])),
+            **(_queue(queues[name]) if name in taken else _exchange(name, kinds[name])),
             "servers": [{"$ref": "#/servers/broker"}],
             "messages": message_refs(_types_on(name)),
         }
@@ -175,8 +178,8 @@ def _types_on(channel: str) -> list[str]:
 def _manner(one: Operation) -> dict[str, Any]:
     if one.action == "send":
         return {"deliveryMode": _PERSISTENT, "mandatory": True}
-    # By hand, once what the message caused is stored; hints are not acknowledged.
-    return {"ack": one.channel not in map(topology.progress_queue, topology.POOLS)}
+    # By hand: once what the message caused is stored, a hint once it is read.
+    return {"ack": True}
 
 
 def _queue(queue: topology.Queue) -> dict[str, Any]:

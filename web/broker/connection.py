@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelClosed
-from aiormq.exceptions import ChannelAccessRefused
+from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity
 from yarl import URL
 
 from web.broker.errors import BrokerLost, BrokerProblem, TopologyMissing
@@ -61,14 +61,20 @@ class Session:
     _lost: asyncio.Event = field(default_factory=asyncio.Event)
     _why: str = ""
 
-    async def channel(self, *, prefetch: int | None = None) -> AbstractChannel:
-        """Open a channel with publisher confirms; its end is the end of the session."""
+    async def channel(
+        self, *, prefetch: int | None = None, ended: Callable[..., None] | None = None
+    ) -> AbstractChannel:
+        """Open a channel with publisher confirms.
+
+        Its end is the end of the session, unless `ended` is to be told of it.
+        """
+        ended = ended or self._ended
         with library():
             channel = await self.connection.channel(publisher_confirms=True, on_return_raises=True)
-            channel.close_callbacks.add(self._ended)
+            channel.close_callbacks.add(ended)
             underlay = await channel.get_underlay_channel()
             # The broker ends a consumer when its queue is deleted or has no leader.
-            underlay.on_consumer_cancel_callbacks.add(self._ended)
+            underlay.on_consumer_cancel_callbacks.add(ended)
             if prefetch is not None:
                 await channel.set_qos(prefetch_count=prefetch, timeout=ANSWER_SECONDS)
         return channel
@@ -79,14 +85,24 @@ class Session:
         callback: Callable[[AbstractIncomingMessage], Awaitable[None]],
         *,
         prefetch: int,
-        no_ack: bool = False,
-    ) -> int:
-        """Consume on a channel of its own; returns how many messages lay there already."""
-        channel = await self.channel(prefetch=prefetch)
-        with library():
+        ended: Callable[..., None],
+    ) -> tuple[AbstractChannel, int]:
+        """Consume on a channel of its own, of whose end `ended` is told.
+
+        Returns the channel, and how many messages lay in the queue already. Raises
+        `TopologyMissing` where the queue is not there, and `BrokerLost`.
+        """
+        channel = await self.channel(prefetch=prefetch, ended=ended)
+        try:
             source = await channel.declare_queue(queue, passive=True, timeout=ANSWER_SECONDS)
-            await source.consume(callback, no_ack=no_ack, timeout=ANSWER_SECONDS)
-        return source.declaration_result.message_count or 0
+            await source.consume(callback, timeout=ANSWER_SECONDS)
+        except (ChannelNotFoundEntity, ChannelAccessRefused) as exc:
+            if _AWAY in str(exc):
+                raise BrokerLost(f"the node of queue {queue} is away") from exc
+            raise TopologyMissing(f"queue {queue} is missing: {_REPAIR}") from exc
+        except (*CONNECTION_EXCEPTIONS, TimeoutError) as exc:
+            raise BrokerLost(named(exc)) from exc
+        return channel, source.declaration_result.message_count or 0
 
     async def run(self, *work: Coroutine[Any, Any, None]) -> None:
         """Do the work until the connection ends; raises `BrokerLost` then."""

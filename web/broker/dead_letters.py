@@ -1,67 +1,41 @@
 """``mri.dead``: each letter becomes a row that staff can see; then it is acknowledged.
 
-A crash between commit and ack shows one letter twice, which is better than not at all.
+A crash between commit and ack shows one letter twice, which is better than not at all. What a
+letter says is applied where its sender may say it; one that cannot be applied is kept as it is.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import structlog
-from aio_pika.abc import AbstractIncomingMessage
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
+from messages.codec import decode
 from messages.envelope import Message
 from messages.errors import ContractError
 from messages.events import RunEvent
 from messages.request import InferenceRequested
-from messages.topology import DEAD_QUEUE
+from messages.topology import DEAD_QUEUE, RETRY_TIERS, work_queues
+from messages.topology_before import retry_queue as retry_queue_before
 from web.broker.connection import Session
-from web.broker.hold import Holding
+from web.broker.inbox import BATCH, HOLD_SECONDS, Inbox
+from web.broker.letter import letter_of
 from web.database import DatabaseThread, patiently
-from web.inference.letters import message_of
-from web.inference.models import MAX_LETTER_BYTES, DeadLetter, InferenceRequest
+from web.inference.heard import Doubt, Heard, Speakers
+from web.inference.letter_box import Letter, keep
+from web.inference.models import InferenceRequest
 from web.inference.record import record_dead, record_event
 from web.inference.superseded import with_superseded
 from web.live import notify
 
 log = structlog.get_logger(__name__)
 
-#: Letters in hand. They are rare, and each is a transaction.
-PREFETCH = 20
-
-
-@dataclass(frozen=True)
-class Letter:
-    """What of a dead letter is kept; texts as the sender gave them, cut to what a column takes."""
-
-    queue: str
-    reason: str
-    type: str
-    message_id: str
-    correlation_id: str
-    routing_key: str
-    content_type: str
-    body: bytes
-
-    @classmethod
-    def of(cls, message: AbstractIncomingMessage) -> Letter:
-        """Read a delivery."""
-        died = _newest_death(message)
-        return cls(
-            queue=_text(died.get("queue")),
-            reason=_text(died.get("reason"), 63),
-            type=_text(message.type),
-            message_id=_text(message.message_id),
-            correlation_id=_text(message.correlation_id),
-            routing_key=_text(message.routing_key),
-            content_type=_text(message.content_type),
-            body=message.body,
-        )
+__all__ = ["DeadLetters", "Letter", "store"]
 
 
 class DeadLetters:
@@ -72,65 +46,112 @@ class DeadLetters:
 
     async def attend(self, session: Session) -> None:
         """Work until the connection ends."""
-        inbox: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
-        async with asyncio.TaskGroup() as tasks:
-            holding = Holding(session, DEAD_QUEUE, inbox.put, prefetch=PREFETCH, tasks=tasks)
+        async with Inbox(session, DEAD_QUEUE, prefetch=2 * BATCH) as inbox:
             while True:
-                await holding.consume()
-                message = await inbox.get()
+                items = await inbox.batch()
+                letters = [letter_of(item.message) for item in items]
                 try:
-                    changed = await self._stored(Letter.of(message))
+                    changed = await self._stored(letters)
                 except Exception:
-                    # A fault of ours with this one letter; it must not stop the others.
-                    log.exception("dead_letter_held", message_id=message.message_id)
-                    holding.hold(message)
+                    # A fault of ours that no single letter shows. They lie where they lay.
+                    log.exception("dead_letters_held", count=len(items))
+                    await asyncio.sleep(HOLD_SECONDS)
+                    for item in items:
+                        await item.message.nack(requeue=True)
                     continue
-                await message.ack()
+                for item in items:
+                    await item.message.ack()
                 await notify.requests_changed(changed)
 
-    async def _stored(self, letter: Letter) -> list[UUID]:
-        changed = await patiently(lambda: self._database.run(store, letter))
+    async def _stored(self, letters: Sequence[Letter]) -> list[UUID]:
+        changed = await patiently(lambda: self._database.run(store, *letters))
+        newest = letters[-1]
         log.error(
-            "dead_letter",
-            queue=letter.queue,
-            reason=letter.reason,
-            type=letter.type,
-            message_id=letter.message_id,
+            "dead_letters",
+            count=len(letters),
+            queue=newest.queue,
+            reason=newest.reason,
+            type=newest.type,
+            message_id=newest.message_id,
         )
         return changed
 
 
-def store(letter: Letter) -> list[UUID]:
-    """Write the letter down and apply what it says, in one transaction."""
-    row = DeadLetter(
-        queue=letter.queue,
-        reason=letter.reason,
-        type=letter.type,
-        message_id=letter.message_id,
-        correlation_id=letter.correlation_id,
-        routing_key=letter.routing_key,
-        content_type=letter.content_type,
-        size=len(letter.body),
-        body=letter.body[:MAX_LETTER_BYTES],
-    )
-    message = _message(row)
-    about = _request_id(letter, message)
+def store(*letters: Letter) -> list[UUID]:
+    """Write letters down and apply what they say, in one transaction; the requests that changed."""
+    messages = [_message(letter) for letter in letters]
+    now = timezone.now()
     with transaction.atomic():
-        known = about is not None and InferenceRequest.objects.filter(pk=about).exists()
-        row.request_id = about if known else None
-        row.save()
-        if isinstance(message, RunEvent):
-            changed = known and record_event(message)
-        elif isinstance(message, InferenceRequested):
-            changed = known and record_dead(message.request_id, message.attempt, timezone.now())
-        else:
-            changed = False
-    return with_superseded([about]) if changed and about else []
+        heard = [Heard(one, letter.user_id, now) for letter, one in _events(letters, messages)]
+        speakers = Speakers(heard)
+        changed: list[UUID] = []
+        ordinary: list[tuple[Letter, UUID | None]] = []
+        for letter, message in zip(letters, messages, strict=True):
+            about = _request_id(letter, message)
+            try:
+                with transaction.atomic():
+                    doubt, did, dead = _concluded(letter, message, speakers)
+            except (OperationalError, InterfaceError):
+                raise
+            except Exception:
+                log.exception("letter_not_applied", request_id=str(about))
+                doubt, did, dead = Doubt.NOT_APPLIED, False, False
+            if did and about is not None:
+                changed.append(about)
+            row = letter if doubt is None else replace(letter, reason=str(doubt))
+            if dead:
+                # One for each time that a request died: no flood, whatever a lab does.
+                keep([(row, about)], always=True)
+            else:
+                ordinary.append((row, about))
+        keep(ordinary)
+    return list(dict.fromkeys([*changed, *(with_superseded(changed) if changed else [])]))
 
 
-def _message(row: DeadLetter) -> Message | None:
+def _concluded(
+    letter: Letter, message: Message | None, speakers: Speakers
+) -> tuple[Doubt | None, bool, bool]:
+    """Why it is not applied, whether it changed its request, and whether that is given up."""
+    if isinstance(message, RunEvent):
+        heard = Heard(message, letter.user_id, timezone.now())
+        doubt = speakers.doubt_about(heard)
+        return doubt, doubt is None and record_event(heard.as_received), False
+    if isinstance(message, InferenceRequested):
+        row = InferenceRequest.objects.filter(pk=message.request_id).only("pool").first()
+        if row is None:
+            return None, False, False
+        if letter.queue not in _queues_of(row.pool):
+            # Any lab can write any message among its own events, or into its own tiers.
+            return Doubt.NOT_FROM_ITS_POOL, False, False
+        # Of an attempt that was sent: a lab of its pool may write another.
+        believed = message.attempt <= _most_attempts(message.request_id)
+        if not believed:
+            return Doubt.NO_SUCH_ATTEMPT, False, False
+        died = record_dead(message.request_id, message.attempt, timezone.now())
+        return None, died, died
+    return None, False, False
+
+
+def _most_attempts(request_id: UUID) -> int:
+    row = InferenceRequest.objects.only("attempt").get(pk=request_id)
+    # A lab may have raised it by its own tries, of which the news is still to come.
+    return row.attempt + 2 * len(RETRY_TIERS)
+
+
+def _queues_of(pool: str) -> tuple[str, ...]:
+    return (*work_queues(pool), *(retry_queue_before(tier, pool) for tier in RETRY_TIERS))
+
+
+def _events(
+    letters: Sequence[Letter], messages: Sequence[Message | None]
+) -> list[tuple[Letter, RunEvent]]:
+    pairs = zip(letters, messages, strict=True)
+    return [(letter, message) for letter, message in pairs if isinstance(message, RunEvent)]
+
+
+def _message(letter: Letter) -> Message | None:
     try:
-        return message_of(row)
+        return decode(letter.body, type_=letter.type, content_type=letter.content_type or None)
     except ContractError:
         return None
 
@@ -142,18 +163,3 @@ def _request_id(letter: Letter, message: Message | None) -> UUID | None:
         return UUID(letter.correlation_id)
     except ValueError:
         return None
-
-
-def _newest_death(message: AbstractIncomingMessage) -> dict[str, Any]:
-    """RabbitMQ docs, "Dead Letter Exchanges": the newest entry of `x-death` comes first.
-
-    Not `x-first-death-reason`: after a retry tier that still says `expired`.
-    """
-    deaths = message.headers.get("x-death")
-    newest = deaths[0] if isinstance(deaths, list) and deaths else None
-    return newest if isinstance(newest, dict) else {}
-
-
-def _text(value: object, length: int = 255) -> str:
-    # PostgreSQL stores no NUL character.
-    return str(value)[:length].replace("\0", "") if value else ""

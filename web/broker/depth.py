@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from messages.topology import progress_queue, replies_queue
 from web.broker.connection import ANSWER_SECONDS, Session, heed_cancel
 from web.broker.errors import BrokerLost
 from web.broker.loss import library
@@ -27,16 +28,17 @@ class Depth:
 
 
 class Ear:
-    """The connections on which this process hears the labs: their outcomes, and their hints."""
+    """Where this process hears the labs: the connection that it asks on, and queues by pool."""
 
     def __init__(self) -> None:
         self._session: Session | None = None
         self._since = 0.0
-        self._hints_since: float | None = None
+        #: Since when each queue is consumed.
+        self._queues: dict[str, float] = {}
 
     @contextmanager
     def on(self, session: Session) -> Iterator[None]:
-        """Hear outcomes on this connection, until the block ends."""
+        """Ask on this connection, until the block ends."""
         self._session, self._since = session, time.monotonic()
         try:
             yield
@@ -44,23 +46,28 @@ class Ear:
             self._session = None
 
     @contextmanager
-    def hints(self) -> Iterator[None]:
-        """Hear heartbeats as well, until the block ends."""
-        self._hints_since = time.monotonic()
+    def hearing(self, queue: str) -> Iterator[None]:
+        """Hear what comes to this queue, until the block ends."""
+        self._queues[queue] = time.monotonic()
         try:
             yield
         finally:
-            self._hints_since = None
+            self._queues.pop(queue, None)
 
     @property
     def since(self) -> float | None:
-        """Since when without a break, in seconds of the monotonic clock; None without a broker.
+        """Since when there is a broker, in seconds of the monotonic clock; None without one."""
+        return None if self._session is None else self._since
 
-        Both: a lab whose heartbeats cannot come is not silent.
+    def since_of(self, pool: str) -> float | None:
+        """Since when the labs of a pool are heard without a break; None while they are not.
+
+        Both outcomes and hints: a lab whose heartbeats cannot come is not silent.
         """
-        if self._session is None or self._hints_since is None:
-            return None
-        return max(self._since, self._hints_since)
+        both = [self._queues.get(name) for name in (replies_queue(pool), progress_queue(pool))]
+        since = [self.since, *both]
+        heard = [one for one in since if one is not None]
+        return max(heard) if len(heard) == len(since) else None
 
     async def depth(self, queues: Sequence[str]) -> Depth | None:
         """What waits there; None when the broker does not say.

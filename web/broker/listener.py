@@ -1,110 +1,214 @@
-"""``mri.replies``: outcomes are written down, then acknowledged. Nothing here is a hint.
+"""``mri.replies.<pool>``: outcomes are written down, then acknowledged. Nothing here is a hint.
 
 What settles a delivery:
 
-- ack, after the commit that holds the event (or knew it already, or knows no such request);
+- ack, after the commit that holds the event (or knew it already, or knows no such request), or the
+  letter that it has become: whoever sent it may not say it, or it failed here at each of its tries
+  (`web.inference.heard.Doubt`);
 - reject without requeue, when it can never be read: it goes to ``mri.dead``;
-- nack with requeue, after a pause, when a newer site will read it, or a fault of ours is mended.
+- nack with requeue, after a pause and a few times, when a newer site will read it.
+
+So one event can hurt one event: what fails is tried again beside the others, not in front of them,
+and what a pool's queue holds stands in no other's way.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 from uuid import UUID
 
 import structlog
 from aio_pika.abc import AbstractIncomingMessage
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
+from django.utils import timezone
 
 from messages.codec import decode
 from messages.errors import UndecodableMessage, UnknownVersion
 from messages.events import InferenceCompleted, RunEvent
-from messages.topology import POOLS, replies_queue
+from messages.identity import delivery_of
+from messages.topology import replies_queue
+from messages.topology_before import REPLIES_QUEUE
 from web.broker.connection import Session
-from web.broker.hold import Holding
+from web.broker.inbox import BATCH, Inbox, Item
+from web.broker.letter import letter_of, text_of
+from web.broker.pool_queues import PoolQueues
 from web.database import DatabaseThread, patiently
+from web.inference.heard import Doubt, Heard, Speakers
+from web.inference.letter_box import Letter, keep
 from web.inference.record import record_event
 from web.inference.superseded import with_superseded
 from web.live import notify
 
 log = structlog.get_logger(__name__)
 
-#: Deliveries in hand, and so the most that one transaction takes.
-PREFETCH = 100
+#: Deliveries of a queue that wait for a newer site, each at most `MOST_OFFERS` times
+#: `inbox.HOLD_SECONDS`, ten minutes: as long as a deploy takes. Further ones become letters at
+#: once, which a newer site applies as well.
+MOST_HELD, MOST_OFFERS = 200, 60
 
-Readable = tuple[AbstractIncomingMessage, RunEvent]
+#: Seconds until what has failed here is tried again. A passing fault is over by then.
+PAUSES = (0.2, 1.0, 4.0)
+
+#: Deliveries of a queue that wait for that. Of more, each becomes a letter after its first try: a
+#: queue full of them must not wait for the pauses of each.
+MOST_TRIED = 50
+
+#: So that neither can keep the next batch out.
+PREFETCH = BATCH + MOST_HELD + MOST_TRIED
+
+#: Messages that are read before other tasks have their turn: 64 KB take milliseconds.
+_READ_AT_ONCE = 10
+
+
+class Hears(Protocol):
+    """Where it is noted since when a queue is heard."""
+
+    def hearing(self, queue: str) -> AbstractContextManager[None]:
+        """Inside the block it is."""
+
+
+@dataclass
+class Batch:
+    """What of one is to be written: events, each with its delivery, and letters."""
+
+    heard: list[tuple[Item, Heard]] = field(default_factory=list)
+    letters: list[tuple[Item, Letter, UUID | None]] = field(default_factory=list)
+
+
+@dataclass
+class Written:
+    """What has become of a batch."""
+
+    changed: list[UUID] = field(default_factory=list)
+    #: Places in the batch of the events that failed.
+    failed: list[int] = field(default_factory=list)
 
 
 class Listener:
     """Applies the events of labs to requests."""
 
-    def __init__(self, database: DatabaseThread) -> None:
+    def __init__(self, database: DatabaseThread, ear: Hears | None = None) -> None:
         self._database = database
+        self._ear = ear
 
     async def attend(self, session: Session) -> None:
         """Work until the connection ends."""
-        async with asyncio.TaskGroup() as tasks:
-            for pool in POOLS:
-                tasks.create_task(self._attend_pool(session, pool))
+        queues = PoolQueues(self._database, replies_queue, REPLIES_QUEUE, self._attend_queue)
+        await queues.work(session)
 
-    async def _attend_pool(self, session: Session, pool: str) -> None:
-        # Deliveries of an earlier connection cannot be settled on this one.
-        inbox: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
-        async with asyncio.TaskGroup() as tasks:
-            holding = Holding(
-                session, replies_queue(pool), inbox.put, prefetch=PREFETCH, tasks=tasks
-            )
-            while True:
-                await holding.consume()
-                batch = [await inbox.get()]
-                while not inbox.empty():
-                    batch.append(inbox.get_nowait())
-                await self._settle(batch, holding)
+    async def _attend_queue(self, session: Session, queue: str) -> None:
+        async with Inbox(session, queue, prefetch=PREFETCH) as inbox:
+            with nullcontext() if self._ear is None else self._ear.hearing(queue):
+                while True:
+                    items = await inbox.batch()
+                    # Apart: with one that has failed before, the whole would fail once more.
+                    for some in (
+                        [item for item in items if not item.tries],
+                        [item for item in items if item.tries],
+                    ):
+                        if some:
+                            await self._settle(await self._read(some, queue, inbox), queue, inbox)
 
-    async def _settle(self, batch: Sequence[AbstractIncomingMessage], holding: Holding) -> None:
-        readable: list[Readable] = []
-        for message in batch:
+    async def _read(self, items: Sequence[Item], queue: str, inbox: Inbox) -> Batch:
+        batch, now = Batch(), timezone.now()
+        for number, item in enumerate(items, 1):
+            message = item.message
             try:
-                readable.append((message, decoded(message)))
+                event = decoded(message)
             except UndecodableMessage as exc:
                 log.warning("reply_rejected", message_id=message.message_id, detail=str(exc))
                 await message.reject(requeue=False)
             except UnknownVersion as exc:
-                log.warning("reply_held", message_id=message.message_id, detail=str(exc))
-                holding.hold(message)
+                if inbox.held < MOST_HELD and delivery_of(message.headers) < MOST_OFFERS:
+                    log.warning("reply_held", message_id=message.message_id, detail=str(exc))
+                    inbox.hand_back(item)
+                else:
+                    batch.letters.append((item, letter_of(message, queue, Doubt.NEWER), None))
+            else:
+                batch.heard.append((item, Heard(event, text_of(message.user_id), now)))
+            if number % _READ_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return batch
+
+    async def _settle(self, batch: Batch, queue: str, inbox: Inbox) -> None:
+        written = await self._written(batch, queue)
+        failed = {number: batch.heard[number] for number in written.failed}
+        given_up = []
+        for item, heard in failed.values():
+            if item.tries < len(PAUSES) and inbox.held < MOST_HELD + MOST_TRIED:
+                inbox.again(item, PAUSES[item.tries])
+            else:
+                letter = letter_of(item.message, queue, Doubt.NOT_APPLIED)
+                log.error("reply_given_up", request_id=str(heard.event.request_id))
+                given_up.append((item, letter, heard.event.request_id))
+        if given_up:
+            await self._put_aside(given_up)
+        # THE ACK: the events are committed, as changes or as letters.
+        for item in [
+            *(item for number, (item, _) in enumerate(batch.heard) if number not in failed),
+            *(item for item, _, _ in [*batch.letters, *given_up]),
+        ]:
+            await item.message.ack()
+        await notify.requests_changed(list(dict.fromkeys(written.changed)))
+
+    async def _written(self, batch: Batch, queue: str) -> Written:
+        heard = [one for _, one in batch.heard]
+        raw = [letter_of(item.message, queue, "") for item, _ in batch.heard]
+        letters = [(letter, about) for _, letter, about in batch.letters]
+        if not heard and not letters:
+            return Written()
+        singly = any(item.tries for item, _ in batch.heard)
+        if not singly:
+            try:
+                return await self._run(heard, raw, letters, singly=False)
+            except Exception:
+                # One of them meets a fault of ours, or says what the database does not take.
+                log.exception("replies_not_written", count=len(heard))
         try:
-            changed = await self._commit(readable)
+            return await self._run(heard, raw, letters, singly=True)
         except Exception:
-            # One of them meets a fault of ours. Alone, each shows whether it is the one.
-            log.exception("replies_not_written", count=len(readable))
-            for pair in readable:
-                await self._alone(pair, holding)
-        else:
-            await _settled(readable, changed)
+            # Only the end of the transaction has shown it. Each in one of its own, a batch of them.
+            log.exception("replies_not_written_singly", count=len(heard))
+        return await self._each(heard, raw, letters)
 
-    async def _alone(self, pair: Readable, holding: Holding) -> None:
-        try:
-            changed = await self._commit([pair])
-        except Exception:
-            # Outcomes are never lost: kept in the queue until a site without the fault comes.
-            log.exception("reply_held", request_id=str(pair[1].request_id))
-            holding.hold(pair[0])
-        else:
-            await _settled([pair], changed)
+    async def _each(
+        self,
+        heard: Sequence[Heard],
+        raw: Sequence[Letter],
+        letters: Sequence[tuple[Letter, UUID | None]],
+    ) -> Written:
+        done = Written()
+        for number, one in enumerate(heard):
+            try:
+                written = await self._run([one], [raw[number]], [], singly=False)
+            except Exception:
+                log.exception("reply_not_written", request_id=str(one.event.request_id))
+                done.failed.append(number)
+            else:
+                done.changed += written.changed
+        if letters:
+            await patiently(lambda: self._database.run(put_aside, letters))
+        return done
 
-    async def _commit(self, pairs: Sequence[Readable]) -> list[UUID]:
-        if not pairs:
-            return []
-        events = [event for _, event in pairs]
-        return await patiently(lambda: self._database.run(write, events))
+    async def _run(
+        self,
+        heard: Sequence[Heard],
+        raw: Sequence[Letter],
+        letters: Sequence[tuple[Letter, UUID | None]],
+        *,
+        singly: bool,
+    ) -> Written:
+        return await patiently(
+            lambda: self._database.run(write, heard, raw, letters, singly=singly)
+        )
 
-
-async def _settled(pairs: Sequence[Readable], changed: Sequence[UUID]) -> None:
-    # THE ACK: the events are committed.
-    for message, _ in pairs:
-        await message.ack()
-    await notify.requests_changed(changed)
+    async def _put_aside(self, given_up: Sequence[tuple[Item, Letter, UUID]]) -> None:
+        letters = [(letter, about) for _, letter, about in given_up]
+        await patiently(lambda: self._database.run(put_aside, letters))
 
 
 def decoded(message: AbstractIncomingMessage) -> RunEvent:
@@ -115,16 +219,55 @@ def decoded(message: AbstractIncomingMessage) -> RunEvent:
     return event
 
 
-def write(events: Sequence[RunEvent]) -> list[UUID]:
-    """Apply events in one transaction; return the requests that changed, each once.
+def put_aside(letters: Sequence[tuple[Letter, UUID | None]]) -> None:
+    """Keep letters, in a transaction."""
+    with transaction.atomic():
+        keep(letters)
 
-    With those whose results are superseded now.
+
+def write(
+    heard: Sequence[Heard],
+    raw: Sequence[Letter],
+    letters: Sequence[tuple[Letter, UUID | None]] = (),
+    *,
+    singly: bool = False,
+) -> Written:
+    """Apply events in one transaction; what may not be applied becomes the letter that it is.
+
+    `raw` holds each event as a letter. Written `singly`, one that fails is named and undone alone;
+    otherwise it raises, and nothing is written. The requests that changed are told each once, with
+    those whose results are superseded now.
     """
     # Whoever locks rows of several requests locks them in this order, or two would wait for each
     # other; the events of one request stay in theirs.
-    ordered = sorted(events, key=lambda event: event.request_id)
+    order = sorted(range(len(heard)), key=lambda number: heard[number].event.request_id)
+    done, aside = Written(), list(letters)
+    results: list[UUID] = []
     with transaction.atomic():
-        changed = [event for event in ordered if record_event(event)]
-        results = [e.request_id for e in changed if isinstance(e, InferenceCompleted)]
-        older = with_superseded(results) if results else []
-        return list(dict.fromkeys([*(event.request_id for event in changed), *older]))
+        speakers = Speakers(heard)
+        for number in order:
+            one = heard[number]
+            about = one.event.request_id
+            if (doubt := speakers.doubt_about(one)) is not None:
+                log.warning("reply_put_aside", doubt=str(doubt), lab=one.user, request=str(about))
+                aside.append((replace(raw[number], reason=str(doubt)), about))
+                continue
+            try:
+                with transaction.atomic() if singly else nullcontext():
+                    changed = record_event(one.as_received)
+            except (OperationalError, InterfaceError):
+                raise
+            except Exception:
+                if not singly:
+                    raise
+                log.exception("reply_not_written", request_id=str(about))
+                done.failed.append(number)
+                continue
+            if changed:
+                done.changed.append(about)
+                if isinstance(one.event, InferenceCompleted):
+                    results.append(about)
+        keep(aside)
+        done.changed += with_superseded(results) if results else []
+    done.changed = list(dict.fromkeys(done.changed))
+    return done

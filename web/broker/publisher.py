@@ -10,11 +10,19 @@ from enum import Enum
 import structlog
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
+from aio_pika.exceptions import (
+    CONNECTION_EXCEPTIONS,
+    ChannelInvalidStateError,
+    ChannelNotFoundEntity,
+    DeliveryError,
+)
+from aiormq.exceptions import ChannelAccessRefused
 
 from messages.envelope import CONTENT_TYPE
 from messages.topology import REQUESTS
 from web.broker.alarm import Alarm
+from web.broker.connection import Session
+from web.broker.errors import BrokerLost
 from web.inference.models import Outbox
 from web.inference.outbox import APP_ID
 
@@ -28,6 +36,10 @@ CONFIRM_SECONDS = 10.0
 #: channel that first published to a quorum queue while its leader was cut off looks for that leader
 #: ever after, and refuses everything. A queue that is full refuses on any channel.
 STUCK_SECONDS = 20.0
+
+
+class ExchangeMissing(Exception):
+    """The broker has no such exchange, or the site may not write there."""
 
 
 class Answer(Enum):
@@ -44,10 +56,12 @@ class Answer(Enum):
 class Publisher:
     """Publishes on one channel."""
 
-    def __init__(self, channel: AbstractChannel, user: str, alarm: Alarm) -> None:
+    def __init__(self, channel: AbstractChannel, session: Session, alarm: Alarm) -> None:
         self._channel = channel
-        self._user = user
+        self._session = session
         self._alarm = alarm
+        #: A channel for each exchange of cancels: the broker closes it where there is none.
+        self._cancels: dict[str, asyncio.Task[AbstractChannel]] = {}
         #: Since when requests are refused one after the other, and when the last one was.
         self._refused_since: float | None = None
         self._refused_at = -math.inf
@@ -72,7 +86,11 @@ class Publisher:
             )
             self._note_refusal()
             return Answer.REFUSED
-        except CONNECTION_EXCEPTIONS as exc:
+        except ExchangeMissing:
+            # Only this row waits: it is tried again, and others go on.
+            log.warning("exchange_missing", exchange=row.exchange, request_id=str(row.request_id))
+            return Answer.REFUSED
+        except (*CONNECTION_EXCEPTIONS, BrokerLost) as exc:
             # The session notices its end by itself, and the lease is given back then.
             log.warning(
                 "publish_interrupted", request_id=str(row.request_id), error=type(exc).__name__
@@ -93,10 +111,25 @@ class Publisher:
         self._refused_at = now
 
     async def _publish(self, row: Outbox) -> None:
-        exchange = await self._channel.get_exchange(row.exchange, ensure=False)
-        # A pool without a lab has no control queue; a lab is told again when it takes the request.
-        must_arrive = row.exchange == REQUESTS
-        await exchange.publish(_message(row, self._user), row.routing_key, mandatory=must_arrive)
+        message = _message(row, self._session.user)
+        if row.exchange == REQUESTS:
+            exchange = await self._channel.get_exchange(row.exchange, ensure=False)
+            await exchange.publish(message, row.routing_key, mandatory=True)
+            return
+        channel = await self._channel_to(row.exchange)
+        try:
+            exchange = await channel.get_exchange(row.exchange, ensure=False)
+            # A pool without a lab has no control queue; a lab is told again when it takes it.
+            await exchange.publish(message, row.routing_key, mandatory=False)
+        except (ChannelNotFoundEntity, ChannelAccessRefused, ChannelInvalidStateError) as exc:
+            raise ExchangeMissing(row.exchange) from exc
+
+    async def _channel_to(self, exchange: str) -> AbstractChannel:
+        opening = self._cancels.get(exchange)
+        if opening is None or (opening.done() and not _usable(opening)):
+            opening = asyncio.create_task(self._session.channel(ended=lambda *_: None))
+            self._cancels[exchange] = opening
+        return await asyncio.shield(opening)
 
     def _say_late(self, row: Outbox) -> None:
         if not self._alarm.on:
@@ -104,6 +137,12 @@ class Publisher:
             log.warning(
                 "publish_unconfirmed", request_id=str(row.request_id), seconds=CONFIRM_SECONDS
             )
+
+
+def _usable(opening: asyncio.Task[AbstractChannel]) -> bool:
+    return (
+        not opening.cancelled() and opening.exception() is None and not opening.result().is_closed
+    )
 
 
 def _message(row: Outbox, user: str) -> Message:

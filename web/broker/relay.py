@@ -21,7 +21,7 @@ from uuid import UUID, uuid4
 import structlog
 from django.utils import timezone
 
-from messages.topology import POOLS, REQUESTS, control_exchange
+from messages.topology import REQUESTS
 from web.broker import leases
 from web.broker.alarm import Alarm
 from web.broker.connection import CHILD_SECONDS, Needs, Session, end, supervise
@@ -55,8 +55,9 @@ FINISH_SECONDS = 3.0
 #: Messages in flight at once, and thereby the most rows that one look takes.
 BATCH = 50
 
-#: What the relay publishes to.
-NEEDS = Needs(exchanges=(REQUESTS, *map(control_exchange, POOLS)))
+#: What the relay publishes to. Not the exchanges for cancels of each pool: one that is missing
+#: refuses its own.
+NEEDS = Needs(exchanges=(REQUESTS,))
 
 
 class Relay:
@@ -93,7 +94,7 @@ class Relay:
     async def attend(self, session: Session) -> None:
         """Work until the connection ends."""
         self._alarm = Alarm(session)
-        publisher = Publisher(await session.channel(), session.user, self._alarm)
+        publisher = Publisher(await session.channel(), session, self._alarm)
         await session.run(self._relay(publisher), self._alarm.watch())
 
     async def _finish(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from django.db import connection
 
-from messages.topology import DEAD_QUEUE, POOLS, progress_queue, replies_queue
+from messages.topology import DEAD_QUEUE, control_exchange, progress_queue, replies_queue
 from web.broker import relay, tolerant
 from web.broker.connection import Needs, Session, end, supervise
 from web.broker.dead_letters import DeadLetters
@@ -21,23 +21,26 @@ from web.follower.turn import Pace as FollowerPace
 from web.inference.reconciler.pace import Pace
 from web.inference.reconciler.reconcile import Reconciler
 
-#: What the site consumes.
-CONSUMES = Needs(queues=tuple(map(replies_queue, POOLS)))
-HINTS = Needs(queues=tuple(map(progress_queue, POOLS)))
+#: What each connection needs before it works. Not the queues of pools: one that is missing is said,
+#: looked for again, and holds up no other.
+NOTHING = Needs()
 LETTERS = Needs(queues=(DEAD_QUEUE,))
 
-#: Everything that the site needs of a broker.
-NEEDS = Needs(
-    exchanges=relay.NEEDS.exchanges, queues=CONSUMES.queues + HINTS.queues + LETTERS.queues
-)
+
+def needs(pool: str) -> Needs:
+    """What the site needs of a broker before it starts: with the queues of its own pool."""
+    return Needs(
+        exchanges=(*relay.NEEDS.exchanges, control_exchange(pool)),
+        queues=(replies_queue(pool), progress_queue(pool), *LETTERS.queues),
+    )
 
 
 class BrokerTasks:
     """Relay on one connection, outcomes on another, hints on a third, dead letters on a fourth.
 
     A broker in alarm stops reading from publishers, and acknowledgements must still get through.
-    ``mri.progress`` lies on one node of a cluster and is away with it, and outcomes go on. In
-    ``mri.dead`` lies what strangers sent: whatever it does to a connection, outcomes go on too.
+    ``mri.progress.<pool>`` lies on one node of a cluster and is away with it, and outcomes go on.
+    In ``mri.dead`` lies what strangers sent: whatever it does to a connection, outcomes go on too.
     The reconciler works also while no broker is there: it has the broker of the consumers asked.
     The follower asks the archive only.
     """
@@ -75,22 +78,21 @@ class BrokerTasks:
             await database.close()
 
     async def _consume(self) -> None:
-        listener = Listener(self._databases["listener"])
+        listener = Listener(self._databases["listener"], self._ear)
 
         async def work(session: Session) -> None:
             with self._ear.on(session):
                 await session.run(listener.attend(session))
 
-        await supervise("consume", self._urls, CONSUMES, work)
+        await supervise("consume", self._urls, NOTHING, work)
 
     async def _heed_hints(self) -> None:
-        feed = ProgressFeed(self._databases["progress"])
+        feed = ProgressFeed(self._databases["progress"], self._ear)
 
         async def work(session: Session) -> None:
-            with self._ear.hints():
-                await session.run(feed.attend(session))
+            await session.run(feed.attend(session))
 
-        await supervise("hints", self._urls, HINTS, work)
+        await supervise("hints", self._urls, NOTHING, work)
 
     async def _collect(self) -> None:
         letters = DeadLetters(self._databases["letters"])

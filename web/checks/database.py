@@ -11,12 +11,17 @@ from django.utils import timezone
 
 from web.checks.line import Line, bad, note, ok, skipped
 from web.database import why_not_migrated
+from web.inference.models import LettersBeyond
 from web.labs.models import Lab
+from web.labs.registry import confirmed, strangers
 
 #: Bytes. Requests are small; SQLite needs as much again while it tidies up.
 DISK_BYTES = 1024**3
 
 _GIB = 1024**3
+
+#: Lines about labs that nobody has confirmed, and senders of too many letters, that are shown.
+_STRANGERS = 5
 
 _MIGRATE = "run mri-web migrate as the user that the site runs as"
 
@@ -44,7 +49,8 @@ def check() -> Iterator[Line]:
     else:
         yield ok("migrations", "all are applied")
         yield _writes(file)
-        yield _labs()
+        yield from _labs()
+        yield from _letters()
     if file is not None:
         yield _room(file)
 
@@ -91,12 +97,36 @@ def _writes(file: Path | None) -> Line:
     return ok("writing", "a row was written and taken back")
 
 
-def _labs() -> Line:
-    labs = list(Lab.objects.all())
+def _labs() -> Iterator[Line]:
+    labs = list(confirmed())
     if not labs:
-        return note("labs", "none heard of yet; start mri-consumer run, and this site")
-    known = (f"{lab.name} ({lab.pool}, {'online' if lab.online else 'offline'})" for lab in labs)
-    return ok("labs", ", ".join(known))
+        yield note("labs", "none is confirmed yet: mri-web lab add NAME --pool POOL")
+    known = [f"{lab.name} ({lab.pool}, {'online' if lab.online else 'offline'})" for lab in labs]
+    if any(lab.online for lab in labs):
+        yield ok("labs", ", ".join(known))
+    elif labs:
+        fix = "start mri-consumer run there; while this site does not run, it hears of none"
+        yield bad("labs", f"none is online: {', '.join(known)}", fix)
+    for lab in labs:
+        if lab.conflict:
+            text = f"{lab.name} belongs to the pool {lab.pool} and says {lab.told_pool}"
+            yield bad("labs", text, "correct its LAB_POOL; until then nothing it serves is offered")
+        if lab.clock_is_wrong:
+            way = "behind" if (lab.skew or 0) > 0 else "ahead of"
+            text = f"the clock of {lab.name} is {abs(lab.skew or 0):.0f} s {way} this site's"
+            yield bad("labs", text, "set it, and this machine's (timedatectl)")
+    for lab in strangers()[:_STRANGERS]:
+        text = f"{lab.name} asks to be let in, for the pool {lab.told_pool or lab.pool}"
+        fix = f"mri-web lab add {lab.name} --pool POOL, if it is yours"
+        yield bad("labs", text, fix)
+
+
+def _letters() -> Iterator[Line]:
+    beyond = list(LettersBeyond.objects.all()[:_STRANGERS])
+    if beyond:
+        senders = ", ".join(f"{more.count} of {more.sender!a}" for more in beyond)
+        fix = "look at that lab, then at mri-web dead_letters list"
+        yield bad("letters", f"too many to be kept: {senders}", fix)
 
 
 def _room(file: Path) -> Line:

@@ -52,12 +52,14 @@ def _taken_back(row: InferenceRequest) -> bool:
     return row.state == State.QUEUED and row.attempt == 1 and take_back(row, attempted=False)
 
 
-def stop_unwanted(request_ids: Collection[UUID]) -> None:
-    """Tell the labs once more to stop those of these requests that nobody wants any more.
+def stop_unwanted(request_ids: Collection[UUID], pool: str) -> None:
+    """Tell the labs once more to stop those of these requests of the pool that nobody wants.
 
     For what a lab says it holds: it was away when it was told, or took the request later. Call it
     inside a transaction.
     """
-    unwanted = InferenceRequest.objects.filter(pk__in=request_ids, state__in=sorted(UNWANTED))
+    unwanted = InferenceRequest.objects.filter(
+        pk__in=request_ids, pool=pool, state__in=sorted(UNWANTED)
+    )
     for row in unwanted:
         enqueue_stop(row)

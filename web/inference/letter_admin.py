@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
@@ -18,9 +19,10 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from messages.errors import ContractError
+from messages.events import RUN_EVENTS
 from web.door.visitor import Visitor, visitor_of
-from web.inference.letters import LeftAsItIs, discard, message_of, replay
-from web.inference.models import DeadLetter, InferenceRequest
+from web.inference.letters import LeftAsItIs, discard, doubt_text, message_of, replay
+from web.inference.models import DeadLetter, InferenceRequest, LettersBeyond
 from web.readonly import ReadOnlyAdmin, column, titled
 
 #: Letters that are named one by one before and after the deed; of more, how many.
@@ -37,6 +39,8 @@ _LIST: Any = (
 )
 _DETAIL: Any = (
     *_LIST,
+    "why",
+    column("user_id", _("sent by")),
     column("size", _("bytes")),
     column("content_type", _("content type")),
     column("message_id", _("message id")),
@@ -44,6 +48,9 @@ _DETAIL: Any = (
     column("routing_key", _("routing key")),
     "message",
 )
+
+#: Letters of these types need to know who has spoken.
+_EVENTS = [event.wire_type() for event in RUN_EVENTS]
 
 Deed = Callable[[int, Visitor], str]
 
@@ -119,6 +126,11 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         when = display_for_value(letter.settled_at, "-")
         return f"{letter.get_settled_as_display()} {when} {who}".strip()
 
+    @admin.display(description=_("why"))
+    def why(self, letter: DeadLetter) -> str:
+        """What its reason means, where it is one of the site's own."""
+        return doubt_text(letter.reason) or "-"
+
     @admin.display(description=_("message"))
     def message(self, letter: DeadLetter) -> str:
         """The message as it was understood, or why it was not; never the bytes themselves."""
@@ -147,7 +159,8 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, letters: QuerySet[DeadLetter]
     ) -> HttpResponse | None:
         """Send them again."""
-        return self._deal(request, letters, "replay_selected", replay)
+        lab = request.POST.get("lab", "")[:63]
+        return self._deal(request, letters, "replay_selected", partial(replay, lab=lab))
 
     @admin.action(description=_("Discard the selected dead letters"), permissions=("settle",))
     def discard_selected(
@@ -199,9 +212,19 @@ class DeadLetterAdmin(ReadOnlyAdmin):
             "ids": letters.values_list("pk", flat=True),
             "named": letters.select_related("request")[:_NAMED],
             "more": max(0, count - _NAMED),
+            "unsigned": action == "replay_selected"
+            and letters.filter(user_id="", type__in=_EVENTS).exists(),
+            "lab": request.POST.get("lab", "")[:63],
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "labrelay/admin/settle_letters.html", context)
+
+
+@admin.register(LettersBeyond)
+class LettersBeyondAdmin(ReadOnlyAdmin):
+    """Whose letters were too many to be kept, and how many they were."""
+
+    list_display = fields = readonly_fields = ("sender", "count", "last_at")
 
 
 def address_of(letter: DeadLetter, site: admin.AdminSite) -> str:

@@ -19,6 +19,7 @@ from messages.request import InferenceRequested
 from web.door.audit import Action
 from web.door.visitor import Visitor
 from web.inference.again import send_again
+from web.inference.heard import Doubt, Heard, Speakers
 from web.inference.models import DeadLetter, InferenceRequest
 from web.inference.record import record_event
 from web.inference.states import State
@@ -29,6 +30,32 @@ log = structlog.get_logger(__name__)
 
 #: What of `DeadLetter.settled_as` each deed is.
 REPLAYED, DISCARDED = "replayed", "discarded"
+
+
+#: Why an event was not applied, for staff.
+_DOUBTS = {
+    Doubt.UNSIGNED: gettext_lazy(
+        "Nobody knows who has sent this: say which lab has spoken, if you are sure."
+    ),
+    Doubt.ANOTHER_LAB: gettext_lazy("It names another lab than the one that has sent it."),
+    Doubt.UNCONFIRMED: gettext_lazy(
+        "Its lab is not confirmed: mri-web lab add. It is applied by itself then."
+    ),
+    Doubt.ANOTHER_POOL: gettext_lazy("Its lab belongs to another pool than its request."),
+    Doubt.NO_SUCH_ATTEMPT: gettext_lazy("It tells of an attempt that was never sent."),
+    Doubt.NOT_APPLIED: gettext_lazy(
+        "It was tried a few times, and each time something failed here: see the log."
+    ),
+    Doubt.NEWER: gettext_lazy("A newer version of this site will read it, and applies it then."),
+    Doubt.NOT_FROM_ITS_POOL: gettext_lazy(
+        "It lay where no request of its pool can: a lab of another pool has written it."
+    ),
+}
+
+
+def doubt_text(reason: str) -> str:
+    """What the reason of a letter says, as a sentence; empty for the broker's own reasons."""
+    return str(_DOUBTS[Doubt(reason)]) if reason in set(Doubt) else ""
 
 
 class LeftAsItIs(Exception):
@@ -50,17 +77,18 @@ def message_of(letter: DeadLetter) -> Message:
     return decode(body, type_=letter.type, content_type=letter.content_type or None)
 
 
-def replay(letter_id: int, visitor: Visitor) -> str:
+def replay(letter_id: int, visitor: Visitor, lab: str = "") -> str:
     """Do what the letter was to bring about; returns what has happened, as a sentence.
 
     The request of a request's letter goes out under its next attempt, and keeps its history; it
-    must be `dead`. A lab's event is applied once more, which helps when a fault of ours is mended.
-    Raises `LeftAsItIs`; nothing has changed then.
+    must be `dead`. A lab's event is applied once more, which helps when a fault of ours is mended;
+    by the same rules as when it came. `lab` is who has spoken, for letters of which the broker has
+    not said it. Raises `LeftAsItIs`; nothing has changed then.
     """
     try:
         with transaction.atomic():
             letter = _settled(letter_id, REPLAYED, visitor)
-            done = _replayed(letter)
+            done = _replayed(letter, lab.strip())
             _note(letter, Action.REPLAYED, visitor)
     except IntegrityError:
         sentence = gettext_lazy("Another request for the same is active; this one stays dead.")
@@ -97,7 +125,7 @@ def _settled(letter_id: int, deed: str, visitor: Visitor) -> DeadLetter:
     return letter
 
 
-def _replayed(letter: DeadLetter) -> str:
+def _replayed(letter: DeadLetter, lab: str) -> str:
     try:
         message = message_of(letter)
     except ContractError:
@@ -106,7 +134,7 @@ def _replayed(letter: DeadLetter) -> str:
     if isinstance(message, InferenceRequested):
         return _sent_again(message.request_id)
     if isinstance(message, RunEvent):
-        return _applied(message)
+        return _applied(letter, message, lab)
     sentence = gettext_lazy("A message of this type is of no use any more; it can be discarded.")
     raise LeftAsItIs(sentence)
 
@@ -122,9 +150,14 @@ def _sent_again(request_id: UUID) -> str:
     return sentence % {"id": row.pk, "attempt": row.attempt}
 
 
-def _applied(event: RunEvent) -> str:
+def _applied(letter: DeadLetter, event: RunEvent, lab: str) -> str:
     _state(event.request_id)
-    if not record_event(event):
+    # What the broker has checked is not for anybody to say otherwise.
+    heard = Heard(event, letter.user_id or lab, letter.received_at)
+    doubt = Speakers([heard]).doubt_about(heard)
+    if doubt is not None:
+        raise LeftAsItIs(doubt_text(doubt) or doubt)
+    if not record_event(heard.as_received):
         return _("The event changed nothing: it was known, or has come too late.")
     for request_id in with_superseded([event.request_id]):
         tell_on_commit(request_id)

@@ -150,7 +150,7 @@ class RequestEvent(models.Model):
     #: Of the request after the change: the order of its history.
     version = models.PositiveIntegerField()
     state = models.CharField(max_length=16)
-    #: By the clock of whoever told it: the site's, or the lab's.
+    #: By the site's clock; in rows of before what a lab told is by that lab's.
     at = models.DateTimeField()
     attempt = models.PositiveIntegerField()
     delivery = models.PositiveIntegerField()
@@ -246,6 +246,9 @@ class DeadLetter(models.Model):
     correlation_id = models.CharField(max_length=255, blank=True)
     routing_key = models.CharField(max_length=255, blank=True)
     content_type = models.CharField(max_length=255, blank=True, default="", db_default="")
+    #: The user of the broker that has sent it, as the broker has checked. Empty where it was not
+    #: said, and of letters that an older version has kept.
+    user_id = models.CharField(max_length=255, blank=True, default="", db_default="")
     size = models.PositiveIntegerField()
     #: At most `MAX_LETTER_BYTES`, as received: a stranger's bytes, never shown on a page.
     body = models.BinaryField()
@@ -259,7 +262,12 @@ class DeadLetter(models.Model):
         blank=True,
         default="",
         db_default="",
-        choices=[("replayed", _("replayed")), ("discarded", _("discarded"))],
+        choices=[
+            ("replayed", _("replayed")),
+            ("discarded", _("discarded")),
+            # By the site itself, once it could.
+            ("applied", _("applied")),
+        ],
     )
     settled_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
@@ -271,10 +279,36 @@ class DeadLetter(models.Model):
         verbose_name = _("dead letter")
         verbose_name_plural = _("dead letters")
         ordering = ("-received_at", "-id")
-        indexes = (models.Index(fields=["-received_at"], name="letter_newest"),)
+        indexes = (
+            models.Index(fields=["-received_at"], name="letter_newest"),
+            models.Index(
+                fields=["user_id", "reason"],
+                name="letter_open_by_sender",
+                condition=Q(settled_at=None),
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.type or '?'} from {self.queue or '?'}"
+
+
+class LettersBeyond(models.Model):
+    """Letters of a sender that were counted and not kept: there were too many of theirs."""
+
+    #: A user of the broker, or the queue where nobody signed.
+    sender = models.CharField(max_length=255, primary_key=True)
+    count = models.PositiveBigIntegerField()
+    last_at = models.DateTimeField()
+
+    class Meta:
+        """The latest first."""
+
+        verbose_name = _("letters not kept")
+        verbose_name_plural = _("letters not kept")
+        ordering = ("-last_at",)
+
+    def __str__(self) -> str:
+        return f"{self.sender}: {self.count}"
 
 
 class SiteLease(models.Model):

@@ -31,7 +31,16 @@ def snapshot(row: InferenceRequest) -> Snapshot:
 
 
 def record_event(event: RunEvent) -> bool:
-    """Apply an event once; return whether the row changed. Call it inside a transaction."""
+    """Apply an event once; return whether the row changed. Call it inside a transaction.
+
+    Who has told it is `web.inference.heard`'s question, and whose times it names.
+    """
+    if not InferenceRequest.objects.filter(pk=event.request_id).exists():
+        # Acknowledged all the same: requests are committed before they are published, so no later
+        # try would know it. It was deleted, the database was restored from an older copy, or it
+        # never was: of those a stranger can tell without end, and nothing is written down.
+        log.warning("event_of_unknown_request", request_id=str(event.request_id))
+        return False
     _, new = SeenEvent.objects.get_or_create(event_id=event.event_id)
     return record(event.request_id, event, seen=not new)
 
@@ -56,8 +65,6 @@ def record(request_id: UUID, what: Happening, *, seen: bool = False) -> bool:
         raise RuntimeError("a change of a request belongs into a transaction")
     row = InferenceRequest.objects.select_for_update().filter(pk=request_id).first()
     if row is None:
-        # Acknowledged all the same: requests are committed before they are published, so no later
-        # try would know it. It was deleted, or the database was restored from an older copy.
         log.warning("event_of_unknown_request", request_id=str(request_id))
         return False
     before = snapshot(row)

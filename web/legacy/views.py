@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone, translation
+from django.utils import translation
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 
@@ -19,7 +19,7 @@ from web.door.audit import Action
 from web.inference.compare import looked_at
 from web.inference.models import InferenceRequest
 from web.inference.withdraw import result_in, withdrawal_of
-from web.labs.models import Lab
+from web.labs.registry import heard
 from web.legacy.answers import HEADERS, Answer, Told, answer_to, as_json, sorry
 from web.legacy.caller import caller_of, no_such_request, require_seen
 from web.legacy.frames import StoredSegmentation, frames_of, stored_segmentation
@@ -130,9 +130,7 @@ def status(request: HttpRequest, request_id: str) -> Answer:
 def health(request: HttpRequest) -> Answer:
     """Whether the archive answers and a lab takes the requests of the site's own pool."""
     caller_of(request)
-    now = timezone.now()
-    labs = Lab.objects.filter(pool=settings.SITE.pool)
-    lab_online = any(lab.online_at(now) for lab in labs)
+    lab_online = heard(settings.SITE.pool).exists()
     try:
         archive().find({"Level": "Study", "Limit": 1, "Query": {}})
         archive_online = True

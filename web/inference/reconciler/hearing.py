@@ -24,5 +24,8 @@ class Hearing(Protocol):
     def since(self) -> float | None:
         """Since when without a break, in seconds of the monotonic clock; None without a broker."""
 
+    def since_of(self, pool: str) -> float | None:
+        """The same of the outcomes and heartbeats of one pool; None while they cannot come."""
+
     async def depth(self, queues: tuple[str, ...]) -> Waiting | None:
         """What waits in these queues together; None when the broker does not say."""

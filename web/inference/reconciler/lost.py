@@ -5,7 +5,8 @@ deleted, the broker came back without its disk, or a reply was dropped after its
 lost while all of these hold at once, for `Pace.sure_s` at a stretch:
 
 - nothing was told of it for `Pace.lost_s`, and its next try, if it has one, is due;
-- no lab listed it in a heartbeat for `Pace.gone_s`;
+- no lab of its pool listed it in a heartbeat for `Pace.gone_s`, or nothing was told of it for as
+  long as it may take: a lab that lists it for ever must not keep it for ever;
 - no message of it waits in the outbox;
 - its pool's queue and retry queues hold no message that is ready. One that is ready may be this
   request's: a number does not say whose. So one request waiting for a lab keeps every lost one of
@@ -33,8 +34,8 @@ from messages.topology import work_queues
 from web.inference.again import send_again
 from web.inference.models import InferenceRequest, Outbox
 from web.inference.reconciler.pace import MOST_DOUBLINGS, Pace
-from web.inference.reconciler.unfinished import unfinished
-from web.inference.reconciler.unheld import held
+from web.inference.reconciler.unfinished import each, unfinished
+from web.inference.reconciler.unheld import held, may_be_held
 from web.inference.states import State
 
 log = structlog.get_logger(__name__)
@@ -68,11 +69,13 @@ def missing(pace: Pace, empty_pools: Collection[str]) -> list[Missing]:
     now = timezone.now()
     in_hand = held(pace.gone_s)
     rows = _silent(pace).filter(pool__in=empty_pools).order_by("changed_at")
-    return [
-        Missing(row.pk, row.version, row.changed_at)
-        for row in rows.only("version", "changed_at", "attempt")
-        if row.pk not in in_hand and row.changed_at + _patience(row, pace) <= now
-    ]
+
+    def look(row: InferenceRequest) -> Missing | None:
+        if may_be_held(row, in_hand) or row.changed_at + _patience(row, pace) > now:
+            return None
+        return Missing(row.pk, row.version, row.changed_at)
+
+    return each(rows.only("version", "changed_at", "attempt", "pool", "deadline_s"), look)
 
 
 def _silent(pace: Pace) -> QuerySet[InferenceRequest]:

@@ -15,12 +15,12 @@ from django.utils import timezone
 from messages.failures import FailureCode
 from web.inference.happenings import TimedOut
 from web.inference.models import InferenceRequest
-from web.inference.reconciler.unfinished import unfinished
+from web.inference.reconciler.unfinished import each, unfinished
 from web.inference.record import record
 from web.inference.states import State
 
 #: What a time limit is made of.
-_TIMES = ("accepted_at", "created_at", "replayed_at", "deadline_s")
+_TIMES = ("accepted_at", "changed_at", "created_at", "replayed_at", "deadline_s")
 
 
 def expired(after_s: float) -> dict[UUID, datetime]:
@@ -29,10 +29,14 @@ def expired(after_s: float) -> dict[UUID, datetime]:
     They count from when the request was made, or from its replay by staff.
     """
     now, patience = timezone.now(), timedelta(seconds=after_s)
-    rows = unfinished().filter(accepted_at=None).values_list("pk", "created_at", "replayed_at")
-    limits = [(pk, (replayed or made) + patience) for pk, made, replayed in rows]
-    # Compared here: with that condition the database would go through all that are older.
-    return {pk: limit for pk, limit in limits if limit <= now}
+
+    def limit(row: InferenceRequest) -> tuple[UUID, datetime] | None:
+        # Compared here: with that condition the database would go through all that are older.
+        over = (row.replayed_at or row.created_at) + patience
+        return (row.pk, over) if over <= now else None
+
+    rows = unfinished().filter(accepted_at=None).only("created_at", "replayed_at")
+    return dict(each(rows, limit))
 
 
 def expire(request_id: UUID, after_s: float) -> bool:
@@ -59,10 +63,14 @@ def expire(request_id: UUID, after_s: float) -> bool:
 
 def overdue(grace_s: float) -> dict[UUID, datetime]:
     """Requests that should have ended `grace_s` ago or earlier, and when they should have."""
-    rows = unfinished().filter(accepted_at__isnull=False)
-    limits = [(row.pk, _limit(row)) for row in rows.only(*_TIMES)]
     late = timezone.now() - timedelta(seconds=grace_s)
-    return {pk: limit for pk, limit in limits if limit <= late}
+
+    def limit(row: InferenceRequest) -> tuple[UUID, datetime] | None:
+        over = _limit(row)
+        return (row.pk, over) if over <= late else None
+
+    rows = unfinished().filter(accepted_at__isnull=False)
+    return dict(each(rows.only(*_TIMES), limit))
 
 
 def end_overdue(request_id: UUID, grace_s: float) -> bool:
@@ -85,10 +93,14 @@ def end_overdue(request_id: UUID, grace_s: float) -> bool:
 def _limit(row: InferenceRequest) -> datetime:
     """When the request must have ended.
 
-    Its acceptance is told by the lab's clock. One that is behind must not end what was just made.
+    A row of before may hold the acceptance by a lab's clock. One that was behind must not end what
+    was just made, and one that was far ahead not keep it for ever.
     """
     made = row.replayed_at or row.created_at
-    began = max(row.accepted_at or made, made)
+    accepted = row.accepted_at or made
+    if accepted > timezone.now():
+        accepted = row.changed_at
+    began = max(accepted, made)
     return began + timedelta(seconds=row.deadline_s)
 
 

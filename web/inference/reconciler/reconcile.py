@@ -28,7 +28,7 @@ from web.archive.stored_result import StoredResult
 from web.broker.connection import heed_cancel
 from web.database import DatabaseAway, DatabaseThread
 from web.inference.models import InferenceRequest
-from web.inference.reconciler import arriving, lost, overdue, told, unheld
+from web.inference.reconciler import arriving, lost, overdue, taken_up, told, unheld
 from web.inference.reconciler.hearing import Hearing
 from web.inference.reconciler.lease_keeper import LeaseKeeper
 from web.inference.reconciler.lost import Missing
@@ -128,6 +128,7 @@ class Reconciler:
             self._find_lost,
             self._release,
             self._sweep,
+            self._take_up,
         ):
             try:
                 await rule()
@@ -196,11 +197,11 @@ class Reconciler:
 
     async def _empty_pools(self) -> list[str]:
         """Pools of whose requests none can be waiting, as far as the broker can say."""
-        since = self._hearing.since
-        if since is None or time.monotonic() - since < self._pace.heard_s:
-            return []
         empty = []
         for pool in await self._database.run(lost.pools_to_ask, self._pace):
+            since = self._hearing.since_of(pool)
+            if since is None or time.monotonic() - since < self._pace.heard_s:
+                continue
             depth = await self._hearing.depth(lost.queues_of(pool))
             if depth is None or depth.ready:
                 continue
@@ -231,6 +232,18 @@ class Reconciler:
         # In small steps, between which this can be stopped; without progress in the next turn.
         while 0 < (due := await self._errands.run(sweep_due, SWEEPS)) < left:
             left = due
+
+    async def _take_up(self) -> None:
+        """It was put aside until staff had confirmed its lab, or a newer site had come."""
+        left = -1
+        while True:
+            taken = await self._database.run(taken_up.take_up)
+            if taken.changed:
+                await notify.requests_changed(taken.changed)
+            # Each leaves the pile, or else the rest is for the next turn.
+            if not taken.left or taken.left == left:
+                return
+            left = taken.left
 
     async def _stored(self, pk: UUID, waits_until: datetime) -> StoredResult | None:
         """The whole result in the archive; raises `ArchiveError` while an answer is waited for."""

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 from pydantic import TypeAdapter
 
+from messages.envelope import MAX_INTEGER
 from messages.events import InferenceCompleted
 from messages.request import InputSeries
 from web.archive.errors import UnreadableResult
@@ -60,7 +61,7 @@ def _completed(row: InferenceRequest, result: StoredResult) -> InferenceComplete
         request_id=row.pk,
         attempt=row.attempt,
         delivery=row.delivery,
-        sequence=row.sequence + 1,
+        sequence=min(row.sequence + 1, MAX_INTEGER),
         lab=row.lab or ARCHIVE,
         # When it was stored is not known; this is when it was found.
         at=timezone.now(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from datetime import timedelta
 from uuid import UUID
 
@@ -10,25 +12,43 @@ from django.utils import timezone
 
 from messages.lab import OFFLINE_AFTER_SECONDS
 from web.inference.happenings import CancelSettled
-from web.inference.reconciler.unfinished import unfinished
+from web.inference.models import InferenceRequest
+from web.inference.reconciler.unfinished import each, unfinished
 from web.inference.record import record
 from web.inference.states import State
-from web.labs.models import Lab
+from web.labs.registry import heard
+
+_ID = re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-def held(within_s: float = OFFLINE_AFTER_SECONDS) -> set[UUID]:
-    """Requests that a lab listed as held in a heartbeat of the last seconds.
+def held(within_s: float = OFFLINE_AFTER_SECONDS) -> set[tuple[str, UUID]]:
+    """Pool and id of what a lab listed as held in a heartbeat of the last seconds.
 
-    Whatever its pool: a lab that was moved to another one may hold work of the first.
+    Of its own pool: what a lab says of another's requests counts for nothing.
     """
-    labs = Lab.objects.filter(last_seen__gte=timezone.now() - timedelta(seconds=within_s))
-    return {UUID(one) for current in labs.values_list("current", flat=True) for one in current}
+    listed = heard(within_s=within_s).values_list("pool", "current")
+    return {(pool, UUID(one)) for pool, current in listed for one in _ids(current)}
+
+
+def _ids(current: object) -> list[str]:
+    """What of a row can be ids: one that was written otherwise keeps no other from its turn."""
+    ids = [one for one in current if isinstance(one, str)] if isinstance(current, list) else []
+    return [one for one in ids if _ID.fullmatch(one)]
+
+
+def may_be_held(row: InferenceRequest, in_hand: Collection[tuple[str, UUID]]) -> bool:
+    """Whether a lab of its pool lists the request, and is still to be believed.
+
+    Within its deadline: a lab that lists it for ever and tells nothing must not keep it for ever.
+    """
+    if (row.pool, row.pk) not in in_hand:
+        return False
+    return timezone.now() - row.changed_at < timedelta(seconds=row.deadline_s)
 
 
 def someone_online(pool: str) -> bool:
     """Whether a lab of the pool is online."""
-    since = timezone.now() - timedelta(seconds=OFFLINE_AFTER_SECONDS)
-    return Lab.objects.filter(pool=pool, last_seen__gte=since).exists()
+    return heard(pool).exists()
 
 
 def unanswered_cancels(after_s: float) -> list[UUID]:
@@ -36,7 +56,10 @@ def unanswered_cancels(after_s: float) -> list[UUID]:
     asked_by = timezone.now() - timedelta(seconds=after_s)
     rows = unfinished().filter(state=State.CANCELLING, cancel_asked_at__lte=asked_by)
     in_hand = held()
-    return [pk for pk in rows.values_list("pk", flat=True) if pk not in in_hand]
+    return each(
+        rows.only("pool", "changed_at", "deadline_s"),
+        lambda row: None if may_be_held(row, in_hand) else row.pk,
+    )
 
 
 def settle_cancel(request_id: UUID) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser, no_translations
@@ -14,7 +15,7 @@ from web.door.audit import Way
 from web.door.grants import EVERYTHING
 from web.door.visitor import Visitor
 from web.inference.letters import LeftAsItIs, discard, message_of, replay
-from web.inference.models import DeadLetter
+from web.inference.models import DeadLetter, LettersBeyond
 
 #: Letters that are listed if nothing else is asked for.
 LIMIT = 50
@@ -43,6 +44,13 @@ class Command(BaseCommand):
         ):
             deed = doing.add_parser(name, help=text)
             deed.add_argument("ids", type=int, nargs="+", metavar="id", help="As in the list.")
+            if name == "replay":
+                deed.add_argument(
+                    "--lab",
+                    default="",
+                    metavar="NAME",
+                    help="Who has spoken, of events of which the broker has not said it.",
+                )
 
     @no_translations
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -55,7 +63,7 @@ class Command(BaseCommand):
             case "show":
                 self._show(options["id"], as_json=options["json"])
             case "replay":
-                self._deal(options["ids"], replay)
+                self._deal(options["ids"], partial(replay, lab=options["lab"]))
             case "discard":
                 self._deal(options["ids"], discard)
 
@@ -74,6 +82,12 @@ class Command(BaseCommand):
             if not found:
                 # Not among the letters, which programs may count.
                 self.stderr.write("There are no dead letters to be dealt with.")
+        for more in LettersBeyond.objects.all():
+            # Nor are these: nobody can show or replay them.
+            self.stderr.write(
+                f"{more.count} more of {_printable(more.sender)} were counted and not kept, the "
+                f"last at {more.last_at.isoformat(timespec='seconds')}."
+            )
         if len(found) > limit:
             self.stderr.write(f"There are more; these are the newest {limit}.")
 
@@ -117,6 +131,7 @@ def _known(letter: DeadLetter) -> dict[str, Any]:
         "correlation_id": _printable(letter.correlation_id),
         "routing_key": _printable(letter.routing_key),
         "content_type": _printable(letter.content_type),
+        "user_id": _printable(letter.user_id),
         "size": letter.size,
         "request_id": None if letter.request_id is None else str(letter.request_id),
         "settled_as": letter.settled_as or None,

@@ -55,7 +55,7 @@ class Command(BaseCommand):
         if problem is None:
             problem = why_not_migrated() or why_not_single()
         if problem is None:
-            problem = asyncio.run(why_not(site.broker_urls, tasks.NEEDS))
+            problem = asyncio.run(why_not(site.broker_urls, tasks.needs(site.pool)))
         if problem is not None:
             raise CommandError(f"the site cannot start: {problem}")
         # Static files are small, and read whole before they are sent.

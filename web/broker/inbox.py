@@ -1,0 +1,128 @@
+"""What one queue delivers, on a channel of its own: taken in batches, and in part again later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+
+from web.broker.connection import Session
+from web.broker.errors import BrokerLost
+from web.broker.loss import LOST
+
+log = structlog.get_logger(__name__)
+
+#: The most that one batch takes: messages, and bytes of their bodies. A pool has one batch in hand
+#: at a time, and the thread of the database takes those of all pools in turn: so long does the
+#: flood of one hold up another.
+BATCH, BATCH_BYTES = 100, 1024 * 1024
+
+#: Seconds after which a delivery that was handed back to its queue comes again: short enough for a
+#: deploy under way, long enough that the log stays readable.
+HOLD_SECONDS = 10.0
+
+
+@dataclass(eq=False)
+class Item:
+    """A delivery in hand."""
+
+    message: AbstractIncomingMessage
+    #: How often it was tried already.
+    tries: int = 0
+    #: Whether it lay in the queue before this consumer came.
+    old: bool = False
+
+
+class Inbox:
+    """A consumer of one queue. Its end is not the end of the connection, or of other queues'."""
+
+    def __init__(self, session: Session, queue: str, *, prefetch: int) -> None:
+        self._session = session
+        self._queue = queue
+        self._prefetch = prefetch
+        self._items: asyncio.Queue[Item | None] = asyncio.Queue()
+        #: Messages that lay in the queue, once that is known, and those that have come.
+        self._lying: int | None = None
+        self._taken = 0
+        self._later: set[asyncio.Task[None]] = set()
+        self._channel: AbstractChannel | None = None
+
+    async def __aenter__(self) -> Self:
+        """Begin to consume; raises `TopologyMissing` where the queue is not there."""
+        self._channel, self._lying = await self._session.consume(
+            self._queue, self._take, prefetch=self._prefetch, ended=self._ended
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for task in self._later:
+            task.cancel()
+        # What is not settled goes back to the queue. Cancelled, the connection is closed by whoever
+        # has cancelled.
+        if self._channel is not None and not isinstance(error, asyncio.CancelledError):
+            with suppress(*CONNECTION_EXCEPTIONS, *LOST):
+                await self._channel.close()
+
+    async def batch(self, most: int = BATCH, most_bytes: int = BATCH_BYTES) -> list[Item]:
+        """The next deliveries, at least one; raises `BrokerLost` when no more can come."""
+        items: list[Item] = []
+        size = 0
+        while not items or (len(items) < most and size < most_bytes and not self._items.empty()):
+            item = await self._items.get()
+            if item is None:
+                raise BrokerLost(f"the consumer of {self._queue} ended")
+            items.append(item)
+            size += len(item.message.body)
+        return items
+
+    @property
+    def held(self) -> int:
+        """Deliveries that come again later, and use up the prefetch until then."""
+        return len(self._later)
+
+    def again(self, item: Item, seconds: float) -> None:
+        """Have it in a later batch; it stays ours."""
+        self._after(seconds, lambda: self._put_back(item))
+
+    def hand_back(self, item: Item, seconds: float = HOLD_SECONDS) -> None:
+        """Give it back to its queue after a pause; whoever can read it by then may take it."""
+        self._after(seconds, lambda: _handed_back(item.message))
+
+    def _after(self, seconds: float, what: Callable[[], Awaitable[None]]) -> None:
+        async def wait() -> None:
+            await asyncio.sleep(seconds)
+            await what()
+
+        task = asyncio.create_task(wait())
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+
+    async def _put_back(self, item: Item) -> None:
+        self._items.put_nowait(Item(item.message, item.tries + 1, item.old))
+
+    async def _take(self, message: AbstractIncomingMessage) -> None:
+        # The first ones may come before their number is known.
+        old = self._lying is None or self._taken < self._lying
+        self._taken += 1
+        self._items.put_nowait(Item(message, old=old))
+
+    def _ended(self, *_: object) -> None:
+        self._items.put_nowait(None)
+
+
+async def _handed_back(message: AbstractIncomingMessage) -> None:
+    # After the end of the channel the broker has taken it back by itself.
+    with suppress(*CONNECTION_EXCEPTIONS, *LOST):
+        await message.nack(requeue=True)

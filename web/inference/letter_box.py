@@ -1,0 +1,131 @@
+"""Dead letters as rows: so many of one sender, and counted beyond. Synchronous.
+
+A flood fills neither the database nor the list that staff read, and the letters of others are kept
+all the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+import structlog
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from web.inference.models import MAX_LETTER_BYTES, DeadLetter, InferenceRequest, LettersBeyond
+
+log = structlog.get_logger(__name__)
+
+#: Letters of one sender that are kept while nobody has dealt with them.
+MOST_LETTERS = 1_000
+
+#: Senders whose further letters are counted one by one; those of more are counted together.
+_MOST_SENDERS = 500
+
+_OTHERS = "(others)"
+
+
+@dataclass(frozen=True)
+class Letter:
+    """What of a dead letter is kept; texts as the sender gave them, cut to what a column takes."""
+
+    queue: str
+    reason: str
+    type: str
+    message_id: str
+    correlation_id: str
+    routing_key: str
+    content_type: str
+    body: bytes
+    #: The user of the broker that has sent it, as the broker has checked; empty: not said.
+    user_id: str = ""
+
+    @property
+    def sender(self) -> str:
+        """As whose it is counted: where nobody signed it, that of everybody who writes there."""
+        return self.user_id or self.queue
+
+
+def keep(letters: Sequence[tuple[Letter, UUID | None]], *, always: bool = False) -> int:
+    """Write the letters down, each with the request that it is about, or count them.
+
+    Returns how many became rows: all of them where they are to be kept `always`. Call it inside a
+    transaction.
+    """
+    room = {} if always else _room({letter.sender: letter for letter, _ in letters}.values())
+    beyond: Counter[str] = Counter()
+    ids = {about for _, about in letters if about is not None}
+    known = set(InferenceRequest.objects.filter(pk__in=ids).values_list("pk", flat=True))
+    kept = 0
+    for letter, about in letters:
+        if not always:
+            if room[letter.sender] <= 0:
+                beyond[letter.sender] += 1
+                continue
+            room[letter.sender] -= 1
+        _save(letter, about if about in known else None)
+        kept += 1
+    for sender, count in beyond.items():
+        _count(sender, count)
+    if beyond:
+        log.warning("letters_counted_only", count=beyond.total(), senders=len(beyond))
+    return kept
+
+
+def _room(letters: Iterable[Letter]) -> dict[str, int]:
+    rooms = {}
+    for letter in letters:
+        theirs = DeadLetter.objects.filter(user_id=letter.user_id, settled_at=None)
+        if not letter.user_id:
+            theirs = theirs.filter(queue=letter.queue)
+        rooms[letter.sender] = MOST_LETTERS - theirs.count()
+    return rooms
+
+
+def _save(letter: Letter, about: UUID | None) -> None:
+    try:
+        with transaction.atomic():
+            _row(letter, about).save(force_insert=True)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        # A text that this database does not take: that it came is kept all the same.
+        log.exception("letter_kept_without_texts", reason=letter.reason)
+        bare = dict.fromkeys(("type", "message_id", "correlation_id", "routing_key"), "")
+        _row(replace(letter, **bare, content_type=""), about).save(force_insert=True)
+
+
+def _row(letter: Letter, about: UUID | None) -> DeadLetter:
+    return DeadLetter(
+        queue=letter.queue,
+        reason=letter.reason,
+        type=letter.type,
+        message_id=letter.message_id,
+        correlation_id=letter.correlation_id,
+        routing_key=letter.routing_key,
+        content_type=letter.content_type,
+        user_id=letter.user_id,
+        size=len(letter.body),
+        body=letter.body[:MAX_LETTER_BYTES],
+        request_id=about,
+    )
+
+
+def _count(sender: str, count: int) -> None:
+    now = timezone.now()
+    added = {"count": F("count") + count, "last_at": now}
+    if LettersBeyond.objects.filter(sender=sender).update(**added):
+        return
+    if LettersBeyond.objects.count() >= _MOST_SENDERS:
+        sender = _OTHERS
+        if LettersBeyond.objects.filter(sender=sender).update(**added):
+            return
+    _, made = LettersBeyond.objects.get_or_create(
+        sender=sender, defaults={"count": count, "last_at": now}
+    )
+    if not made:
+        LettersBeyond.objects.filter(sender=sender).update(**added)
