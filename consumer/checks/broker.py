@@ -79,12 +79,15 @@ def _not_connected(error: NotConnected, settings: LabSettings) -> Iterator[Line]
 
 def _furnished(probe: Probe, settings: LabSettings) -> Iterator[Line]:
     pool = settings.lab_pool
+    # Of another lab's, or of nobody's, the permissions below say what is wrong.
+    hears = probe.may_hear_cancels(settings.lab_name)
+    controls = topology.control_queues(settings.lab_name, pool) if hears else ()
     queues = (
         *topology.work_queues(pool),
         topology.replies_queue(pool),
         topology.progress_queue(pool),
         topology.DEAD_QUEUE,
-        *(queue.name for queue in topology.control_queues(settings.lab_name, pool)),
+        *(queue.name for queue in controls),
     )
     exchanges = tuple(exchange.name for exchange in topology.exchanges((pool,)))
     missing = [f"queue {name}" for name in queues if not probe.has_queue(name)]

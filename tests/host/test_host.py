@@ -260,7 +260,9 @@ def lab_takes_and_tells(rabbit: TestBroker, request_id: str) -> str | None:
                 delivery_mode=2,
                 user_id="lab1",
             )
-            channel.basic_publish(topology.EVENTS, event.ROUTING_KEY, wire.body, sent)
+            channel.basic_publish(
+                topology.events_exchange("lab"), event.ROUTING_KEY, wire.body, sent
+            )
         taken: str = properties.correlation_id
         return taken
     finally:

@@ -71,7 +71,7 @@ LAB_CASES = {
     "no right to write events": Case("permissions", "set_permissions", {"RABBITMQ_URL": "{mute}"}),
     "no topic permissions": Case(
         "topic permissions",
-        "set_topic_permissions -p mri loose mri.retry.30s '^lab\\.'",
+        "set_topic_permissions -p mri loose mri.retry.lab.30s '^(rules\\.)?lab\\.'",
         {"RABBITMQ_URL": "{loose}"},
     ),
     "the archive is down": Case("archive", "ORTHANC_URL", {"ORTHANC_URL": "http://127.0.0.1:1"}),
@@ -147,7 +147,10 @@ def faulty_users(rabbit: TestBroker, folder: Path) -> Iterator[None]:
         return [item for item in whole[kind] if (item.get("user") or item["name"]) in names]
 
     permissions = of("permissions", "mute", "loose")
-    permissions[0]["write"] = permissions[0]["write"].replace(r"mri\.events|", "")
+    permissions[0]["write"] = permissions[0]["write"].replace(r"mri\.events\.lab|", "")
+    controls = [
+        queue.name for u in ("mute", "loose") for queue in topology.control_queues(u, "lab")
+    ]
     bare = {"vhost": "bare", "configure": ".*", "write": ".*", "read": ".*"}
     file = folder / "faulty.json"
     file.write_text(
@@ -157,6 +160,7 @@ def faulty_users(rabbit: TestBroker, folder: Path) -> Iterator[None]:
                 "users": of("users", "mute", "loose"),
                 "permissions": [*permissions, *({"user": u, **bare} for u in ("lab1", "web"))],
                 "topic_permissions": of("topic_permissions", "mute"),
+                "queues": of("queues", *controls),
             }
         )
     )
@@ -164,6 +168,8 @@ def faulty_users(rabbit: TestBroker, folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        for queue in controls:
+            rabbit.node.ctl("-q", "-p", topology.VHOST, "delete_queue", queue)
         rabbit.node.ctl(
             "-q",
             "eval",
