@@ -44,7 +44,7 @@ def post(
     timestamp: int | None = None,
 ) -> None:
     """Publish these bytes as the user that may write there: the site, or the first lab."""
-    user = LAB if exchange == topology.EVENTS else "web"
+    user = LAB if exchange == topology.events_exchange("lab") else "web"
     properties = pika.BasicProperties(
         content_type=content_type,
         delivery_mode=2,
@@ -71,7 +71,7 @@ def tell(channel: BlockingChannel, event: RunEvent, *, user_id: str | None = LAB
         user_id=wire.user_id,
         headers=dict(wire.headers),
     )
-    channel.basic_publish(topology.EVENTS, event.ROUTING_KEY, wire.body, properties)
+    channel.basic_publish(topology.events_exchange("lab"), event.ROUTING_KEY, wire.body, properties)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def publish_again(world: World, messages: Iterable[Overheard]) -> None:
 class Tap:
     """Hears every event of a request beside the site, and publishes each so often again.
 
-    The copies are the lab's: unchanged, by its user, every other one without a user's name.
+    The copies are the lab's: unchanged, and by its user.
     """
 
     def __init__(self, world: World, *, copies: int = 0) -> None:
@@ -160,7 +160,7 @@ class Tap:
     def _listen(self) -> None:
         with channel_of(self._world, "admin") as channel, channel_of(self._world, LAB) as out:
             queue = channel.queue_declare("", exclusive=True).method.queue
-            channel.queue_bind(queue, topology.EVENTS, "request.*")
+            channel.queue_bind(queue, topology.events_exchange("lab"), "request.*")
             self._ready.set()
             # The generator ends no sooner than it is closed: between messages it yields nothing.
             for method, properties, body in channel.consume(
@@ -178,8 +178,8 @@ class Tap:
         message = codec.decode(body, type_=properties.type)
         assert isinstance(message, RunEvent)
         properties.headers = {**(properties.headers or {}), _COPY: 1}
-        for number in range(self._copies):
-            properties.user_id = LAB if number % 2 else None
-            out.basic_publish(topology.EVENTS, key, body, properties)
+        for _ in range(self._copies):
+            properties.user_id = LAB
+            out.basic_publish(topology.events_exchange("lab"), key, body, properties)
             self.copied += 1
         self.heard.append(message)

@@ -47,9 +47,9 @@ def unrest(counts: dict[str, tuple[int, int]]) -> list[str]:
 
     A queue without a count may hold anything. The hints' queue may hold what it likes.
     """
-    silent = [f"{q.name} does not answer" for q in topology.QUEUES if q.name not in counts]
+    silent = [f"{q.name} does not answer" for q in topology.queues() if q.name not in counts]
     return silent + [
         f"{name} holds {messages} messages, {unacknowledged} of them unacknowledged"
         for name, (messages, unacknowledged) in counts.items()
-        if messages and name != topology.PROGRESS_QUEUE
+        if messages and name not in map(topology.progress_queue, topology.POOLS)
     ]

@@ -186,7 +186,11 @@ class _Soak:
 
     def _left(self) -> int:
         queues = self._world.queues()
-        return sum(n for name, (n, _) in queues.items() if name != topology.PROGRESS_QUEUE)
+        return sum(
+            n
+            for name, (n, _) in queues.items()
+            if name not in map(topology.progress_queue, topology.POOLS)
+        )
 
 
 def main() -> int:

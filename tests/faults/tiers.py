@@ -52,4 +52,4 @@ def _import(world: World) -> None:
 def waiting_in_tiers(world: World, pool: str = "lab") -> int:
     """Messages that wait in the pool's retry queues."""
     queues = world.queues()
-    return sum(queues[topology.retry_queue(tier, pool)][0] for tier in topology.RETRY_TIERS)
+    return sum(queues[topology.retry_queue(pool, tier)][0] for tier in topology.RETRY_TIERS)

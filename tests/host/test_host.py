@@ -260,7 +260,8 @@ def lab_takes_and_tells(rabbit: TestBroker, request_id: str) -> str | None:
                 delivery_mode=2,
                 user_id="lab1",
             )
-            channel.basic_publish(topology.EVENTS, event.ROUTING_KEY, wire.body, sent)
+            exchange = topology.events_exchange("lab")
+            channel.basic_publish(exchange, event.ROUTING_KEY, wire.body, sent)
         taken: str = properties.correlation_id
         return taken
     finally:

@@ -28,7 +28,7 @@ def _put_back(world: World) -> None:
 
 def _unbind(world: World, queue: str) -> None:
     """Take every binding of the topology away from the queue, as the administrator."""
-    (declared,) = (one for one in topology.QUEUES if one.name == queue)
+    (declared,) = (one for one in topology.queues() if one.name == queue)
     url = world.stack.rabbitmq.url("admin", world.stack.passwords["admin"])
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:
         channel = connection.channel()
@@ -105,7 +105,7 @@ def replies_unbound(world: World) -> float:
     click = computing(world)
     refused = world.logged("publish.refused", "")
     try:
-        _unbind(world, topology.REPLIES_QUEUE)
+        _unbind(world, topology.replies_queue("lab"))
         world.bundle.release()
         wait_until(lambda: world.logged("publish.refused", "") > refused, "say so", PATIENCE)
         assert world.state(click).get("state") != "completed"
@@ -122,7 +122,7 @@ def replies_unbound(world: World) -> float:
     measures="binding back to accepted (RabbitMQ tries the way again each 180 s)",
 )
 def way_back_unbound(world: World) -> float:
-    tier = topology.retry_queue("30s", "lab")
+    tier = topology.retry_queue("lab", "30s")
     world.door.go_wrong(Wrong.BUSY, is_download, times=1000)
     click = world.click()
     world.wait_state(click, "waiting")
@@ -181,9 +181,11 @@ def replies_purged(world: World) -> float:
     world.bundle.release()
     world.wait_logged("job.completed", click.request_id)
     wait_until(lambda: waiting_replies(world) > 0, "have the outcome in the queue", PATIENCE)
-    _purge(world, topology.REPLIES_QUEUE)
+    _purge(world, topology.replies_queue("lab"))
     wait_until(
-        lambda: world.queues()[topology.REPLIES_QUEUE] == (0, 0), "lose the outcome", PATIENCE
+        lambda: world.queues()[topology.replies_queue("lab")] == (0, 0),
+        "lose the outcome",
+        PATIENCE,
     )
     answered = started_again(world)
     # The hints of its last stages have a queue of their own.

@@ -18,7 +18,7 @@ from tests.faults.rows import row
 from tests.faults.world import World
 
 #: The work queue of the lab's pool, from which the lab takes, and that from which the site does.
-QUEUE, REPLIES = topology.requests_queue("lab"), topology.REPLIES_QUEUE
+QUEUE, REPLIES = topology.requests_queue("lab"), topology.replies_queue("lab")
 
 #: Seconds that a node is cut off or stopped.
 AWAY = 60.0
