@@ -51,7 +51,7 @@ WRITE_SECONDS = 0.2
 READS, READ_BYTES = 200, 256 * 1024
 
 #: Seconds between two heartbeats of one lab that are written. An honest one sends one in ten.
-BEAT_SECONDS = 1.0
+BEAT_SECONDS = 0.4
 
 _READ_AT_ONCE = 10
 
