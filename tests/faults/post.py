@@ -178,8 +178,8 @@ class Tap:
         message = codec.decode(body, type_=properties.type)
         assert isinstance(message, RunEvent)
         properties.headers = {**(properties.headers or {}), _COPY: 1}
-        for number in range(self._copies):
-            properties.user_id = LAB if number % 2 else None
+        for _ in range(self._copies):
+            properties.user_id = LAB
             out.basic_publish(topology.events_exchange(POOL), key, body, properties)
             self.copied += 1
         self.heard.append(message)
