@@ -14,11 +14,13 @@ from django.conf import settings
 from django.urls import re_path
 
 from web import systemd
+from web.bodies import bounded
 from web.broker.tasks import BrokerTasks
 from web.database import why_not_migrated
 from web.door.origin import own_pages_only
 from web.legacy.routing import waiting_urlpatterns
-from web.live.routing import websocket_urlpatterns
+from web.live.refusing import come_again_without_database
+from web.live.routing import no_such_socket, websocket_urlpatterns
 from web.live.watch import watch
 from web.single import OnlyOne
 
@@ -53,11 +55,12 @@ async def lifespan(_scope: Any, receive: Any, send: Any) -> None:
 
 def labrelay(http: Asgi) -> ProtocolTypeRouter:
     """The whole site as one ASGI application; `http` answers what is no call that waits."""
+    sockets = URLRouter([*websocket_urlpatterns, re_path("", cast("Any", no_such_socket))])
     return ProtocolTypeRouter(
         {
             # Django's own path() takes views only; Channels' router calls applications by it.
-            "http": URLRouter([*waiting_urlpatterns, re_path("", cast("Any", http))]),
-            "websocket": own_pages_only(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+            "http": URLRouter([*waiting_urlpatterns, re_path("", cast("Any", bounded(http)))]),
+            "websocket": own_pages_only(come_again_without_database(AuthMiddlewareStack(sockets))),
             "lifespan": lifespan,
         }
     )

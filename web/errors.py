@@ -52,6 +52,7 @@ def sentence_for(status: int) -> str:
         403: _("This is not allowed. Please load the page again."),
         404: _("There is nothing at this address."),
         405: _("This address does not take that method."),
+        408: _("The request did not arrive in time."),
         413: _("The request is too large."),
         422: _("The request is not complete or holds a value that is not allowed."),
         500: _("Something went wrong on our side. It was written down."),
