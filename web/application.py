@@ -13,7 +13,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # type: ignore[impor
 from django.conf import settings
 from django.urls import re_path
 
-from web import systemd
+from web import database_file, systemd
 from web.bodies import bounded
 from web.broker.tasks import BrokerTasks
 from web.database import why_not_migrated
@@ -38,16 +38,19 @@ async def lifespan(_scope: Any, receive: Any, send: Any) -> None:
     if problem := problem or only.take():
         await send({"type": "lifespan.startup.failed", "message": problem})
         return
+    await sync_to_async(database_file.keep)()
     watching = asyncio.create_task(watch(), name="watch")
+    keeping = asyncio.create_task(database_file.watch(), name="database file")
     telling = asyncio.create_task(systemd.watchdog(), name="systemd")
     tasks = BrokerTasks(settings.SITE.broker_urls)
     tasks.start()
     log.info("site_started")
     await send({"type": "lifespan.startup.complete"})
     await receive()
-    watching.cancel()
-    telling.cancel()
-    await asyncio.gather(watching, telling, tasks.stop(), return_exceptions=True)
+    for task in (watching, keeping, telling):
+        task.cancel()
+    await asyncio.gather(watching, keeping, telling, tasks.stop(), return_exceptions=True)
+    database_file.let_go()
     only.release()
     log.info("site_stopped")
     await send({"type": "lifespan.shutdown.complete"})

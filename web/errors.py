@@ -7,13 +7,18 @@ from collections.abc import Callable
 from http import HTTPStatus
 from uuid import UUID
 
+from django.conf import settings
 from django.core.signals import got_request_exception
 from django.db import InterfaceError, OperationalError
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+
+from web import database_file
+from web.ownership import OWN_ADDRESSES, is_our_view, is_ours
 
 #: Where the answers are for programs.
 API_PREFIX = "/api/"
@@ -75,11 +80,20 @@ def json_errors(
     """Outermost middleware: turns the HTML of an error under ``/api/`` into JSON.
 
     Handlers in the URL configuration would not see all of them: a method that is not allowed, a
-    foreign host name and, with DEBUG, Django's own error pages come from elsewhere.
+    foreign host name and, with DEBUG, Django's own error pages come from elsewhere. And it answers
+    503 for want of the database, on pages and at the log-in too.
     """
 
     def answer(request: HttpRequest) -> HttpResponseBase:
-        return _as_json(request, get_response(request))
+        response = get_response(request)
+        if database_file.is_gone() and response.status_code < FIRST_ERROR and _is_ours(request):
+            # What was written for this answer lies in a file that nobody will open again.
+            request.META[_DATABASE_AWAY] = True
+            response.close()
+            response = HttpResponse(status=HTTPStatus.INTERNAL_SERVER_ERROR)
+        if request.META.get(_DATABASE_AWAY) and response.status_code >= FIRST_ERROR:
+            response = _as_page(request, response)
+        return _as_json(request, response)
 
     return answer
 
@@ -97,6 +111,31 @@ def _is_anothers(request: HttpRequest) -> bool:
     if match is None or API_NAMESPACE in match.namespaces:
         return False
     return not match.func.__module__.startswith("web.")
+
+
+def _is_ours(request: HttpRequest) -> bool:
+    match = request.resolver_match
+    if match is None or settings.ROOT_URLCONF == OWN_ADDRESSES:
+        return is_ours(request.path_info)
+    return is_our_view(match)
+
+
+def _as_page(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """The page that says that the database is away, where a reader is shown that there was a fault.
+
+    Made without the request: who asks, and what the page says to whom, is in the database.
+    """
+    if _is_for_program(request) or not isinstance(response, HttpResponse) or not _is_ours(request):
+        return response
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    page = render_to_string("labrelay/503.html", {"sentence": sentence_for(status)})
+    answer = HttpResponse(page, status=status)
+    answer.headers["Cache-Control"] = "no-store"
+    # Those that the middleware inside has set for every page stay.
+    for name, value in response.headers.items():
+        if name not in {"Content-Type", "Content-Length", "Content-Encoding", "ETag"}:
+            answer.headers[name] = value
+    return answer
 
 
 def _is_for_program(request: HttpRequest) -> bool:

@@ -12,7 +12,7 @@ FIXED_PREFIXES = ("/api/v1/", "/api/mri/segmentation/", "/dicom-web/")
 _NAMESPACES = frozenset({"labrelay", "labrelay_api", "labrelay_viewer"})
 
 #: The addresses of the site by itself, its log-in and Django's admin among them.
-_OWN_ADDRESSES = "web.urls"
+OWN_ADDRESSES = "web.urls"
 
 
 def is_ours(path: str) -> bool:
@@ -20,7 +20,7 @@ def is_ours(path: str) -> bool:
 
     Of the site by itself every address is ours; of a host project those of our views.
     """
-    if settings.ROOT_URLCONF == _OWN_ADDRESSES:
+    if settings.ROOT_URLCONF == OWN_ADDRESSES:
         return True
     try:
         match = resolve(path)
