@@ -24,7 +24,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from web.door.limits import address_key
-from web.errors import PROGRAM_PREFIXES, code_for, error_response, sentence_for
+from web.errors import OLD_PREFIX, PROGRAM_PREFIXES, code_for, error_response, sentence_for
 from web.legacy.answers import as_json, sorry
 from web.legacy.language import language_of as old_language_of
 from web.live.language import language_of
@@ -42,8 +42,8 @@ ARRIVING_AT_ONCE = 32
 #: sending when the connection ends may not hear the answer.
 LINGER_SECONDS = 10.0
 
-#: Where errors have the form of the old front end.
-_OLD_PREFIX = "/api/mri/"
+#: Digits of a length that could be meant.
+LONGEST_LENGTH = 18
 
 #: Bodies that are arriving, by address.
 _arriving: Counter[str] = Counter()
@@ -96,7 +96,8 @@ async def _arrived(scope: Any, headers: dict[bytes, bytes], receive: Any) -> byt
     """The whole body. Raises `_Refused`, and `_Gone`."""
     limit = settings.SITE.max_body_bytes
     length = headers.get(b"content-length", b"")
-    if length.isdigit() and int(length) > limit:
+    # By its digits first: Python reads no number of thousands of them.
+    if length.isdigit() and (len(length) > LONGEST_LENGTH or int(length) > limit):
         # Before the first byte: a client that asks first (Expect: 100-continue) sends none.
         raise _Refused(413)
     first = asyncio.ensure_future(_part(receive))
@@ -181,7 +182,7 @@ async def _throw_away(receive: Any) -> None:
 def _answer(scope: Any, status: int) -> tuple[bytes, bytes]:
     """Body and content type, in the caller's language."""
     path = _path(scope)
-    old = path.startswith(_OLD_PREFIX)
+    old = path.startswith(OLD_PREFIX)
     with translation.override(_language(scope, old=old)):
         sentence = sentence_for(status) if status != 429 else _wait_sentence()
         if old:

@@ -99,6 +99,8 @@ class _Kept:
     """That of this process, once it serves."""
 
     file: DatabaseFile | None = None
+    #: Whether it was said that it could not be opened.
+    said = False
 
 
 def is_gone() -> bool:
@@ -119,7 +121,9 @@ def keep() -> None:
     try:
         _Kept.file = DatabaseFile(path)
     except (sqlite3.Error, OSError) as exc:
-        log.warning("database_file_unwatched", detail=type(exc).__name__)
+        if not _Kept.said:
+            _Kept.said = True
+            log.warning("database_file_unwatched", detail=type(exc).__name__)
 
 
 def let_go() -> None:

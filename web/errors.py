@@ -14,6 +14,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
+from django.utils import translation
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
@@ -25,6 +26,9 @@ API_PREFIX = "/api/"
 
 #: The same, where we answer before anybody knows whose the address is: DICOMweb for the viewer.
 PROGRAM_PREFIXES = (API_PREFIX, "/dicom-web/")
+
+#: Where a front end shows ``error`` as it is: a sentence, and no object.
+OLD_PREFIX = "/api/mri/"
 
 #: Of our API's addresses, and of the viewer's.
 API_NAMESPACE = "labrelay_api"
@@ -144,6 +148,26 @@ def _is_for_program(request: HttpRequest) -> bool:
     return dicomweb or request.path.startswith(API_PREFIX)
 
 
+def _form_of(request: HttpRequest) -> Callable[[HttpRequest, int], HttpResponse]:
+    """How an error is written at this address."""
+    old = request.path.startswith(OLD_PREFIX) and request.META.get(_DATABASE_AWAY)
+    return _old_form if old else _form
+
+
+def _form(_request: HttpRequest, status: int) -> HttpResponse:
+    return error_response(status, code_for(status), sentence_for(status))
+
+
+def _old_form(request: HttpRequest, status: int) -> HttpResponse:
+    # Only here: both are made of what this module has.
+    from web.legacy.answers import as_json, sorry
+    from web.legacy.language import language_of
+
+    with translation.override(language_of(request)):
+        _status, body = sorry(status, sentence_for(status))
+    return HttpResponse(as_json(body), status=status, content_type="application/json")
+
+
 def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     status = response.status_code
     kept = response.headers.get("Content-Type", "").startswith("application/json")
@@ -157,7 +181,7 @@ def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
         status = response.status_code = HTTPStatus.SERVICE_UNAVAILABLE.value
         response.reason_phrase = HTTPStatus.SERVICE_UNAVAILABLE.phrase
     # In place: cookies and the headers of the middleware inside stay on it.
-    json = error_response(status, code_for(status), sentence_for(status))
+    json = _form_of(request)(request, status)
     response.content = json.content
     response.headers["Content-Type"] = json.headers["Content-Type"]
     # Both told of the page that this was.

@@ -41,6 +41,9 @@ from web.inference.states import State
 #: Seconds for which the database is locked: longer than the site itself waits for a lock.
 LOCKED_SECONDS = SQLITE_OPTIONS["timeout"] + 4
 
+#: What the old front end shows as it is.
+KOREAN = "데이터베이스가 응답하지 않습니다. 다시 시도해 주세요."
+
 #: What a process does that holds the lock for so long.
 _LOCK = """
 import sqlite3, sys, time
@@ -159,6 +162,9 @@ def _says_so_on_pages_too(site: ServedSite, reader: Reader) -> None:
     for path in ("/", "/login/", "/admin/"):
         page = reader.get(path)
         assert (page.status_code, "The database does not answer" in page.text) == (503, True), path
+    old = reader.get("/api/mri/segmentation/requests/")
+    assert old.status_code == 503
+    assert old.json() == {"success": False, "error": KOREAN}
     with httpx.Client(base_url=site.url, timeout=60) as stranger:
         # Nobody is known by this one yet: it needs no database.
         stranger.get("/login/").raise_for_status()

@@ -104,10 +104,15 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     async def connect(self) -> None:
         """Take pages of logged-in readers; the others are told why by the close code."""
+        user = self.scope.get("user")
+        stranger = user is None or not user.is_authenticated
+        if stranger and limits.allowed(Kind.SOCKET, limits.address_key(self._address)) is not None:
+            # Before it opens: the server answers 403, and nothing stays open meanwhile.
+            await self.close(code=TOO_MUCH)
+            return
         await self.accept()
         self.language = language_of(self.scope)
-        user = self.scope.get("user")
-        if user is None or not user.is_authenticated:
+        if stranger:
             await self.close(code=NOT_LOGGED_IN)
             return
         if limits.allowed(Kind.SOCKET, limits.visitor_key(user.pk, None)) is not None:
@@ -214,14 +219,18 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         told = [(view.study_id, view.request_id) for view in views if view.result is not None]
         if not told:
             return
-        client = self.scope.get("client") or (None,)
         visitor = Visitor(
-            self.scope["user"], Way.SESSION, address_in(client[0]), self.following.sight
+            self.scope["user"], Way.SESSION, address_in(self._address), self.following.sight
         )
         await self._read(visitor.sees_results, told)
 
     async def _read(self, function: Any, *args: Any) -> Any:
         return await reads.run(self.scope["user"].pk, function, *args)
+
+    @property
+    def _address(self) -> str | None:
+        client: tuple[str | None, ...] = self.scope.get("client") or (None,)
+        return client[0]
 
     @staticmethod
     def _open_of(user: Any) -> int:
