@@ -102,17 +102,25 @@ def test_an_answer_that_is_said_to_be_too_long_is_not_read():
     assert archive.sent < MAX_TAGS_BYTES // 4
 
 
-def test_an_answer_that_drips_ends_by_itself_where_no_page_waits(monkeypatch):
+@pytest.mark.parametrize(
+    "head", [HEAD + b"Content-Length: 100000\r\n\r\n", HEAD + b"X-Nothing: "], ids=["body", "head"]
+)
+def test_an_answer_that_drips_ends_by_itself_where_no_page_waits(monkeypatch, head):
     monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.5)
 
+    was_heard_out = threading.Event()
+
     def dripping(send: Callable[[bytes], None]) -> None:
-        send(HEAD + b"Content-Length: 100000\r\n\r\n")
-        while True:
+        send(head)
+        # Longer than that, and not for ever where nobody hangs up.
+        for _ in range(200):
             send(b" ")
             time.sleep(0.05)
+        was_heard_out.set()
 
     with stranger(dripping) as archive, pytest.raises(ArchiveUnavailable):
         archive.orthanc.json("studies", ID)
+    assert not was_heard_out.is_set()
 
 
 def test_a_compressed_answer_that_nobody_asked_for_is_not_inflated():

@@ -24,6 +24,7 @@ from web.archive.errors import (
 )
 from web.archive.heavy import Leave, on_demand
 from web.archive.patience import seconds_left
+from web.archive.transport import Transport, until
 
 #: Seconds to connect; Orthanc is one hop away, so a slow connect means that it is not there.
 CONNECT_SECONDS = 2.0
@@ -124,9 +125,8 @@ class Connection:
             base_url=url,
             auth=(user, password),
             timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=MAX_CONNECTIONS),
             follow_redirects=False,
-            transport=transport,
+            transport=transport or Transport(httpx.Limits(max_connections=MAX_CONNECTIONS)),
             # No proxy and no .netrc: patient data goes to the archive that the settings name.
             trust_env=False,
             # Orthanc would compress every answer, which is slower than the loopback is.
@@ -187,12 +187,11 @@ class Connection:
 
     def _begun(self, request: httpx.Request, budget: Budget, leave: Leave) -> httpx.Response:
         """The answer, read while there is something left of the budget and of the time."""
-        until = time.monotonic() + ANSWER_SECONDS
-        left = _left(until)
+        left = _left(time.monotonic() + ANSWER_SECONDS)
+        end = time.monotonic() + left
         patience = httpx.Timeout(min(READ_SECONDS, left), connect=min(CONNECT_SECONDS, left))
         request.extensions["timeout"] = patience.as_dict()
-        answer = self._client.send(request, stream=True)
-        with closing(answer):
+        with until(end), closing(self._client.send(request, stream=True)) as answer:
             if answer.headers.get("Content-Encoding", "identity") != "identity":
                 # A kilobyte of it may be a megabyte, before anybody can count.
                 raise ArchiveUnavailable("Orthanc, or a proxy before it, compresses its answers")
@@ -207,19 +206,19 @@ class Connection:
                 if len(body) > budget.light:
                     leave.take()
                 # Each part may come in time, and there be very many.
-                _left(until)
+                _left(end)
         kept = {"Content-Type": answer.headers.get("Content-Type", "")}
         return httpx.Response(
             answer.status_code, headers=kept, content=bytes(body), request=request
         )
 
 
-def _left(until: float) -> float:
+def _left(end: float) -> float:
     """Seconds until then (monotonic), or until the time of the page is over if that is sooner.
 
     Raises `ArchiveUnavailable`.
     """
-    left, of_page = until - time.monotonic(), seconds_left()
+    left, of_page = end - time.monotonic(), seconds_left()
     if left <= 0:
         raise ArchiveUnavailable("Orthanc took too long for one answer")
     return left if of_page is None else min(left, of_page)
