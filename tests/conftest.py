@@ -31,6 +31,7 @@ LONG = (
     "integration/test_lab_stop.py",
     "integration/test_lab_cancel.py",
     "integration/test_checks.py",
+    "integration/test_archive_bombs.py",
 )
 
 
