@@ -83,9 +83,10 @@ schemas:
 	$(BIN)/python -m web.asyncapi > docs/asyncapi.json.part
 	mv docs/asyncapi.json.part docs/asyncapi.json
 
-# What is installed now becomes what everybody installs; a build's own suffix (+cpu) is not pinned.
+# The versions and the hashes of all that is installed, from the package index; versions that fit stay.
+# make constraints ARGS='--upgrade-package pillow', or ARGS=--upgrade for everything
 constraints:
-	$(BIN)/pip freeze --exclude-editable | sed -E 's/\+[A-Za-z0-9.]+$$//' > infra/constraints.txt
+	$(BIN)/python -m infra.pins.renew $(ARGS)
 
 # The demo's data, passwords and logs. Stop the demo first.
 clean-var:
