@@ -10,7 +10,7 @@ endif
 BIN := .venv/bin
 
 .PHONY: demo smoke cluster faults soak fuzz arriving datasets test setup-test lint types imports pytest \
-	rabbitmqctl definitions schemas constraints clean-var
+	rabbitmqctl web definitions schemas constraints clean-var
 
 # exec: no shell stands between a signal and the demo. Ctrl-C stops the demo cleanly, and make waits
 # for that; make's own status is then 130, as always when make is interrupted.
@@ -71,6 +71,10 @@ pytest:
 # make rabbitmqctl ARGS='-p mri list_queues name messages consumers'
 rabbitmqctl:
 	@$(BIN)/python -m infra.local.rabbitmqctl $(ARGS)
+
+# mri-web with the demo's settings: make web ARGS=check; make web ARGS='dead_letters list'
+web:
+	@$(BIN)/python -m infra.demo.web $(ARGS)
 
 definitions:
 	$(BIN)/python -m messages.topology > infra/rabbitmq/definitions.json.part
