@@ -13,7 +13,7 @@ from pika.exceptions import ChannelClosedByBroker
 from pika.spec import BasicProperties
 
 from consumer.amqp.errors import BrokerUnavailable, TopologyMissing
-from messages import codec
+from messages import codec, repair
 from messages.envelope import TRACEPARENT_HEADER, Wire
 from messages.errors import UndecodableMessage, UnknownVersion
 from messages.request import InferenceRequested
@@ -99,9 +99,8 @@ class Intake:
                 declare(channel)
             except ChannelClosedByBroker as exc:
                 sentence = (
-                    f"The {name} cannot be used ({exc.reply_text.split(' - ')[0]}). Put the "
-                    "topology there: rabbitmqctl import_definitions "
-                    "infra/rabbitmq/definitions.json"
+                    f"The {name} cannot be used ({exc.reply_text.split(' - ')[0]}): "
+                    f"{repair.IMPORT_SENTENCE}"
                 )
                 raise (TopologyMissing if first else BrokerUnavailable)(sentence) from exc
             channel.close()

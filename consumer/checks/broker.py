@@ -9,13 +9,13 @@ from consumer.amqp.errors import BrokerError
 from consumer.amqp.probe import NotConnected, Obstacle, Probe
 from consumer.checks.line import Line, bad, ok, skipped
 from consumer.settings import LabSettings
-from messages import topology
+from messages import repair, topology
 
-_IMPORT = "rabbitmqctl import_definitions infra/rabbitmq/definitions.json"
+_IMPORT = f"on the broker:\n{repair.IMPORT_COMMANDS}"
 
 _NOUNS = ("broker", "credentials", "vhost", "queues", "permissions", "topic permissions")
 
-_ALARM = "rabbitmq-diagnostics check_local_alarms; free the broker's disk or memory"
+_ALARM = f"{repair.ALARMS}; free the broker's disk or memory"
 
 #: Bound to nothing, and allowed to every lab: what is sent under it goes nowhere.
 _NOWHERE = "lab.check"
@@ -69,8 +69,7 @@ def _not_connected(error: NotConnected, settings: LabSettings) -> Iterator[Line]
             yield bad(
                 "vhost",
                 f"{error.detail} does not exist, or {user} may not enter it",
-                f"end RABBITMQ_URL with /{topology.VHOST}, or on the broker:\n{_IMPORT}\n"
-                + _grant(settings),
+                f"end RABBITMQ_URL with /{topology.VHOST}, or {_IMPORT}\n" + _grant(settings),
             )
     failed = {Obstacle.CREDENTIALS: "credentials", Obstacle.VHOST: "vhost"}
     needs = failed.get(error.obstacle, "broker")

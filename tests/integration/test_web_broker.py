@@ -332,7 +332,9 @@ async def test_what_is_missing_is_named_with_the_command_that_puts_it_there(
     assert await why_not([rabbit.url("web")], tasks.needs("lab")) is None
     sentence = await why_not([rabbit.url("web")], Needs(queues=("mri.absent",)))
     assert sentence == (
-        "queue mri.absent is missing: "
-        "import infra/rabbitmq/definitions.json with rabbitmqctl import_definitions"
+        "queue mri.absent is missing: on the broker, "
+        "rabbitmqctl import_definitions /etc/rabbitmq/labrelay-definitions.json puts the topology "
+        "there (install -m 644 infra/rabbitmq/definitions.json "
+        "/etc/rabbitmq/labrelay-definitions.json puts that file there)"
     )
     assert await why_not(["amqp://web:pw@127.0.0.1:1/mri"], tasks.needs("lab")) is None

@@ -20,6 +20,7 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelClosed
 from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity
 from yarl import URL
 
+from messages import repair
 from web.broker.errors import BrokerLost, BrokerProblem, TopologyMissing
 from web.broker.loss import is_loss, library, named
 from web.broker.transport import connection_to
@@ -40,7 +41,7 @@ PARENT_SECONDS, CHILD_SECONDS = 5.0, 0.5
 #: What the broker says of a queue that lies on a node of its cluster that is away.
 _AWAY = "is down or inaccessible"
 
-_REPAIR = "import infra/rabbitmq/definitions.json with rabbitmqctl import_definitions"
+_REPAIR = repair.IMPORT_SENTENCE
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import assert_never
 
-from messages import topology
+from messages import repair, topology
 from web.broker.errors import BrokerProblem
 from web.broker.probe import NotConnected, Obstacle, Probe, address_of, user_of, vhost_of
 from web.checks.line import Line, bad, ok, skipped
 
-_IMPORT = "rabbitmqctl import_definitions infra/rabbitmq/definitions.json"
+_ALARM = f"{repair.ALARMS}; free the broker's disk or memory"
 
-_ALARM = "rabbitmq-diagnostics check_local_alarms; free the broker's disk or memory"
+_IMPORT = f"on the broker:\n{repair.IMPORT_COMMANDS}"
 
 _NOUNS = ("broker", "credentials", "vhost", "queues", "permissions")
 
@@ -86,8 +86,7 @@ def _not_connected(error: NotConnected, url: str) -> Iterator[Line]:
             yield bad(
                 needs,
                 f"{vhost_of(url)} does not exist, or {user} may not enter it",
-                f"end RABBITMQ_URL with /{topology.VHOST}, or on the broker:\n{_IMPORT}\n"
-                + _grant(user),
+                f"end RABBITMQ_URL with /{topology.VHOST}, or {_IMPORT}\n" + _grant(user),
             )
         case _:
             assert_never(error.obstacle)
