@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from web.checks.line import Line, bad, note, ok, skipped
+from messages.lab import OFFLINE_AFTER_SECONDS
+from web.checks.line import Line, bad, ok, skipped, warned
 from web.database import why_not_migrated
 from web.labs.models import Lab
 
@@ -44,7 +45,7 @@ def check() -> Iterator[Line]:
     else:
         yield ok("migrations", "all are applied")
         yield _writes(file)
-        yield _labs()
+        yield from _labs()
     if file is not None:
         yield _room(file)
 
@@ -91,12 +92,25 @@ def _writes(file: Path | None) -> Line:
     return ok("writing", "a row was written and taken back")
 
 
-def _labs() -> Line:
+def _labs() -> Iterator[Line]:
+    """Those that are heard, and those that are not."""
     labs = list(Lab.objects.all())
+    online = [lab for lab in labs if lab.online]
+    offline = [lab for lab in labs if not lab.online]
     if not labs:
-        return note("labs", "none heard of yet; start mri-consumer run, and this site")
-    known = (f"{lab.name} ({lab.pool}, {'online' if lab.online else 'offline'})" for lab in labs)
-    return ok("labs", ", ".join(known))
+        yield warned("labs", "none heard of yet", "start mri-consumer run, and this site")
+    if online:
+        yield ok("labs", f"{_listed(online)} online")
+    if offline:
+        yield warned(
+            "labs",
+            f"{_listed(offline)} not heard for {OFFLINE_AFTER_SECONDS} s or more",
+            "start mri-consumer run there, or look at its log; this site must run to hear it",
+        )
+
+
+def _listed(labs: Iterable[Lab]) -> str:
+    return ", ".join(f"{lab.name} ({lab.pool})" for lab in labs)
 
 
 def _room(file: Path) -> Line:
