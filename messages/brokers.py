@@ -1,4 +1,4 @@
-"""What both sides say of a RabbitMQ: versions that cannot be used, and how it is furnished."""
+"""What both sides say of a RabbitMQ: versions that cannot be used, and what it shows to whom."""
 
 from __future__ import annotations
 
@@ -11,19 +11,6 @@ from typing import Any, Final
 #: nor a lab may. Before them a passive declare needs no right, after them any right will do
 #: (rabbit_channel.erl, ``queue.declare`` with ``passive``). Each with the version to use.
 UNUSABLE: Final[Mapping[str, str]] = {"4.2.6": "4.2.7", "4.3.0": "4.3.1"}
-
-#: Where an operator puts the definitions first: Debian's rabbitmqctl changes to another directory
-#: and another user, for whom neither a relative path nor one in somebody's home is there.
-_DEFINITIONS: Final = "/etc/rabbitmq/labrelay.json"
-
-#: Puts exchanges, queues, bindings and policies there. One command a line, on the broker's machine.
-IMPORT: Final = (
-    f"install -m 644 infra/rabbitmq/definitions.json {_DEFINITIONS}\n"
-    f"rabbitmqctl import_definitions {_DEFINITIONS}"
-)
-
-#: The same within a sentence.
-REPAIR: Final = f"on the broker: {IMPORT}".replace("\n", " && ")
 
 
 def version_of(properties: Mapping[Any, Any] | None) -> str:

@@ -14,7 +14,7 @@ from pika.spec import BasicProperties
 
 from consumer.amqp import link
 from consumer.amqp.errors import BrokerUnavailable, TopologyMissing
-from messages import brokers, codec
+from messages import brokers, codec, repair
 from messages.envelope import TRACEPARENT_HEADER, Wire
 from messages.errors import UndecodableMessage, UnknownVersion
 from messages.request import InferenceRequested
@@ -105,12 +105,11 @@ def as_received(properties: BasicProperties, body: bytes) -> Wire:
 
 def _sentence(name: str, refusal: ChannelClosedByBroker) -> str:
     if refusal.reply_code == _NOT_FOUND:
-        return f"The {name} is missing. Put the topology there, {brokers.REPAIR}"
+        return f"The {name} is missing: {repair.IMPORT_SENTENCE}"
     if refusal.reply_code == _ACCESS_REFUSED:
         return (
             f"The {name} is missing, or this lab's broker user has no right on it: compare "
-            "LAB_POOL with the permissions (infra/rabbitmq/README.md), or put the topology there, "
-            f"{brokers.REPAIR}"
+            f"LAB_POOL with the permissions (infra/rabbitmq/README.md), or {repair.IMPORT_SENTENCE}"
         )
     return f"The {name} cannot be used now ({refusal.reply_text.split(' - ')[0]})."
 

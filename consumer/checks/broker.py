@@ -9,14 +9,16 @@ from consumer.amqp.errors import BrokerError
 from consumer.amqp.probe import NotConnected, Obstacle, Probe
 from consumer.checks.line import Line, bad, ok, skipped
 from consumer.settings import LabSettings
-from messages import brokers, topology
+from messages import brokers, repair, topology
 from messages.brokers import Seen
 
 _NOUNS = (
     "broker", "credentials", "vhost", "queues", "identity", "permissions", "topic permissions",
 )  # fmt: skip
 
-_ALARM = "rabbitmq-diagnostics check_alarms; free the broker's disk or memory"
+_IMPORT = f"on the broker:\n{repair.IMPORT_COMMANDS}"
+
+_ALARM = f"{repair.ALARMS}; free the broker's disk or memory"
 
 #: Bound to nothing, and allowed to every lab: what is sent under it goes nowhere.
 _NOWHERE = "lab.check"
@@ -81,8 +83,7 @@ def _not_connected(error: NotConnected, settings: LabSettings) -> Iterator[Line]
             yield bad(
                 "vhost",
                 f"{error.detail} does not exist, or {user} may not enter it",
-                f"end RABBITMQ_URL with /{topology.VHOST}, or on the broker:\n{brokers.IMPORT}\n"
-                + _grant(settings),
+                f"end RABBITMQ_URL with /{topology.VHOST}, or {_IMPORT}\n" + _grant(settings),
             )
     failed = {Obstacle.CREDENTIALS: "credentials", Obstacle.VHOST: "vhost"}
     needs = failed.get(error.obstacle, "broker")
@@ -102,8 +103,7 @@ def _furnished(probe: Probe, settings: LabSettings) -> Iterator[Line]:
     seen = {("queue", name): probe.queue(name) for name in queues}
     seen |= {("exchange", name): probe.exchange(name) for name in exchanges}
     if missing := brokers.named(seen, Seen.MISSING):
-        fix = f"on the broker:\n{brokers.IMPORT}"
-        yield bad("queues", f"missing: {', '.join(missing)}", fix)
+        yield bad("queues", f"missing: {', '.join(missing)}", _IMPORT)
         yield from (skipped(noun, "queues") for noun in _NOUNS[4:])
         return
     user = settings.broker_user
@@ -113,8 +113,8 @@ def _furnished(probe: Probe, settings: LabSettings) -> Iterator[Line]:
         yield bad(
             "queues",
             f"missing, or without a right for {user}: {', '.join(hidden)}",
-            "LAB_POOL and LAB_NAME must be as the permissions have them, or on the broker:\n"
-            f"{brokers.IMPORT}\n{_grant(settings)}",
+            "LAB_POOL and LAB_NAME must be as the permissions have them, or "
+            f"{_IMPORT}\n{_grant(settings)}",
         )
     else:
         yield ok("queues", brokers.counted(seen, user))

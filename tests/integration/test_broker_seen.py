@@ -20,7 +20,8 @@ from consumer.amqp.intake import Intake
 from consumer.checks import broker as lab_check
 from consumer.settings import LabSettings
 from messages import topology
-from messages.brokers import REPAIR, UNUSABLE, Seen
+from messages.brokers import UNUSABLE, Seen
+from messages.repair import IMPORT_SENTENCE
 from tests.integration.nodes import TestBroker
 from web.broker import tasks
 from web.broker.connection import Needs, why_not
@@ -163,9 +164,9 @@ def test_an_unknown_depth_is_red_and_says_what_it_costs(rabbit: TestBroker) -> N
 def test_a_missing_queue_is_called_missing_where_the_user_may_ask(rabbit: TestBroker) -> None:
     needs = Needs(queues=(ABSENT,))
     sentence = asyncio.run(why_not([url(rabbit, "admin")], needs))
-    assert sentence == f"queue {ABSENT} is missing: {REPAIR}"
+    assert sentence == f"queue {ABSENT} is missing: {IMPORT_SENTENCE}"
     with (
-        pytest.raises(TopologyMissing, match=f"The queue {ABSENT} is missing. Put the topology"),
+        pytest.raises(TopologyMissing, match=f"The queue {ABSENT} is missing: on the broker"),
         start_of_lab(rabbit, "admin", ABSENT),
     ):
         pass

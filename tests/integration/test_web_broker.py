@@ -13,10 +13,10 @@ from uuid import UUID, uuid4
 import pytest
 from asgiref.sync import sync_to_async
 
-from messages.brokers import REPAIR
 from messages.events import InferenceFailed
 from messages.failures import FailureCode
 from messages.lab import LabHeartbeat, ModelDescriptor
+from messages.repair import IMPORT_SENTENCE
 from tests.integration.nodes import TestBroker, running_rabbit
 from tests.integration.web_requests import (
     LabSide,
@@ -328,5 +328,5 @@ async def test_what_is_missing_is_named_with_the_command_that_puts_it_there(
     assert await why_not([rabbit.url("web")], tasks.NEEDS) is None
     # Asked as a user who may see it, if it were there.
     sentence = await why_not([rabbit.url("admin")], Needs(queues=("mri.absent",)))
-    assert sentence == f"queue mri.absent is missing: {REPAIR}"
+    assert sentence == f"queue mri.absent is missing: {IMPORT_SENTENCE}"
     assert await why_not(["amqp://web:pw@127.0.0.1:1/mri"], tasks.NEEDS) is None

@@ -20,7 +20,8 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelClosed
 from aiormq.exceptions import ChannelAccessRefused
 from yarl import URL
 
-from messages.brokers import REPAIR, why_unusable
+from messages.brokers import why_unusable
+from messages.repair import IMPORT_SENTENCE
 from web.broker.errors import BrokerLost, BrokerProblem, TopologyMissing
 from web.broker.loss import is_loss, library, named
 from web.broker.transport import connection_to, version_of
@@ -242,12 +243,12 @@ async def _check(session: Session, kind: str, name: str) -> None:
         # From 4.2.7 and 4.3.1 on the same answer for what is there and what is not.
         raise TopologyMissing(
             f"{kind} {name} is missing, or {session.user} has no right on it: compare its "
-            f"permissions with infra/rabbitmq/README.md, or {REPAIR}"
+            f"permissions with infra/rabbitmq/README.md, or {IMPORT_SENTENCE}"
         ) from exc
     except ChannelClosed as exc:
         if _AWAY in str(exc):
             raise BrokerLost(f"the node of {kind} {name} is away") from exc
-        raise TopologyMissing(f"{kind} {name} is missing: {REPAIR}") from exc
+        raise TopologyMissing(f"{kind} {name} is missing: {IMPORT_SENTENCE}") from exc
     except (*CONNECTION_EXCEPTIONS, TimeoutError) as exc:
         raise BrokerLost(named(exc)) from exc
     await channel.close()

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import assert_never
 
-from messages import brokers, topology
+from messages import brokers, repair, topology
 from messages.brokers import Seen
 from web.broker.errors import BrokerProblem
 from web.broker.probe import NotConnected, Obstacle, Probe, address_of, user_of, vhost_of
 from web.checks.line import Line, bad, ok, skipped
 from web.inference.reconciler.lost import queues_of
 
-_ALARM = "rabbitmq-diagnostics check_alarms; free the broker's disk or memory"
+_IMPORT = f"on the broker:\n{repair.IMPORT_COMMANDS}"
+
+_ALARM = f"{repair.ALARMS}; free the broker's disk or memory"
 
 _NOUNS = ("broker", "credentials", "vhost", "queues", "depth", "identity", "permissions")
 
@@ -96,8 +98,7 @@ def _not_connected(error: NotConnected, url: str) -> Iterator[Line]:
             yield bad(
                 needs,
                 f"{vhost_of(url)} does not exist, or {user} may not enter it",
-                f"end RABBITMQ_URL with /{topology.VHOST}, or on the broker:\n{brokers.IMPORT}\n"
-                + _grant(user),
+                f"end RABBITMQ_URL with /{topology.VHOST}, or {_IMPORT}\n" + _grant(user),
             )
         case _:
             assert_never(error.obstacle)
@@ -110,8 +111,7 @@ async def _furnished(probe: Probe, user: str) -> list[Line]:
     seen = {("queue", name): await probe.queue(name) for name in queues}
     seen |= {("exchange", name): await probe.exchange(name) for name in exchanges}
     if missing := brokers.named(seen, Seen.MISSING):
-        fix = f"on the broker:\n{brokers.IMPORT}"
-        fault = bad("queues", f"missing: {', '.join(missing)}", fix)
+        fault = bad("queues", f"missing: {', '.join(missing)}", _IMPORT)
         return [fault, *(skipped(noun, "queues") for noun in _NOUNS[4:])]
     # What follows can be asked whatever is hidden, and says which right it is.
     there = [_shown(seen, user), _depth(seen, user)]
@@ -140,7 +140,7 @@ def _shown(seen: brokers.Furniture, user: str) -> Line:
         return bad(
             "queues",
             f"missing, or without a right for {user}: {', '.join(hidden)}",
-            f"on the broker:\n{brokers.IMPORT}\n{_grant(user)}",
+            f"{_IMPORT}\n{_grant(user)}",
         )
     return ok("queues", brokers.counted(seen, user))
 
