@@ -1,7 +1,7 @@
 """What checks and starts say of a broker that shows one user less than another.
 
-Up to RabbitMQ 4.1 everybody sees whether a queue is there; 4.2.7, 4.3.1 and newer tell only who has
-a right on it. The same tests hold on both: `make newer-servers`.
+Up to RabbitMQ 4.2.5 everybody sees whether a queue is there; 4.2.7, 4.3.1 and newer tell only who
+has a right on it. The same tests hold on both: `make newer-servers`.
 """
 
 from __future__ import annotations

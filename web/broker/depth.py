@@ -65,9 +65,9 @@ class Ear:
     async def depth(self, queues: Sequence[str]) -> Depth | None:
         """What waits there; None when the broker does not say.
 
-        By passive declares, which need no right up to RabbitMQ 4.1, and any right on the queue from
-        4.2.7 and 4.3.1 on: writing to it, which is refused all the same, is the least. Without it
-        `mri-web check` says so.
+        By passive declares, which need no right up to RabbitMQ 4.2.5, and any right on the queue
+        from 4.2.7 and 4.3.1 on: writing to it, which is refused all the same, is the least.
+        Without it `mri-web check` says so.
         """
         session = self._session
         if session is None:
