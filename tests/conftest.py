@@ -37,7 +37,13 @@ LONG = (
 #: What shows that a test touches a broker or an archive: a fixture, or something in its file that
 #: starts a server of its own.
 SERVER_FIXTURES = {"rabbit", "orthanc"}
-SERVER_STARTERS = ("running_rabbit", "running_orthanc", "RabbitNode", "RabbitCluster")
+SERVER_STARTERS = (
+    "running_rabbit",
+    "running_orthanc",
+    "running_system",
+    "RabbitNode",
+    "RabbitCluster",
+)
 
 #: Files whose servers are started by another program that they run.
 SERVER_FILES = ("test_demo.py", "test_cluster.py")

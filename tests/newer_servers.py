@@ -44,15 +44,17 @@ class Lacking(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the roots that are missing, and run the tests in each; 1 when any failed."""
-    parser = argparse.ArgumentParser(prog="make newer-servers", description=__doc__)
-    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(SUITES)}")
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser = argparse.ArgumentParser(
+        prog="make newer-servers",
+        description=__doc__,
+        epilog=f"Any of the words {', '.join(SUITES)} chooses a suite; all else is for pytest.",
+    )
     parser.add_argument("--mirror", help="of Debian; otherwise the one of this machine's apt")
     parser.add_argument("--rebuild", action="store_true", help="make the roots anew")
     parser.add_argument("--only-build", action="store_true", help="run no test")
-    options, of_pytest = parser.parse_known_args(arguments)
-    # A suite's name, or else something for pytest, such as a file.
-    suites = [word for word in options.suites if word in SUITES] or list(SUITES)
-    of_pytest += [word for word in options.suites if word not in SUITES]
+    suites = [word for word in given if word in SUITES] or list(SUITES)
+    options, of_pytest = parser.parse_known_args([word for word in given if word not in SUITES])
     print(NEEDS, flush=True)
     try:
         for suite in suites:
