@@ -9,7 +9,7 @@ override PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: demo smoke cluster faults soak upgrade-trial hostile fuzz arriving datasets test setup-test \
+.PHONY: demo smoke cluster faults soak upgrade-trial hostile fuzz arriving datasets newer-servers test setup-test \
 	lint types imports pytest rabbitmqctl web definitions schemas constraints clean-var
 
 # exec: no shell stands between a signal and the demo. Ctrl-C stops the demo cleanly, and make waits
@@ -55,6 +55,12 @@ arriving: setup-test
 # A part: make datasets ARGS='dcm_qa_mosaic dcm_qa_xa30'
 datasets: setup-test
 	$(BIN)/python -m tests.datasets $(ARGS)
+
+# The integration tests that touch broker and archive, on the RabbitMQ and Orthanc of Debian 13 and of
+# Debian testing; it says first what it needs. A part:
+# make newer-servers ARGS='testing tests/integration/test_checks.py'
+newer-servers: setup-test
+	$(BIN)/python -m tests.newer_servers $(ARGS)
 
 test: setup-test lint types imports pytest
 

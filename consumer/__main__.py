@@ -29,7 +29,12 @@ from consumer.settings import SettingsInvalid
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
-_COLOURS = {State.OK: typer.colors.GREEN, State.BAD: typer.colors.RED, State.SKIPPED: None}
+_COLOURS = {
+    State.OK: typer.colors.GREEN,
+    State.WARNED: typer.colors.YELLOW,
+    State.BAD: typer.colors.RED,
+    State.SKIPPED: None,
+}
 
 
 @app.callback()
