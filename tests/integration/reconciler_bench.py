@@ -24,6 +24,7 @@ from tests.integration.lab import orthanc_post
 from tests.integration.nodes import TestBroker
 from tests.integration.web_requests import LabSide, eventually, write_request
 from web.broker.tasks import BrokerTasks
+from web.inference.confirming.pace import Pace as ConfirmerPace
 from web.inference.models import InferenceRequest, RequestEvent
 from web.inference.reconciler.pace import Pace
 from web.inference.states import State
@@ -41,6 +42,11 @@ QUICK = Pace(
     archive_s=600,
 )
 
+#: Three answers within a second.
+QUICK_LOOKS = ConfirmerPace(
+    pauses_s=(0.2, 0.4), poll_s=0.1, waits_s=(0.1,), away_s=0.1, fault_s=0.2
+)
+
 #: Seconds in which a reconciler of that pace has looked often enough to do what it must not.
 LONG = 3.0
 
@@ -48,8 +54,10 @@ QUEUE = "mri.requests.lab"
 
 
 @asynccontextmanager
-async def site(broker: TestBroker, pace: Pace = QUICK) -> AsyncIterator[BrokerTasks]:
-    tasks = BrokerTasks([broker.url("web")], pace)
+async def site(
+    broker: TestBroker, pace: Pace = QUICK, looks: ConfirmerPace = QUICK_LOOKS
+) -> AsyncIterator[BrokerTasks]:
+    tasks = BrokerTasks([broker.url("web")], pace, confirming=looks)
     tasks.start()
     try:
         yield tasks

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from messages.events import InferenceCompleted
 from messages.failures import FailureCode
 from tests.model.archive import Archive
 from tests.model.job import DEADLINE_SECONDS, figures
 from tests.model.site import Row, Site
-from web.inference.happenings import CancelSettled, TimedOut
+from web.inference.happenings import CancelSettled, ResultFound, ResultMissing, TimedOut
 from web.inference.states import State
 
 #: Seconds without a heartbeat after which a lab counts for nothing.
@@ -19,6 +18,9 @@ OFFLINE_SECONDS = 30
 
 #: Seconds that a lab has to confirm a cancel before its absence confirms it.
 CANCEL_SECONDS = 10
+
+#: The same where no lab has told of the attempt.
+UNTAKEN_SECONDS = 1
 
 #: Seconds without a change after which a request may have been lost.
 QUIET_SECONDS = 120
@@ -33,6 +35,9 @@ ARCHIVE_SECONDS = 600
 
 #: Seconds that storing may take: a run that has begun to store no longer obeys its deadline.
 STORING_SECONDS = 600
+
+#: Answers without a result after which a report was not true.
+ANSWERS = 3
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,24 @@ class Reconciler:
             last = row.changed_at + timedelta(seconds=DEADLINE_SECONDS + STORING_SECONDS)
             row.sweep_due_at = last if last > self._clock.now() else None
 
+    def confirm(self, row: Row) -> None:
+        """Look into a report; an archive that is away has said nothing."""
+        if not row.look_owed:
+            return
+        if self._archive.away:
+            row.misses = 0
+        elif not row.snapshot.can_complete:
+            row.look_owed = False
+        elif self._archive.complete(row.request_id):
+            row.look_owed = False
+            self._tell(row)
+        elif row.misses < ANSWERS - 1:
+            row.misses += 1
+        else:
+            row.look_owed = False
+            missing = ResultMissing(at=self._clock.now(), detail="told by the model")
+            self._site.record(row.request_id, missing)
+
     def _expire(self, row: Row) -> None:
         if row.snapshot.accepted_at is None:
             since = row.snapshot.replayed_at or row.created_at
@@ -102,7 +125,7 @@ class Reconciler:
         self._end_after(seconds, since, row, FailureCode.DEADLINE_EXCEEDED)
 
     def _end_after(self, seconds: int, since: datetime | None, row: Row, code: FailureCode) -> None:
-        if not self._passed(since, seconds):
+        if row.state is State.REPORTED or not self._passed(since, seconds):
             return
         told = self._tell_stored(row)
         if told is None and not self._passed(since, seconds + ARCHIVE_SECONDS):
@@ -113,14 +136,15 @@ class Reconciler:
 
     def _settle_cancel(self, row: Row) -> None:
         asked = row.snapshot.cancel_asked_at
-        waited = row.state is State.CANCELLING and self._passed(asked, CANCEL_SECONDS)
+        patience = CANCEL_SECONDS if _taken(row) else UNTAKEN_SECONDS
+        waited = row.state is State.CANCELLING and self._passed(asked, patience)
         if waited and not self._listed(row):
             self._site.record(row.request_id, CancelSettled(at=self._clock.now()))
 
     def _find_lost(self, row: Row) -> None:
         due = row.snapshot.next_try_at
         if (
-            row.state in {State.QUEUED, State.CANCELLING}
+            row.state in {State.QUEUED, State.CANCELLING, State.REPORTED}
             or (due is not None and due > self._clock.now())
             or not self._passed(row.changed_at, QUIET_SECONDS)
             or self._listed(row)
@@ -147,19 +171,13 @@ class Reconciler:
             return None
         if not self._archive.complete(row.request_id):
             return False
-        attempt, delivery, sequence = row.snapshot.position
-        self._site.record_event(
-            InferenceCompleted(
-                request_id=row.request_id,
-                attempt=attempt,
-                delivery=delivery,
-                sequence=sequence + 1,
-                lab="archive",
-                at=self._clock.now(),
-                **figures(self._archive.primaries[row.request_id]),
-            )
-        )
+        self._tell(row)
         return True
+
+    def _tell(self, row: Row) -> None:
+        stored = figures(self._archive.primaries[row.request_id])
+        found = ResultFound(at=self._clock.now(), figures=stored, lab="archive")
+        self._site.record(row.request_id, found)
 
     def _listed(self, row: Row) -> bool:
         heard = self.heard.values()
@@ -170,3 +188,12 @@ class Reconciler:
 
     def _passed(self, since: datetime | None, seconds: int) -> bool:
         return since is not None and since + timedelta(seconds=seconds) <= self._clock.now()
+
+
+def _taken(row: Row) -> bool:
+    """Whether a lab has told of the attempt that is under way."""
+    if row.snapshot.position[1:] == (0, -1):
+        return False
+    before = [after for _, _, after in row.history if after.state is not State.CANCELLING]
+    waits = bool(before) and before[-1].state is State.WAITING
+    return not (waits and before[-1].run == row.snapshot.run)

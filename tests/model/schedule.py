@@ -162,6 +162,16 @@ class Schedules(RuleBasedStateMachine):
         for row in self.site.rows.values():
             self.world.reconciler.look(row)
 
+    @precondition(lambda self: self.rows(to_confirm))
+    @rule(n=which)
+    def site_confirms(self, n: int) -> None:
+        self.world.reconciler.confirm(pick(self.rows(to_confirm), n))
+
+    @precondition(lambda self: self.rows(known))
+    @rule(n=which)
+    def somebody_claims(self, n: int) -> None:
+        self.world.claim(pick(self.rows(known), n))
+
     @precondition(lambda self: self.rows(to_sweep))
     @rule(n=which)
     def sweep_begins(self, n: int) -> None:
@@ -315,6 +325,15 @@ def cancellable(row: Row) -> bool:
 
 def dead(row: Row) -> bool:
     return row.state is State.DEAD
+
+
+def known(row: Row) -> bool:
+    """Whether a lab can have learnt its identity."""
+    return row.snapshot.published_at is not None
+
+
+def to_confirm(row: Row) -> bool:
+    return row.look_owed
 
 
 def to_sweep(row: Row) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from messages.events import RunEvent
+from messages.events import InferenceCompleted, RunEvent
 from messages.failures import FailureCode
 from tests.model.broker import Broker, Copy
 from tests.model.clock import Clock
@@ -21,7 +21,7 @@ from web.inference.happenings import (
     ReleaseRefused,
     SentAgain,
 )
-from web.inference.states import TERMINAL, UNWANTED, Hold, Snapshot, State
+from web.inference.states import TERMINAL, Hold, Snapshot, State
 
 
 @dataclass
@@ -34,6 +34,9 @@ class Row:
     snapshot: Snapshot = field(default_factory=lambda: Snapshot(state=State.QUEUED))
     version: int = 1
     sweep_due_at: datetime | None = None
+    #: Whether a report is to be looked into, and how often the archive has answered without it.
+    look_owed: bool = False
+    misses: int = 0
     #: What has changed it, and what it was before and after.
     history: list[tuple[Snapshot, Happening, Snapshot]] = field(default_factory=list)
 
@@ -78,6 +81,8 @@ class Site:
         self.unfit: set[UUID] = set()
         #: Every outcome that ever reached it.
         self.heard: list[RunEvent] = []
+        #: Requests of which somebody has reported a result that was none.
+        self.claimed: set[UUID] = set()
         self._seen: set[UUID] = set()
 
     def submit(self, request_id: UUID, *, arriving: bool = False) -> None:
@@ -101,9 +106,17 @@ class Site:
             self.outbox.append(Written(request_id, attempt=1))
 
     def record_event(self, event: RunEvent) -> None:
-        """An outcome: applied once, and a reminder of duties each time."""
+        """An outcome: applied once, and a reminder of duties each time; a report each time."""
         self.heard.append(event)
-        seen = event.event_id in self._seen
+        self._record_event(event)
+
+    def hear_claim(self, event: RunEvent) -> None:
+        """The same from whoever has a lab's account, and no result."""
+        self.claimed.add(event.request_id)
+        self._record_event(event)
+
+    def _record_event(self, event: RunEvent) -> None:
+        seen = event.event_id in self._seen and not isinstance(event, InferenceCompleted)
         self._seen.add(event.event_id)
         self.record(event.request_id, event, seen=seen)
 
@@ -125,6 +138,8 @@ class Site:
             self._enqueue_stop(request_id)
         if Duty.SWEEP in duties:
             row.sweep_due_at = row.changed_at = self.clock.now()
+        if Duty.CONFIRM in duties and not row.look_owed:
+            row.look_owed, row.misses = True, 0
         return changed
 
     def cancel(self, request_id: UUID) -> None:
@@ -147,7 +162,7 @@ class Site:
     def stop_unwanted(self, request_ids: Iterable[UUID]) -> None:
         """A lab lists them: those that nobody wants are told again."""
         for request_id in request_ids:
-            if self.rows[request_id].state in UNWANTED:
+            if self.rows[request_id].snapshot.unwanted:
                 self._enqueue_stop(request_id)
 
     def lease(self, written: Written) -> None:

@@ -12,6 +12,7 @@ from collections import Counter
 
 from hypothesis import settings
 
+from messages.failures import FailureCode
 from tests.model.schedule import Schedules
 from tests.model.walk import walk
 from web.inference.states import State
@@ -29,6 +30,7 @@ TestSchedules.settings = settings.get_profile("thorough" if THOROUGH else "suite
 def test_on_long_schedules_each_request_ends_once_and_the_archive_agrees() -> None:
     ends: Counter[State] = Counter()
     attempts: Counter[int] = Counter()
+    codes: Counter[str] = Counter()
     for seed in range(WALKS):
         try:
             machine = walk(seed, STEPS)
@@ -36,8 +38,10 @@ def test_on_long_schedules_each_request_ends_once_and_the_archive_agrees() -> No
             raise AssertionError(f"the schedule of seed {seed} breaks a promise") from error
         for row in machine.site.rows.values():
             ends[row.state] += 1
+            codes[row.snapshot.failure_code] += 1
             attempts[row.snapshot.attempt] += 1
 
     # The schedules are worth something only as long as they lead everywhere.
     assert {State.COMPLETED, State.CANCELLED, State.FAILED, State.DEAD} <= set(ends)
     assert set(attempts) >= {1, 2, 3}
+    assert FailureCode.RESULT_NOT_FOUND in codes

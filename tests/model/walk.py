@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from tests.model.schedule import FAULTS, LONG, SHORT, Going, Schedules, cancellable, dead, to_sweep
+from tests.model.schedule import (
+    FAULTS,
+    LONG,
+    SHORT,
+    Going,
+    Schedules,
+    cancellable,
+    dead,
+    known,
+    to_confirm,
+    to_sweep,
+)
 
 #: What to do, how often beside the others, and whether it can be done now.
 Action = tuple[Callable[[Schedules, Random], None], float, Callable[[Schedules], object]]
@@ -63,6 +74,8 @@ ACTIONS: tuple[Action, ...] = (
         lambda m: m.site.arriving,
     ),
     (lambda m, r: m.staff_replays(**_n(r)), 1, lambda m: m.rows(dead)),
+    (lambda m, r: m.site_confirms(**_n(r)), 3, lambda m: m.rows(to_confirm)),
+    (lambda m, r: m.somebody_claims(**_n(r)), 0.15, lambda m: m.rows(known)),
     (lambda m, r: m.sweep_begins(**_n(r)), 1, lambda m: m.rows(to_sweep)),
     (lambda m, r: m.sweep_ends(**_n(r)), 1, lambda m: m.world.reconciler.looks),
     (lambda m, r: m.relay_takes(**_n(r)), 1, lambda m: m.site.waiting()),

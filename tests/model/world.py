@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import UUID
 
-from messages.events import InferenceProgressed
+from messages.events import InferenceCompleted, InferenceProgressed
 from tests.model.archive import Archive
 from tests.model.broker import Broker, Copy
 from tests.model.clock import Clock
-from tests.model.job import Job
+from tests.model.job import Job, figures
 from tests.model.lab import Lab
 from tests.model.reconciler import Reconciler
-from tests.model.site import Site
+from tests.model.site import Row, Site
 from web.inference.happenings import DeadLettered
 
 #: Rounds within which everything must have come to rest, and the seconds of each. Together they
@@ -44,7 +44,10 @@ class World:
         return (
             not any((*under_way, *broker.unsettled.values(), *(lab.hand for lab in self.labs)))
             and not self.reconciler.looks
-            and all(row.over and not row.sweep_due_at for row in site.rows.values())
+            and all(
+                row.over and not row.sweep_due_at and not row.look_owed
+                for row in site.rows.values()
+            )
         )
 
     def under_way(self, request_id: UUID) -> bool:
@@ -99,6 +102,26 @@ class World:
         while self.broker.replies:
             self.site.record_event(self.broker.replies.pop(0))
 
+    def claim(self, row: Row) -> None:
+        """Whoever has a lab's account reports a result; there may be none, or another."""
+        attempt, delivery, sequence = row.snapshot.position
+        self.site.hear_claim(
+            InferenceCompleted(
+                request_id=row.request_id,
+                attempt=attempt,
+                delivery=delivery,
+                sequence=sequence + 1,
+                lab="a",
+                at=self.clock.now(),
+                **figures(999_999),
+            )
+        )
+
+    def confirm(self) -> None:
+        """What was reported is looked for."""
+        for row in self.site.rows.values():
+            self.reconciler.confirm(row)
+
     def sweep(self) -> None:
         """Everything that is due is looked for."""
         for row in self.site.rows.values():
@@ -136,6 +159,7 @@ class World:
             self.reconciler.hear(lab.name, lab.current)
         while self.broker.dead:
             self.move_letter(self.broker.dead[0])
+        self.confirm()
         for row in self.site.rows.values():
             self.reconciler.look(row)
         self.sweep()

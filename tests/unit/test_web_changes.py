@@ -28,11 +28,14 @@ from web.inference.changes import change_for
 from web.inference.duties import Duty, duties_for
 from web.inference.happenings import (
     CancelAsked,
+    CancelSettled,
     DeadLettered,
     Happening,
     Published,
     Released,
     ReleaseRefused,
+    ResultFound,
+    ResultMissing,
     SentAgain,
     TimedOut,
 )
@@ -100,6 +103,12 @@ def cancelled(attempt: int = 1, delivery: int = 0, sequence: int = 9) -> Inferen
     return InferenceCancelled(**place(attempt, delivery, sequence))
 
 
+#: What the archive holds; not what the event says.
+FIGURES = {"volume_ml": 1.25, "stage_seconds": {"inferring": 1.5}}
+FOUND = ResultFound(at=AT + timedelta(hours=1), figures=FIGURES, lab="lab2")
+MISSING = ResultMissing(at=AT + timedelta(hours=1), detail="the study does not hold it")
+
+
 def after(happenings: Sequence[Happening], row: Snapshot = NEW) -> Snapshot:
     for what in happenings:
         row = change_for(row, what) or row
@@ -113,6 +122,7 @@ ONE_RUN = [
     progressed(Stage.INFERRING, 2),
     progressed(Stage.UPLOADING, 3),
     completed(sequence=4),
+    FOUND,
 ]
 
 
@@ -128,19 +138,24 @@ def test_a_run_in_order_passes_every_stage() -> None:
         State.DOWNLOADING,
         State.INFERRING,
         State.UPLOADING,
+        State.REPORTED,
         State.COMPLETED,
     ]
     assert row.accepted_at == accepted().at
-    assert row.finished_at == completed(sequence=4).at
+    assert row.finished_at == FOUND.at
     assert row.progress is None
-    assert row.result is not None
-    assert row.result["model"] == {"name": "m", "version": "1", "sha256": "0" * 64}
-    assert "lab" not in row.result
+    assert (row.result, row.lab) == (FIGURES, "lab2")
+
+
+def test_what_a_lab_says_of_a_result_is_not_told_before_it_is_found() -> None:
+    row = after(ONE_RUN[:-1])
+    assert row.state is State.REPORTED
+    assert (row.result, row.finished_at, row.progress) == (None, None, None)
 
 
 def test_every_order_of_a_run_ends_in_completed_with_the_same_result() -> None:
-    for order in permutations(ONE_RUN):
-        row = after(order)
+    for order in permutations(ONE_RUN[:-1]):
+        row = after([*order, FOUND])
         assert row.state is State.COMPLETED
         assert row.result == after(ONE_RUN).result
         assert row.published_at == AT
@@ -175,7 +190,7 @@ def test_with_a_completed_any_order_and_duplication_ends_in_completed(
     attempt, delivery = data.draw(runs)
     mixed = [*others, completed(attempt, delivery)]
     twice = mixed + data.draw(st.lists(st.sampled_from(mixed), max_size=10))
-    row = after(data.draw(st.permutations(twice)))
+    row = after([*data.draw(st.permutations(twice)), FOUND])
 
     assert row.state is State.COMPLETED
     assert row.result is not None
@@ -208,15 +223,22 @@ def test_a_cancelled_request_stays_cancelled_even_when_it_was_completed_too() ->
 
 @pytest.mark.parametrize("end", [failed(2), DeadLettered(attempt=2, at=AT)])
 def test_completed_beats_failed_and_dead_from_whatever_run(end: Happening) -> None:
-    assert after([accepted(2), end, completed(1)]).state is State.COMPLETED
+    ended = after([accepted(2), end])
+    reported = after([completed(1)], ended)
+    # By the word of a lab nothing that has ended becomes open again.
+    assert reported == ended
+    assert Duty.CONFIRM in duties_for(ended, reported, completed(1))
+    assert after([FOUND], reported).state is State.COMPLETED
 
 
 def test_what_the_site_removes_is_not_completed_afterwards() -> None:
     misfiled = replace(NEW, state=State.FAILED, failure_code=FailureCode.RESULT_MISFILED)
     assert change_for(misfiled, completed(2)) is None
+    assert change_for(misfiled, FOUND) is None
     # Nor is anything of it left, whatever comes, and however often.
     for what in (completed(2), failed(1), DeadLettered(attempt=1, at=AT), accepted(2)):
         assert Duty.SWEEP in duties_for(misfiled, misfiled, what)
+        assert Duty.CONFIRM not in duties_for(misfiled, misfiled, what)
     before = replace(misfiled, state=State.UPLOADING, failure_code="")
     assert duties_for(before, misfiled, failed(1)) == {Duty.SWEEP}
     other = replace(misfiled, failure_code=FailureCode.TOO_LARGE)
@@ -264,7 +286,65 @@ def test_a_request_that_is_being_cancelled_says_so_until_the_lab_confirms() -> N
     row = after([accepted(), progressed(Stage.INFERRING, 1), retried()], cancelling)
     assert row.state is State.CANCELLING
     assert after([cancelled()], row).state is State.CANCELLED
-    assert after([completed()], row).state is State.COMPLETED
+    # A result that was stored before a lab heard of it is kept, where it is found in time.
+    assert after([completed()], row) == row
+    assert Duty.CONFIRM in duties_for(row, row, completed())
+    assert after([completed(), FOUND], row).state is State.COMPLETED
+    assert after([completed(), cancelled(), FOUND], row).state is State.CANCELLED
+
+
+REPORTED = after(ONE_RUN[:-1])
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        accepted(2),
+        progressed(Stage.INFERRING, 9, attempt=3),
+        retried(2),
+        failed(2),
+        cancelled(2),
+        completed(2),
+        DeadLettered(attempt=4, at=AT),
+        TimedOut(at=AT, code=FailureCode.DEADLINE_EXCEEDED, detail=""),
+        CancelSettled(at=AT),
+        SentAgain(at=AT),
+        SentAgain(at=AT, by_staff=True),
+    ],
+    ids=lambda what: type(what).__name__,
+)
+def test_while_a_result_is_looked_for_no_event_and_no_limit_of_time_ends_that(
+    what: Happening,
+) -> None:
+    assert after([what], REPORTED) == REPORTED
+
+
+def test_a_cancel_while_a_result_is_looked_for_is_one_at_once_and_removes_it() -> None:
+    asked = CancelAsked(at=AT, unsent=False)
+    row = after([asked], REPORTED)
+    assert (row.state, row.cancel_asked_at, row.finished_at) == (State.CANCELLED, AT, AT)
+    # The lab that has reported it is done; another may have taken it since.
+    assert duties_for(REPORTED, row, asked) == {Duty.SWEEP, Duty.STOP_LAB}
+    assert change_for(row, FOUND) is None
+    assert duties_for(row, row, completed()) == {Duty.SWEEP}
+
+
+def test_a_report_without_a_result_fails_and_a_later_find_completes_it() -> None:
+    row = after([MISSING], REPORTED)
+    assert (row.state, row.failure_code) == (State.FAILED, "result_not_found")
+    assert (row.finished_at, row.failure_detail) == (MISSING.at, MISSING.detail)
+    # Whoever works on it may still bring what another has claimed.
+    assert duties_for(REPORTED, row, MISSING) == frozenset()
+    assert duties_for(row, row, accepted(2)) == frozenset()
+    assert duties_for(row, row, completed()) == {Duty.CONFIRM}
+    found = after([completed(), FOUND], row)
+    assert (found.state, found.failure_code, found.failure_detail) == (State.COMPLETED, "", "")
+
+
+@pytest.mark.parametrize("state", set(State) - {State.REPORTED})
+def test_that_a_result_is_missing_ends_nothing_but_a_report(state: State) -> None:
+    row = replace(NEW, state=state)
+    assert after([MISSING], row) == row
 
 
 def test_a_dead_letter_of_an_earlier_attempt_says_nothing_of_a_later_one() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
@@ -23,7 +23,6 @@ from messages.request import InputSeries
 from web.archive.errors import (
     InstanceNotFound,
     NotInArchive,
-    NotLookedInto,
     UnreadableReport,
     UnreadableResult,
 )
@@ -32,7 +31,7 @@ from web.archive.masks import Masks
 from web.archive.orthanc import Orthanc
 from web.archive.patience import within
 from web.archive.report import LONGEST_DIAMETER, VOLUME, figure, slices_of_first
-from web.archive.report_details import report_told
+from web.archive.report_details import ReportTold, report_told
 from web.archive.stack import read_stack
 from web.archive.stored_file import StoredFile, stated, stored_file
 
@@ -68,6 +67,8 @@ class StoredResult:
     model: ModelReference
     #: What it was computed from, as its report states it; None where that does not.
     input_sha256: str | None = None
+    #: The lab that made it, as its report states it; empty where that does not.
+    lab: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,9 @@ class Asked:
 def stored_result(asked: Asked, orthanc: Orthanc) -> StoredResult | None:
     """The whole result as the archive holds it; None while a part of it is not there.
 
-    Raises `ArchiveUnavailable`, and `UnreadableResult` when what lies there under the request's
-    UIDs is not its result: a lab that looks at it will say what is wrong.
+    Raises `ArchiveUnavailable`, `NotLookedInto` where the images were not looked into in time, and
+    `UnreadableResult` when what lies there under the request's UIDs is not its result: whoever has
+    an account at the archive may have put it there.
     """
     try:
         with within(RESULT_SECONDS), large():
@@ -138,8 +140,6 @@ def _slices(report: Any, asked: Asked, orthanc: Orthanc) -> int:
         return len(read_stack(orthanc, first.series_id, first.phase_selector).slices)
     except NotInArchive:
         raise UnreadableResult("the images of the result are no longer there") from None
-    except NotLookedInto:
-        raise UnreadableResult("the images of the result could not be looked into") from None
 
 
 def _guarded(read: Callable[..., T], *args: Any) -> T:
@@ -164,6 +164,9 @@ def _read(file: bytes, asked: Asked, uid: str, series_uid: str) -> StoredFile:
 
 
 def _nothing_found(report: Any, report_id: str, slices: int) -> StoredResult:
+    told = report_told(report)
+    if told.tumor_detected:
+        raise UnreadableResult("the primary report states a finding and marks none")
     return StoredResult(
         seg_instance_id=None,
         sr_instance_id=report_id,
@@ -174,7 +177,8 @@ def _nothing_found(report: Any, report_id: str, slices: int) -> StoredResult:
         slices=slices,
         slices_with_tumor=0,
         model=_model(report),
-        input_sha256=_input(report),
+        input_sha256=_digest(told),
+        lab=told.origin.lab,
     )
 
 
@@ -184,6 +188,8 @@ def _measured(
     seg = stored.head
     if seg.SOPClassUID != SegmentationStorage or report.SOPClassUID != ComprehensiveSRStorage:
         raise UnreadableResult("segmentation and report are not where they belong")
+    if str(seg.SOPInstanceUID) not in set(_references(report)):
+        raise UnreadableResult("the report is not about the segmentation")
     planes, voxel_ml = _planes(stored)
     voxels = sum(int(np.count_nonzero(planes.of(place))) for place in planes)
     if not voxels:
@@ -191,6 +197,7 @@ def _measured(
     volume_ml = voxels * voxel_ml
     if not math.isclose(figure(report, VOLUME), volume_ml, abs_tol=_VOLUME_TOLERANCE):
         raise UnreadableResult("segmentation and report state different volumes")
+    told = _told(report)
     return StoredResult(
         seg_instance_id=seg_id,
         sr_instance_id=report_id,
@@ -201,8 +208,17 @@ def _measured(
         slices=slices,
         slices_with_tumor=len(planes),
         model=_model(seg),
-        input_sha256=_input(report),
+        input_sha256=_digest(told) if told else None,
+        lab=told.origin.lab if told else "",
     )
+
+
+def _references(item: Any) -> Iterator[str]:
+    """SOP Instance UIDs of what the content of a report refers to."""
+    for reference in item.get("ReferencedSOPSequence", ()):
+        yield str(reference.ReferencedSOPInstanceUID)
+    for child in item.get("ContentSequence", ()):
+        yield from _references(child)
 
 
 def _planes(stored: StoredFile) -> tuple[Masks, float]:
@@ -234,13 +250,17 @@ def _planes(stored: StoredFile) -> tuple[Masks, float]:
     return planes, math.prod(spacing) / 1000.0
 
 
-def _input(report: Any) -> str | None:
-    """The digest that the report states, where it has the form of one."""
+def _told(report: Any) -> ReportTold | None:
     try:
-        stated = report_told(report).origin.input_sha256
+        return report_told(report)
     except UnreadableReport:
-        # Its figures are read all the same, as they were before there was a digest.
+        # Its figures are read all the same, as they were before it stated more.
         return None
+
+
+def _digest(told: ReportTold) -> str | None:
+    """The digest that the report states, where it has the form of one."""
+    stated = told.origin.input_sha256
     return stated if _DIGEST.fullmatch(stated) else None
 
 

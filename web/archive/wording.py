@@ -33,6 +33,7 @@ STATE_LABELS = {
     State.DOWNLOADING: _("Loading images"),
     State.INFERRING: _("Analysing"),
     State.UPLOADING: _("Storing the result"),
+    State.REPORTED: _("Checking the result"),
     State.COMPLETED: _("Completed"),
     State.WAITING: _("Will be tried again"),
     State.CANCELLING: _("Being cancelled"),
@@ -75,6 +76,9 @@ _STATUS = {
     State.DOWNLOADING: _("The lab is loading the images."),
     State.INFERRING: _("The images are being analysed."),
     State.UPLOADING: _("The result is being stored in the archive."),
+    State.REPORTED: _(
+        "The lab has reported a result, which is being looked for in the image archive."
+    ),
     State.COMPLETED: _("The analysis is complete."),
     State.WAITING: _("The analysis did not succeed and will be tried again at {time}."),
     State.CANCELLING: _("The request is being cancelled."),

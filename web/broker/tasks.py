@@ -18,6 +18,8 @@ from web.broker.relay import Relay
 from web.database import DatabaseThread
 from web.follower.follow import Follower
 from web.follower.turn import Pace as FollowerPace
+from web.inference.confirming.confirmer import Confirmer
+from web.inference.confirming.pace import Pace as ConfirmerPace
 from web.inference.reconciler.pace import Pace
 from web.inference.reconciler.reconcile import Reconciler
 
@@ -42,7 +44,7 @@ class BrokerTasks:
     ``mri.progress.<pool>`` lies on one node of a cluster and is away with it, and outcomes go on.
     In ``mri.dead`` lies what strangers sent: whatever it does to a connection, outcomes go on too.
     The reconciler works also while no broker is there: it has the broker of the consumers asked.
-    The follower asks the archive only.
+    The follower asks the archive only, and so does the confirmer, for what a lab has reported.
     """
 
     def __init__(
@@ -50,10 +52,12 @@ class BrokerTasks:
         urls: Sequence[str],
         pace: Pace | None = None,
         following: FollowerPace | None = None,
+        confirming: ConfirmerPace | None = None,
     ) -> None:
         self._urls = urls
         self._pace = pace
         self._following = following
+        self._confirming = confirming
         self._ear = Ear()
         self._tasks: list[asyncio.Task[None]] = []
         self._databases = _databases()
@@ -67,6 +71,7 @@ class BrokerTasks:
             asyncio.create_task(self._consume(), name="consume"),
             asyncio.create_task(self._heed_hints(), name="hints"),
             asyncio.create_task(self._collect(), name="letters"),
+            asyncio.create_task(self._confirm(), name="confirm"),
             asyncio.create_task(self._reconcile(), name="reconcile"),
             asyncio.create_task(self._follow(), name="follow"),
         ]
@@ -102,6 +107,14 @@ class BrokerTasks:
 
         await supervise("letters", self._urls, LETTERS, work)
 
+    async def _confirm(self) -> None:
+        database = self._databases["confirmer"]
+        await Confirmer(database, self._another_thread, self._confirming).run()
+
+    def _another_thread(self, name: str) -> DatabaseThread:
+        """One that ends with the others."""
+        return self._databases.setdefault(name, DatabaseThread(name))
+
     async def _reconcile(self) -> None:
         work, errands = self._databases["reconciler"], self._databases["errands"]
         await Reconciler(work, errands, self._ear, self._pace).run()
@@ -117,7 +130,7 @@ def _databases() -> dict[str, DatabaseThread]:
     SQLite has one writer. Threads of one process that wait for each other there sleep in steps of
     up to 100 ms; in the queue of one thread they do not.
     """
-    names = ("relay", "listener", "progress", "letters", "reconciler")
+    names = ("relay", "listener", "progress", "letters", "reconciler", "confirmer")
     # They wait for the archive, and nobody else may wait for them.
     errands = {name: DatabaseThread(name) for name in ("errands", "follower")}
     if connection.vendor == "sqlite":

@@ -14,7 +14,7 @@ from web.door.visitor import Visitor
 from web.inference.happenings import CancelAsked
 from web.inference.models import InferenceRequest
 from web.inference.outbox import enqueue_stop, take_back
-from web.inference.record import record
+from web.inference.record import record, snapshot
 from web.inference.refusals import CONFLICT, NotAsked
 from web.inference.states import UNWANTED, State
 from web.live.notify import tell_on_commit
@@ -58,8 +58,9 @@ def stop_unwanted(request_ids: Collection[UUID], pool: str) -> None:
     For what a lab says it holds: it was away when it was told, or took the request later. Call it
     inside a transaction.
     """
-    unwanted = InferenceRequest.objects.filter(
+    rows = InferenceRequest.objects.filter(
         pk__in=request_ids, pool=pool, state__in=sorted(UNWANTED)
     )
-    for row in unwanted:
-        enqueue_stop(row)
+    for row in rows:
+        if snapshot(row).unwanted:
+            enqueue_stop(row)

@@ -2,7 +2,7 @@
 
 ::
 
-    queued → published → accepted → downloading → inferring → uploading → completed
+    queued → published → accepted → downloading → inferring → uploading → reported → completed
       ↑                      ↑ waiting ↓ (a newer run)
       ├── sent again: lost on its way, or replayed from `dead` by staff
       └── held, as long as images of a chosen series arrive; released, or refused → failed
@@ -10,6 +10,9 @@
 
 Events come in any order, twice, and after a restart of whoever sent them. `change_for` compares
 the run and the place in it, so that a row moves towards the outcome and never back.
+
+A lab's `completed` is a report: the request is `reported` until the site has seen the objects. What
+has ended, or is being cancelled, stays as it is meanwhile; a result that is found completes it.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ from web.inference.happenings import (
     Published,
     Released,
     ReleaseRefused,
+    ResultFound,
+    ResultMissing,
     SentAgain,
     TimedOut,
 )
@@ -51,14 +56,21 @@ def change_for(row: Snapshot, what: Happening) -> Snapshot | None:
 
 
 def _after(row: Snapshot, what: Happening) -> Snapshot | None:
-    if isinstance(what, InferenceCompleted):
-        return _completed(row, what)
-    if isinstance(what, SentAgain):
-        return _sent_again(row, what)
-    if isinstance(what, Published):
-        return _published(row, what)
-    if row.state in TERMINAL:
-        return None
+    match what:
+        case InferenceCompleted():
+            return _reported(row, what)
+        case ResultFound():
+            return _completed(row, what)
+        case SentAgain():
+            return _sent_again(row, what)
+        case Published():
+            return _published(row, what)
+    return None if row.state in TERMINAL else _still_open(row, what)
+
+
+def _still_open(row: Snapshot, what: Happening) -> Snapshot | None:
+    if row.state is State.REPORTED:
+        return _while_reported(row, what)
     return _told_by_lab(row, what) if isinstance(what, RunEvent) else _decided_here(row, what)
 
 
@@ -73,7 +85,13 @@ def _told_by_lab(row: Snapshot, event: RunEvent) -> Snapshot | None:
 
 def _decided_here(
     row: Snapshot,
-    what: DeadLettered | CancelAsked | CancelSettled | TimedOut | Released | ReleaseRefused,
+    what: DeadLettered
+    | CancelAsked
+    | CancelSettled
+    | TimedOut
+    | ResultMissing
+    | Released
+    | ReleaseRefused,
 ) -> Snapshot | None:
     match what:
         case DeadLettered():
@@ -84,43 +102,67 @@ def _decided_here(
             return _cancelled(row, what.at) if row.state is State.CANCELLING else None
         case TimedOut():
             return _timed_out(row, what)
+        case ResultMissing():
+            # Another report was looked for than that which this row waits for.
+            return None
         case Released() | ReleaseRefused():
             return _released(row, what)
 
 
-def _completed(row: Snapshot, event: InferenceCompleted) -> Snapshot | None:
-    """The result is in the archive, whatever else was told: only what removes it outranks it.
+def _reported(row: Snapshot, event: InferenceCompleted) -> Snapshot | None:
+    """A report outranks every other event, and is itself only that.
 
-    That is a cancel, and a run that was told where the archive had filed its objects.
+    What is over or is being cancelled does not become open again by the word of a lab: nothing
+    changes there before the result is found.
     """
-    if row.state in {State.COMPLETED, State.CANCELLED} or row.misfiled:
+    if row.state in {*TERMINAL, State.CANCELLING, State.REPORTED}:
         return None
-    kept = {
-        "seg_instance_id",
-        "sr_instance_id",
-        "tumor_detected",
-        "volume_ml",
-        "volume_voxels",
-        "longest_diameter_mm",
-        "slices",
-        "slices_with_tumor",
-        "model",
-        "input_sha256",
-        "stage_seconds",
-    }
-    if event.input_sha256 is None:
-        # As the results of before: nobody knows.
-        kept.discard("input_sha256")
     return replace(
         _moved(row, event),
-        state=State.COMPLETED,
+        state=State.REPORTED,
         accepted_at=row.accepted_at or event.at,
-        finished_at=event.at,
         next_try_at=None,
         progress=None,
         failure_code="",
         failure_detail="",
-        result=event.model_dump(mode="json", include=kept),
+    )
+
+
+def _while_reported(row: Snapshot, what: Happening) -> Snapshot | None:
+    """The objects are looked for: no event and no limit of time ends that, but the reader can."""
+    match what:
+        case CancelAsked():
+            # No lab has to let go of it. What is stored is removed.
+            return _cancelled(replace(row, cancel_asked_at=what.at), what.at)
+        case ResultMissing():
+            return replace(
+                row,
+                state=State.FAILED,
+                finished_at=what.at,
+                failure_code=FailureCode.RESULT_NOT_FOUND,
+                failure_detail=what.detail,
+            )
+    return None
+
+
+def _completed(row: Snapshot, found: ResultFound) -> Snapshot | None:
+    """The result is in the archive, whatever else was told: only what removes it outranks it.
+
+    That is a cancel, and a run that was told where the archive had filed its objects.
+    """
+    if not row.can_complete:
+        return None
+    return replace(
+        row,
+        state=State.COMPLETED,
+        accepted_at=row.accepted_at or found.at,
+        finished_at=found.at,
+        next_try_at=None,
+        progress=None,
+        failure_code="",
+        failure_detail="",
+        result=found.figures,
+        lab=found.lab,
     )
 
 
@@ -134,7 +176,7 @@ def _published(row: Snapshot, what: Published) -> Snapshot | None:
 def _sent_again(row: Snapshot, what: SentAgain) -> Snapshot | None:
     """A fresh start under the next attempt: what an earlier one still tells is out of date."""
     leaves = row.state is State.DEAD if what.by_staff else row.state in ACTIVE
-    if not leaves:
+    if not leaves or row.state is State.REPORTED:
         return None
     return replace(
         row,

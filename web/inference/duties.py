@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from messages.events import InferenceAccepted, RunEvent
+from messages.events import InferenceAccepted, InferenceCompleted, RunEvent
 from web.inference.happenings import CancelAsked, DeadLettered, Happening, TimedOut
-from web.inference.states import UNWANTED, Snapshot, State
+from web.inference.states import Snapshot, State
 
 
 class Duty(StrEnum):
@@ -16,6 +16,8 @@ class Duty(StrEnum):
     STOP_LAB = "stop_lab"
     #: See that the archive holds nothing of it, and go on until that is so.
     SWEEP = "sweep"
+    #: Look for the result that a lab has reported, and tell what is found.
+    CONFIRM = "confirm"
 
 
 def duties_for(before: Snapshot, after: Snapshot, what: Happening) -> frozenset[Duty]:
@@ -33,8 +35,10 @@ def duties_for(before: Snapshot, after: Snapshot, what: Happening) -> frozenset[
         # letter tells of such runs too, and is the last word of them.
         duties.add(Duty.SWEEP)
     told_here = entered and isinstance(what, CancelAsked | TimedOut)
-    if after.state in UNWANTED and (told_here or isinstance(what, InferenceAccepted)):
+    if after.unwanted and (told_here or isinstance(what, InferenceAccepted)):
         duties.add(Duty.STOP_LAB)
+    if isinstance(what, InferenceCompleted) and after.can_complete:
+        duties.add(Duty.CONFIRM)
     return frozenset(duties)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from messages.events import RunEvent
 from messages.failures import FailureCode
@@ -51,6 +52,26 @@ class TimedOut:
 
 
 @dataclass(frozen=True)
+class ResultFound:
+    """The site has seen the whole result in the archive, where it belongs."""
+
+    at: datetime
+    #: As `InferenceRequest.result` holds them: read from the stored objects.
+    figures: dict[str, Any]
+    #: The one that the stored report names, as far as it does.
+    lab: str
+
+
+@dataclass(frozen=True)
+class ResultMissing:
+    """A lab has reported a result, and the archive has answered again and again without it."""
+
+    at: datetime
+    #: For an operator.
+    detail: str
+
+
+@dataclass(frozen=True)
 class Released:
     """What the message of a held request waited for has come: it may be sent."""
 
@@ -84,6 +105,8 @@ Happening = (
     | CancelAsked
     | CancelSettled
     | TimedOut
+    | ResultFound
+    | ResultMissing
     | Released
     | ReleaseRefused
     | SentAgain

@@ -106,6 +106,14 @@ class InferenceRequest(models.Model):
     #: (`web.inference.reconciler.sweep`).
     sweep_due_at = models.DateTimeField(null=True)
 
+    #: When the archive is to be asked for the result that a lab has reported; empty when no look is
+    #: owed (`web.inference.confirming`).
+    confirm_due_at = models.DateTimeField(null=True)
+    #: How often it has answered without it, in a row.
+    confirm_misses = models.PositiveSmallIntegerField(default=0, db_default=0)
+    #: Seconds by stage, as the lab that reported the result has timed them.
+    reported_seconds = models.JSONField(null=True)
+
     class Meta:
         """Read by study (a study's page) and by time (the worklist)."""
 
@@ -123,6 +131,11 @@ class InferenceRequest(models.Model):
                 fields=["sweep_due_at"],
                 name="request_to_sweep",
                 condition=Q(sweep_due_at__isnull=False),
+            ),
+            models.Index(
+                fields=["pool", "confirm_due_at"],
+                name="request_to_confirm",
+                condition=Q(confirm_due_at__isnull=False),
             ),
             models.Index(
                 fields=["compared_at"],

@@ -10,7 +10,7 @@ import structlog
 from django.db import transaction
 from django.utils import timezone
 
-from messages.events import InferenceCancelled, RunEvent
+from messages.events import InferenceCancelled, InferenceCompleted, RunEvent
 from web.inference.changes import change_for
 from web.inference.duties import Duty, duties_for
 from web.inference.happenings import DeadLettered, Happening, Published
@@ -33,7 +33,9 @@ def snapshot(row: InferenceRequest) -> Snapshot:
 def record_event(event: RunEvent) -> bool:
     """Apply an event once; return whether the row changed. Call it inside a transaction.
 
-    Who has told it is `web.inference.heard`'s question, and whose times it names.
+    Who has told it is `web.inference.heard`'s question, and whose times it names. A report is asked
+    of the row each time: all of a request have one identity, and one that was not true must not
+    make a true one unheard.
     """
     if not InferenceRequest.objects.filter(pk=event.request_id).exists():
         # Acknowledged all the same: requests are committed before they are published, so no later
@@ -42,7 +44,8 @@ def record_event(event: RunEvent) -> bool:
         log.warning("event_of_unknown_request", request_id=str(event.request_id))
         return False
     _, new = SeenEvent.objects.get_or_create(event_id=event.event_id)
-    return record(event.request_id, event, seen=not new)
+    seen = not new and not isinstance(event, InferenceCompleted)
+    return record(event.request_id, event, seen=seen)
 
 
 def record_published(request_id: UUID, at: datetime) -> bool:
@@ -75,7 +78,7 @@ def record(request_id: UUID, what: Happening, *, seen: bool = False) -> bool:
         if isinstance(what, InferenceCancelled) and before.cancel_asked_at is None:
             # A lab of its own mind. It is believed, as one that says it failed.
             log.error("cancelled_without_being_asked", request_id=str(row.pk), lab=what.lab)
-    _do(row, duties_for(before, after or before, what))
+    _do(row, duties_for(before, after or before, what), what)
     return changed
 
 
@@ -100,7 +103,7 @@ def _write(row: InferenceRequest, before: Snapshot, after: Snapshot, what: Happe
     )
 
 
-def _do(row: InferenceRequest, duties: frozenset[Duty]) -> None:
+def _do(row: InferenceRequest, duties: frozenset[Duty], what: Happening) -> None:
     if Duty.STOP_LAB in duties:
         enqueue_stop(row)
     if Duty.SWEEP in duties:
@@ -108,3 +111,17 @@ def _do(row: InferenceRequest, duties: frozenset[Duty]) -> None:
         # `changed_at`, when it was last heard of, counts when the last look is due.
         row.sweep_due_at = row.changed_at = timezone.now()
         row.save(update_fields=["sweep_due_at", "changed_at"])
+    if Duty.CONFIRM in duties and isinstance(what, InferenceCompleted):
+        _owe_look(row, what)
+
+
+def _owe_look(row: InferenceRequest, report: InferenceCompleted) -> None:
+    """Likewise for the archive. One that is owed for later is due now; what was missed stays so."""
+    now = timezone.now()
+    if row.confirm_due_at is not None and row.confirm_due_at <= now:
+        return
+    if row.confirm_due_at is None:
+        row.confirm_misses = 0
+    row.confirm_due_at = now
+    row.reported_seconds = dict(report.stage_seconds)
+    row.save(update_fields=["confirm_due_at", "confirm_misses", "reported_seconds"])

@@ -25,7 +25,9 @@ class State(StrEnum):
     INFERRING = "inferring"
     #: The lab packages, stores and checks the result.
     UPLOADING = "uploading"
-    #: The result is in the archive.
+    #: A lab has said that the result is stored; the site has not seen the objects itself.
+    REPORTED = "reported"
+    #: The result is in the archive, where the site has seen it.
     COMPLETED = "completed"
     #: In a retry tier after a passing fault.
     WAITING = "waiting"
@@ -39,15 +41,15 @@ class State(StrEnum):
     DEAD = "dead"
 
 
-#: States that no event but `completed` leaves; it leaves neither a cancelled request nor a
-#: misfiled one, of which the site removes what is stored.
+#: States that no event of a lab leaves. A result that is found completes all of them but the
+#: cancelled and the misfiled, of which the site removes what is stored.
 TERMINAL = frozenset({State.COMPLETED, State.CANCELLED, State.FAILED, State.DEAD})
 
 #: States in which the same wish of anybody is this request. Not `cancelling`: who changes their
 #: mind again asks anew.
 ACTIVE = frozenset(State) - TERMINAL - {State.CANCELLING}
 
-#: States in which a lab that begins, or goes on, is told to stop.
+#: States in which a lab that begins, or goes on, is told to stop (`Snapshot.unwanted`).
 UNWANTED = frozenset({State.CANCELLING, State.CANCELLED, State.FAILED})
 
 
@@ -76,7 +78,7 @@ class Snapshot:
     failure_code: str = ""
     #: For an operator.
     failure_detail: str = ""
-    #: The figures of `completed`, and under which objects they are stored.
+    #: The figures of the stored result, and under which objects they are stored.
     result: dict[str, Any] | None = None
     lab: str = ""
     #: When the reader asked to stop; kept beside a result that was stored before.
@@ -90,6 +92,20 @@ class Snapshot:
     def misfiled(self) -> bool:
         """Whether it failed because the archive filed its result in another study."""
         return self.state is State.FAILED and self.failure_code == FailureCode.RESULT_MISFILED
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether a lab that begins it, or goes on, is told to stop.
+
+        Not where a report was not true: whoever works on it may still bring what was reported.
+        """
+        return self.state in UNWANTED and self.failure_code != FailureCode.RESULT_NOT_FOUND
+
+    @property
+    def can_complete(self) -> bool:
+        """Whether a result that is found completes it."""
+        done = self.state in {State.COMPLETED, State.CANCELLED}
+        return not done and not self.misfiled
 
     @property
     def run(self) -> tuple[int, int]:

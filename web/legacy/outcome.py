@@ -24,6 +24,7 @@ STATES: dict[str, tuple[State, ...]] = {
         State.DOWNLOADING,
         State.INFERRING,
         State.UPLOADING,
+        State.REPORTED,
         State.CANCELLING,
     ),
     "completed": (State.COMPLETED,),

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("labrelay_inference", "0007_result_state"),
+        ("labrelay_inference", "0008_reported"),
     ]
 
     operations = [

@@ -40,8 +40,9 @@ from web.inference.states import State
 
 log = structlog.get_logger(__name__)
 
-#: States in which a request is not on its way: it waits in the outbox, or nobody wants it.
-_NOT_ON_THE_WAY = (State.QUEUED, State.CANCELLING)
+#: States in which a request is not on its way: it waits in the outbox, nobody wants it, or its
+#: result is looked for.
+_NOT_ON_THE_WAY = (State.QUEUED, State.CANCELLING, State.REPORTED)
 
 
 @dataclass(frozen=True)

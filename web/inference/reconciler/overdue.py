@@ -69,7 +69,8 @@ def overdue(grace_s: float) -> dict[UUID, datetime]:
         over = _limit(row)
         return (row.pk, over) if over <= late else None
 
-    rows = unfinished().filter(accepted_at__isnull=False)
+    # No limit runs while the archive is asked for a result that was reported.
+    rows = unfinished().filter(accepted_at__isnull=False).exclude(state=State.REPORTED)
     return dict(each(rows.only(*_TIMES), limit))
 
 

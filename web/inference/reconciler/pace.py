@@ -27,6 +27,10 @@ class Pace:
     #: Between a cancel and the conclusion that no lab holds the request.
     cancel_s: float = 10.0
 
+    #: The same for a request that only waits in a queue: what a lab that has taken it just now has
+    #: told is heard by then. One that takes it later is told to stop.
+    untaken_s: float = 1.0
+
     #: A request that nothing was told of for this long may be lost. Doubled by every attempt, so
     #: that what loses requests is not fed without end, up to `MOST_DOUBLINGS` times.
     lost_s: float = 120.0

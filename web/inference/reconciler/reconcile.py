@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -24,9 +25,9 @@ from django.utils import timezone
 
 from web.archive.errors import ArchiveError
 from web.archive.patience import MOST_UNANSWERED
-from web.archive.stored_result import StoredResult
 from web.broker.connection import heed_cancel
 from web.database import DatabaseAway, DatabaseThread
+from web.inference.confirming.look import Look
 from web.inference.models import InferenceRequest
 from web.inference.reconciler import arriving, lost, overdue, taken_up, told, unheld
 from web.inference.reconciler.hearing import Hearing
@@ -35,6 +36,7 @@ from web.inference.reconciler.lost import Missing
 from web.inference.reconciler.pace import Pace
 from web.inference.reconciler.releases import Releases
 from web.inference.reconciler.sweep import sweep_due
+from web.inference.states import State
 from web.live import notify
 
 log = structlog.get_logger(__name__)
@@ -79,6 +81,7 @@ class Reconciler:
         #: Whether the archive has answered in this turn, and whether it has left a question open.
         self._answered = self._unanswered = False
         self._bell = asyncio.Event()
+        self._cancel_asked = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
@@ -88,6 +91,7 @@ class Reconciler:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._lease.run())
                 tasks.create_task(self._work())
+                tasks.create_task(self._settle_soon())
         finally:
             post_save.disconnect(self._saved, sender=InferenceRequest)
             await asyncio.shield(self._lease.give_back())
@@ -103,10 +107,12 @@ class Reconciler:
     ) -> None:
         # In the thread of whoever saved, within their transaction.
         if "sweep_due_at" in (update_fields or ()) and instance.sweep_due_at is not None:
-            transaction.on_commit(self._ring, robust=True)
+            self._ring_on_commit(self._bell)
+        if "state" in (update_fields or ()) and instance.state == State.CANCELLING:
+            self._ring_on_commit(self._cancel_asked)
 
-    def _ring(self) -> None:
-        self._loop.call_soon_threadsafe(self._bell.set)
+    def _ring_on_commit(self, bell: asyncio.Event) -> None:
+        transaction.on_commit(partial(self._loop.call_soon_threadsafe, bell.set), robust=True)
 
     async def _work(self) -> None:
         while True:
@@ -167,7 +173,7 @@ class Reconciler:
 
         async def tell_or_end(pk: UUID) -> bool:
             result = await self._stored(pk, limits[pk] + patience)
-            if result is not None and await self._database.run(told.tell, pk, result):
+            if result is not None and await self._tell(pk, result):
                 return True
             return await self._database.run(end, pk)
 
@@ -176,7 +182,31 @@ class Reconciler:
     async def _settle(self) -> None:
         """Its cancel was asked, and nobody is there to confirm it."""
         found = await self._database.run(unheld.unanswered_cancels, self._pace.cancel_s)
+        await self._settle_each(found)
+        # One that was asked of another program, which wakes nobody here.
+        await self._settle_untaken()
+
+    async def _settle_untaken(self) -> None:
+        """Its cancel was asked while it was in a queue: no lab will say anything of it."""
+        found = await self._database.run(unheld.untaken_cancels, self._pace.untaken_s)
+        await self._settle_each(found)
+
+    async def _settle_each(self, found: Iterable[UUID]) -> None:
         await self._each(found, lambda pk: self._database.run(unheld.settle_cancel, pk))
+
+    async def _settle_soon(self) -> None:
+        """Soon after a cancel, without waiting for a turn, and whoever has the lease."""
+        while True:
+            await self._cancel_asked.wait()
+            self._cancel_asked.clear()
+            await asyncio.sleep(self._pace.untaken_s + GATHER_SECONDS)
+            try:
+                await self._settle_untaken()
+            except DatabaseAway as exc:
+                log.warning("reconciler_waits", rule="_settle_untaken", detail=str(exc))
+            except Exception:
+                log.exception("rule_failed", rule="_settle_untaken")
+            heed_cancel()
 
     async def _find_lost(self) -> None:
         """It is on its way, and nowhere."""
@@ -190,7 +220,7 @@ class Reconciler:
             patience = pace.lost_s + pace.gone_s + pace.sure_s + pace.archive_s
             result = await self._stored(pk, sure[pk].changed_at + timedelta(seconds=patience))
             if result is not None:
-                return await self._database.run(told.tell, pk, result)
+                return await self._tell(pk, result)
             return await self._database.run(lost.send_lost, sure[pk])
 
         await self._each(sure, heal)
@@ -233,6 +263,12 @@ class Reconciler:
         while 0 < (due := await self._errands.run(sweep_due, SWEEPS)) < left:
             left = due
 
+    async def _tell(self, pk: UUID, result: Look) -> bool:
+        changed = await self._database.run(told.tell, pk, result)
+        # The older results too.
+        await notify.requests_changed(changed)
+        return bool(changed)
+
     async def _take_up(self) -> None:
         """It was put aside until staff had confirmed its lab, or a newer site had come."""
         left = -1
@@ -245,7 +281,7 @@ class Reconciler:
                 return
             left = taken.left
 
-    async def _stored(self, pk: UUID, waits_until: datetime) -> StoredResult | None:
+    async def _stored(self, pk: UUID, waits_until: datetime) -> Look | None:
         """The whole result in the archive; raises `ArchiveError` while an answer is waited for."""
         try:
             result = await self._errands.run(told.look, pk)

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from messages.lab import OFFLINE_AFTER_SECONDS
 from web.inference.happenings import CancelSettled
-from web.inference.models import InferenceRequest
+from web.inference.models import InferenceRequest, RequestEvent
 from web.inference.reconciler.unfinished import each, unfinished
 from web.inference.record import record
 from web.inference.states import State
@@ -60,6 +60,28 @@ def unanswered_cancels(after_s: float) -> list[UUID]:
         rows.only("pool", "changed_at", "deadline_s"),
         lambda row: None if may_be_held(row, in_hand) else row.pk,
     )
+
+
+def untaken_cancels(after_s: float) -> list[UUID]:
+    """Requests whose cancel was asked so long ago while no lab had told of their attempt.
+
+    They wait in a queue or a retry tier, and nobody is there who could confirm it.
+    """
+    asked_by = timezone.now() - timedelta(seconds=after_s)
+    rows = unfinished().filter(state=State.CANCELLING, cancel_asked_at__lte=asked_by)
+    in_hand = held()
+    return each(rows, lambda row: None if may_be_held(row, in_hand) or _taken(row) else row.pk)
+
+
+def _taken(row: InferenceRequest) -> bool:
+    """Whether a lab has told of the attempt that is under way."""
+    if (row.delivery, row.sequence) == (0, -1):
+        return False
+    # The lab that had it has let go of it: its copy in a tier is the next attempt.
+    before = RequestEvent.objects.filter(request=row).exclude(state=State.CANCELLING)
+    last = before.order_by("-version").first()
+    waits = last is not None and last.state == State.WAITING
+    return not (waits and (last.attempt, last.delivery) == (row.attempt, row.delivery))
 
 
 def settle_cancel(request_id: UUID) -> bool:

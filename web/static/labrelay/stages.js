@@ -44,7 +44,8 @@ export function showRequest(request) {
   // What a lab found, for whoever is asked about it: only of an end.
   detail.textContent = request.state === "failed" ? (request.failure?.detail ?? "") : "";
   detail.hidden = !detail.textContent;
-  const stage = order.indexOf(request.state);
+  // What is reported is on its way from one to the other, mostly for less than a second.
+  const stage = order.indexOf(request.state === "reported" ? "uploading" : request.state);
   if (stage >= 0) {
     reached = stage;
     markStages(stage, request.state === "completed" ? "done" : "current");
