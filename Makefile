@@ -9,8 +9,8 @@ override PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: demo smoke cluster faults soak upgrade-trial hostile fuzz arriving datasets test setup-test lint types imports pytest \
-	rabbitmqctl definitions schemas constraints clean-var
+.PHONY: demo smoke cluster faults soak upgrade-trial hostile fuzz arriving datasets newer-servers test setup-test \
+	lint types imports pytest rabbitmqctl web definitions schemas constraints clean-var
 
 # exec: no shell stands between a signal and the demo. Ctrl-C stops the demo cleanly, and make waits
 # for that; make's own status is then 130, as always when make is interrupted.
@@ -56,6 +56,12 @@ arriving: setup-test
 datasets: setup-test
 	$(BIN)/python -m tests.datasets $(ARGS)
 
+# The integration tests that touch broker and archive, on the RabbitMQ and Orthanc of Debian 13 and of
+# Debian testing; it says first what it needs. A part:
+# make newer-servers ARGS='testing tests/integration/test_checks.py'
+newer-servers: setup-test
+	$(BIN)/python -m tests.newer_servers $(ARGS)
+
 test: setup-test lint types imports pytest
 
 setup-test:
@@ -81,6 +87,10 @@ pytest:
 rabbitmqctl:
 	@$(BIN)/python -m infra.local.rabbitmqctl $(ARGS)
 
+# mri-web with the demo's settings: make web ARGS=check; make web ARGS='dead_letters list'
+web:
+	@$(BIN)/python -m infra.demo.web $(ARGS)
+
 definitions:
 	$(BIN)/python -m messages.topology > infra/rabbitmq/definitions.json.part
 	mv infra/rabbitmq/definitions.json.part infra/rabbitmq/definitions.json
@@ -94,9 +104,10 @@ schemas:
 	$(BIN)/python -m web.asyncapi > docs/asyncapi.json.part
 	mv docs/asyncapi.json.part docs/asyncapi.json
 
-# What is installed now becomes what everybody installs; a build's own suffix (+cpu) is not pinned.
+# The versions and the hashes of all that is installed, from the package index; versions that fit stay.
+# make constraints ARGS='--upgrade-package pillow', or ARGS=--upgrade for everything
 constraints:
-	$(BIN)/pip freeze --exclude-editable | sed -E 's/\+[A-Za-z0-9.]+$$//' > infra/constraints.txt
+	$(BIN)/python -m infra.pins.renew $(ARGS)
 
 # The demo's data, passwords and logs. Stop the demo first.
 clean-var:

@@ -265,7 +265,7 @@ async def publish(stack: Stack, request_ids: Sequence[str]) -> None:
     connection = await aio_pika.connect(stack.rabbitmq.url(LAB, stack.passwords[LAB]))
     async with connection:
         channel = await connection.channel()
-        exchange = await channel.get_exchange(topology.EVENTS, ensure=False)
+        exchange = await channel.get_exchange(topology.events_exchange("lab"), ensure=False)
         nobody = "-".join(["0123abcd"] * 5)
         for request_id in request_ids:
             event = InferenceCompleted(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from consumer.bundle import BundleInvalid
 from consumer.checks.checklist import checklist
 from consumer.checks.line import State
 from consumer.children import segmenter
+from consumer.children.kernel import keep_memory_private
 from consumer.children.workbench import ModelRunner
 from consumer.drain import DrainFailed
 from consumer.drain import drain as drain_lab
@@ -27,7 +29,12 @@ from consumer.settings import SettingsInvalid
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
-_COLOURS = {State.OK: typer.colors.GREEN, State.BAD: typer.colors.RED, State.SKIPPED: None}
+_COLOURS = {
+    State.OK: typer.colors.GREEN,
+    State.WARNED: typer.colors.YELLOW,
+    State.BAD: typer.colors.RED,
+    State.SKIPPED: None,
+}
 
 
 @app.callback()
@@ -162,6 +169,10 @@ def _refuse(error: Exception) -> None:
 
 def main() -> None:
     """Entry point of the console script."""
+    # Before anything else: the environment holds credentials, and the children of a lab that runs
+    # here already are of the same user.
+    with suppress(OSError):
+        keep_memory_private()
     app()
 
 

@@ -142,6 +142,7 @@ class Analysis:
                         self._request.study_uid, item.series_uid, file, look=self._run.halt.check
                     )
                     left -= file.size
+                    file.seal()
                     held[item.series_uid] = (file, tuple(files))
                     done += item.instance_count
                     self._tell_stage(Stage.DOWNLOADING, done, total)
@@ -202,6 +203,8 @@ class Analysis:
         mask = memory.enter_context(MemoryFile("mask"))
         with self._run.timed("read"):
             header = self._lab.workbench.read(source, volumes.path, self._run.halt)
+        # A bundle is to compute from the voxels, and not to choose what they were.
+        volumes.seal()
         self._tell_stage(Stage.INFERRING, 0, 1)
         with self._run.timed("infer"):
             self._lab.workbench.segment(
@@ -216,6 +219,7 @@ class Analysis:
                 ),
                 self._run.halt,
             )
+        mask.seal()
         self._tell_stage(Stage.UPLOADING, 0, 2)
         source = source.as_read(header)
         # Only here: a run that finds its primary stored did not compute it from its own download.

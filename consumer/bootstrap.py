@@ -18,6 +18,7 @@ from consumer.announce import Announcer
 from consumer.archive_watch import ArchiveWatch
 from consumer.bundle import find_bundles
 from consumer.children import segmenter
+from consumer.children.kernel import keep_memory_private
 from consumer.children.limits import ReaderLimits, no_core_dump
 from consumer.children.workbench import Limits, ModelRunner, Workbench
 from consumer.drain import DRAIN_SIGNAL
@@ -26,7 +27,7 @@ from consumer.job import Job
 from consumer.lab import Lab
 from consumer.orthanc import Archive
 from consumer.presence import Presence
-from consumer.settings import AnalysisSettings, LabSettings
+from consumer.settings import AnalysisSettings, LabSettings, child_environment
 from messages.lab import ARCHIVE_AWAY, DRAINING, SERVING
 
 log = structlog.get_logger(__name__)
@@ -156,8 +157,9 @@ def workbench(
     settings: AnalysisSettings, model_runner: ModelRunner = segmenter
 ) -> Iterator[Workbench]:
     """The two children, stopped with the block."""
-    # This process holds what the archive sends too.
+    # This process holds what the archive sends too, and the credentials that the children lack.
     no_core_dump()
+    keep_memory_private()
     bench = Workbench(
         Limits(
             reading=settings.reader_timeout_seconds,
@@ -167,6 +169,7 @@ def workbench(
             ),
         ),
         model_runner,
+        child_environment(settings.child_environment),
     )
     try:
         yield bench

@@ -6,12 +6,17 @@ No heavy import here, so that the main process stays free of pydicom and the seg
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
+from pydantic import ConfigDict
+
+from consumer.children.grid import Grid
 from messages.phases.scale import Scale
 
-if TYPE_CHECKING:
-    from consumer.children.grid import Grid
+#: How a child's answer travels (`consumer.children.wire`), at the classes that are one.
+_AS_ANSWER = ConfigDict(
+    ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants"
+)
 
 
 class Code(NamedTuple):
@@ -94,6 +99,8 @@ class DownloadIndex:
 @dataclass(frozen=True)
 class VolumeHeader:
     """What the array of voxels does not say itself."""
+
+    __pydantic_config__ = _AS_ANSWER
 
     #: In channel order.
     roles: tuple[str, ...]
@@ -189,6 +196,8 @@ class Volumes:
 class PackagedPrimary:
     """The primary object, ready to be stored."""
 
+    __pydantic_config__ = _AS_ANSWER
+
     kind: Literal["seg", "sr"]
     sop_instance_uid: str
     series_uid: str
@@ -237,6 +246,8 @@ class LesionFacts:
 @dataclass(frozen=True)
 class Measured:
     """All that is told of a request, taken from the primary as the archive holds it."""
+
+    __pydantic_config__ = _AS_ANSWER
 
     figures: Figures
     model: StoredModel

@@ -1,14 +1,17 @@
 """Anonymous memory that the lab's processes share, so that no patient file has a name or a disk.
 
-The main process owns the memory; a child opens ``path``. Nothing is left when the owner dies:
-the kernel frees the pages with the last mapping, and the children die with their parent.
+The main process owns the memory; a child gets its descriptor with the call that names the ``path``
+(`consumer.children.wire`), and so no memory that no call has named. Nothing is left when the owner
+dies: the kernel frees the pages with the last mapping, and the children die with their parent.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import mmap
 import os
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
@@ -18,6 +21,34 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 
+#: Nobody resizes the memory any more, or makes a mapping that can be written (memfd_create(2)); the
+#: last one is from Linux 5.1, and Python has no name for it.
+_SEALS = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK
+_SEAL_FUTURE_WRITE = 0x0010
+
+
+class MemoryPath(str):
+    """The path of memory in this process, valid while the owner holds it open.
+
+    In another process the number is another's: there it travels as a descriptor, and in no pickle.
+    """
+
+    __slots__ = ("descriptor",)
+
+    #: Of this process.
+    descriptor: int
+
+    def __new__(cls, descriptor: int) -> Self:
+        """Return the path of an open descriptor."""
+        # Not by the process's id: of a process that keeps its memory private only itself may.
+        path = super().__new__(cls, f"/proc/self/fd/{descriptor}")
+        path.descriptor = descriptor
+        return path
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("memory goes to another process as a descriptor")
+
+
 class MemoryFile:
     """A growing file in memory (``memfd_create(2)``, Linux), closed with its ``with`` block.
 
@@ -25,9 +56,9 @@ class MemoryFile:
     """
 
     def __init__(self, name: str = "labrelay") -> None:
-        self._fd = os.memfd_create(name, os.MFD_CLOEXEC)
-        #: How a process of the same user opens it while the owner lives.
-        self.path = f"/proc/{os.getpid()}/fd/{self._fd}"
+        self._fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        #: How this process opens it, and what stands for it in the call of a child.
+        self.path = MemoryPath(self._fd)
 
     @property
     def size(self) -> int:
@@ -47,6 +78,21 @@ class MemoryFile:
     def open_array(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Read-only array over the first bytes; see `open_array`."""
         return open_array(self.path, shape, dtype)
+
+    def seal(self) -> None:
+        """Keep what is there: it can be read from now on, and neither changed nor cut short.
+
+        A child to which it is handed could otherwise change what the next one reads. A mapping that
+        can be written and exists already stays one.
+        """
+        for seals in (_SEALS | _SEAL_FUTURE_WRITE, _SEALS):
+            try:
+                fcntl.fcntl(self._fd, fcntl.F_ADD_SEALS, seals)
+            except OSError as exc:
+                if exc.errno != errno.EINVAL:
+                    raise
+            else:
+                return
 
     def close(self) -> None:
         """Give the memory back once no process maps it any more. A second call does nothing."""

@@ -18,6 +18,29 @@ from messages.envelope import Name
 from messages.identity import MAX_KEY_SLICES
 from messages.topology import POOLS, VHOST
 
+#: What the lab's children get of its environment, by name: where things lie, and how libraries
+#: compute. A list of what is passed on and not of what is kept back: what else an installation has
+#: there, such as passwords of other programs, nobody here can know.
+_FOR_CHILDREN = frozenset(
+    {
+        *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ", "LANG", "LANGUAGE"),
+        *("LD_LIBRARY_PATH", "VIRTUAL_ENV", "XDG_CACHE_HOME", "MPLCONFIGDIR"),
+        *("PYTHONPATH", "PYTHONHOME", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"),
+        *("PYTHONHASHSEED", "PYTHONWARNINGS", "PYTHONPYCACHEPREFIX"),
+        *("CUBLAS_WORKSPACE_CONFIG", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
+    }
+)
+
+#: The same by how a name begins: the libraries of the device, of threads and of models.
+_FOR_CHILDREN_PREFIXES = (
+    *("LC_", "CUDA_", "CUDNN_", "NVIDIA_", "NCCL_", "TORCH_", "TORCHINDUCTOR_", "PYTORCH_"),
+    *("TRITON_", "MONAI_", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "ITK_"),
+    *("nnUNet_",),
+)
+
+#: Parts of a name that say what must not be passed on, however it begins.
+_SECRETS = ("PASSWORD", "PASSWD", "SECRET", "TOKEN", "CREDENTIAL", "API_KEY")
+
 
 class SettingsInvalid(Exception):
     """A setting is missing or wrong. The text is one sentence; the start ends with it."""
@@ -62,8 +85,19 @@ class AnalysisSettings(BaseSettings):
     #: Pictures of slices with the outline burnt in that are stored with each result, for viewers
     #: that cannot show a SEG; 0 stores none.
     key_slices: Annotated[int, Field(ge=0, le=MAX_KEY_SLICES)] = 0
+    #: Names, separated by commas, of what a bundle needs from the environment beside what its
+    #: process gets anyway.
+    child_environment: str = ""
     #: json for programs, text for a terminal, journal for systemd: text with a priority.
     log_format: LogFormat = "json"
+
+    @field_validator("child_environment")
+    @classmethod
+    def _no_credentials(cls, names: str) -> str:
+        for name in _names(names):
+            if is_of_the_lab(name):
+                raise ValueError(f"may not name {name}: the lab's children get no credentials")
+        return names
 
 
 class LabSettings(AnalysisSettings):
@@ -117,6 +151,40 @@ class LabSettings(AnalysisSettings):
     def broker_user(self) -> str:
         """The AMQP user, which is also the ``user_id`` of what we publish."""
         return unquote(urlsplit(self.broker_urls[0]).username or "")
+
+
+#: Settings that hold or lead to credentials of the lab.
+_OF_THE_LAB = frozenset(
+    {"RABBITMQ_URL", "ORTHANC_URL", "ORTHANC_USER", "ORTHANC_PASSWORD", "NOTIFY_SOCKET"}
+)
+
+
+def child_environment(more: str = "") -> dict[str, str]:
+    """Return what a child of this lab gets for its environment: no credentials.
+
+    `more` are further names, separated by commas: `AnalysisSettings.child_environment`.
+    """
+    asked = frozenset(_names(more))
+    return {
+        name: value
+        for name, value in os.environ.items()  # noqa: TID251 - this is a settings module
+        if name in asked or _is_for_children(name)
+    }
+
+
+def is_of_the_lab(name: str) -> bool:
+    """Whether a name of the environment holds or leads to credentials of the lab."""
+    return name.upper() in _OF_THE_LAB
+
+
+def _is_for_children(name: str) -> bool:
+    if any(word in name.upper() for word in _SECRETS):
+        return False
+    return name in _FOR_CHILDREN or name.startswith(_FOR_CHILDREN_PREFIXES)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _run_directory() -> Path:

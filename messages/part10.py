@@ -9,6 +9,7 @@ otherwise the archive, which has encoded it, is asked to decode it.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from email.message import Message
 
 #: Explicit VR Little Endian (PS3.5 section A.2): what the labs write, and ask archives for.
@@ -18,14 +19,24 @@ EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 #: inflates.
 PLAIN = frozenset({"1.2.840.10008.1.2", EXPLICIT_LITTLE})
 
-#: Bytes of the largest result that is read: a SEG of 1000 slices of 512 x 512 takes 33 MB.
-RESULT_BYTES = 512 * 1024**2
+#: Bytes of the largest result that is read: a SEG that marks every one of 4000 slices of 512 x 512,
+#: the longest series that a lab takes, has 131 MB of pixels, and one of 1000 has 33 MB.
+RESULT_BYTES = 160 * 1024**2
+
+#: Bytes of the File Meta Information: some hundred in a result of ours, a few thousand with private
+#: information. It is not looked through for longer.
+_META_BYTES = 64 * 1024
 
 #: Where a file begins (PS3.10 section 7.1), behind 128 bytes of anything.
 _PREFIX, _START = b"DICM", 132
 
 #: VRs with two reserved bytes and a length of four (PS3.5 section 7.1.2).
-_LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT"})
+LONG_VRS = frozenset(
+    {
+        *(b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV"),
+        *(b"UC", b"UN", b"UR", b"UT", b"UV"),
+    }
+)
 
 #: (0002,0010) Transfer Syntax UID.
 _TRANSFER_SYNTAX = (0x0002, 0x0010)
@@ -35,26 +46,43 @@ def transfer_syntax(file: bytes) -> str | None:
     """The transfer syntax that a Part 10 file states; None where it states none.
 
     Read from the File Meta Information alone, which is in Explicit VR Little Endian (PS3.10
-    section 7.1).
+    section 7.1). Of several that which comes first.
     """
+    return next(
+        (
+            file[place : place + min(length, 64)].rstrip(b"\0 ").decode("ascii", "replace") or None
+            for tag, place, length in _meta(file)
+            if tag == _TRANSFER_SYNTAX
+        ),
+        None,
+    )
+
+
+def data_set_at(file: bytes) -> int | None:
+    """Where the File Meta Information of a Part 10 file ends; None where it does not."""
+    end = None
+    for _tag, place, length in _meta(file):
+        end = place + length
+    return end if end is not None and end <= min(len(file), _META_BYTES) else None
+
+
+def _meta(file: bytes) -> Iterator[tuple[tuple[int, int], int, int]]:
+    """Tag, place and length of the value of each element of the File Meta Information."""
     if file[_START - len(_PREFIX) : _START] != _PREFIX:
-        return None
-    place = _START
-    while place + 8 <= len(file):
+        return
+    place, end = _START, min(len(file), _META_BYTES)
+    while place + 8 <= end:
         group, element, vr, length = struct.unpack_from("<HH2sH", file, place)
-        place += 8
         if group != _TRANSFER_SYNTAX[0]:
-            return None
-        if vr in _LONG:
-            if place + 4 > len(file):
-                return None
+            return
+        place += 8
+        if vr in LONG_VRS:
+            if place + 4 > end:
+                return
             (length,) = struct.unpack_from("<I", file, place)
             place += 4
-        if (group, element) == _TRANSFER_SYNTAX:
-            value = file[place : place + min(length, 64)]
-            return value.rstrip(b"\0 ").decode("ascii", "replace") or None
+        yield (group, element), place, length
         place += length
-    return None
 
 
 def plain_accept() -> str:

@@ -31,11 +31,41 @@ LONG = (
     "integration/test_lab_stop.py",
     "integration/test_lab_cancel.py",
     "integration/test_checks.py",
+    "integration/test_archive_bombs.py",
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the long files first; the others stay as they came."""
+#: What shows that a test touches a broker or an archive: a fixture, or something in its file that
+#: starts a server of its own.
+SERVER_FIXTURES = {"rabbit", "orthanc"}
+SERVER_STARTERS = (
+    "running_rabbit",
+    "running_orthanc",
+    "running_system",
+    "RabbitNode",
+    "RabbitCluster",
+)
+
+#: Files whose servers are started by another program that they run.
+SERVER_FILES = ("test_demo.py", "test_cluster.py")
+
+
+def touches_servers(item: pytest.Item) -> bool:
+    """Whether the test says something of the version of RabbitMQ or Orthanc."""
+    module = getattr(item, "module", None)
+    return (
+        not SERVER_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+        or any(hasattr(module, name) for name in SERVER_STARTERS)
+        or item.path.name in SERVER_FILES
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the long files first; the others stay as they came. Leave out what is not asked for."""
+    if config.getoption("--touching-servers"):
+        others = [item for item in items if not touches_servers(item)]
+        items[:] = [item for item in items if touches_servers(item)]
+        config.hook.pytest_deselected(items=others)
     here = Path(__file__).parent
     begin = {here / name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: begin.get(item.path, len(LONG)))
@@ -59,6 +89,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=float,
         default=1.0,
         help="seconds between two parts of the study in test_arriving_whole.py",
+    )
+    parser.addoption(
+        "--touching-servers",
+        action="store_true",
+        help="only tests that touch a broker or an archive (make newer-servers)",
     )
     parser.addoption("--cancel-seed", type=int, help="of the moments in test_cancel_whole.py")
 

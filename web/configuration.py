@@ -87,6 +87,15 @@ class SiteSettings(BaseSettings):
     #: Networks from which the old calls need no log-in, separated by commas; none by default.
     legacy_trusted_networks: Annotated[str, AfterValidator(_networks)] = ""
 
+    #: Bytes of a call's body; the largest that a view of ours reads (Django's own limit).
+    max_body_bytes: Annotated[int, Field(ge=65_536)] = 2_621_440
+    #: Seconds from the headers of a call to the end of its body.
+    body_timeout_seconds: Annotated[float, Field(gt=0)] = 30
+    #: Seconds from the first byte of a call, or a new connection, to the end of its headers.
+    header_timeout_seconds: Annotated[float, Field(gt=0)] = 10
+    #: Sockets that one user may have open; a clinic may share an account among its workplaces.
+    max_sockets_per_user: Annotated[int, Field(ge=1)] = 100
+
     @model_validator(mode="after")
     def _long_secret(self) -> SiteSettings:
         if 0 < len(self.secret_key.get_secret_value()) < 32:

@@ -16,6 +16,8 @@ import structlog
 from django.db import InterfaceError, OperationalError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
+from web import database_file
+
 log = structlog.get_logger(__name__)
 
 #: Seconds between attempts while the database is away: doubled from the first to the second.
@@ -50,11 +52,15 @@ class DatabaseThread:
 
 def _guarded(call: Callable[[], T]) -> T:
     try:
-        return call()
+        done = call()
     except (OperationalError, InterfaceError) as exc:
         # The next call opens a new connection, also after a restart of the server.
         connections.close_all()
         raise DatabaseAway(type(exc).__name__) from exc
+    if database_file.is_gone():
+        # Written into a file that nobody will open again: what this was done for is not settled.
+        raise DatabaseAway("the file is gone")
+    return done
 
 
 def why_not_migrated() -> str | None:

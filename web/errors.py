@@ -7,19 +7,28 @@ from collections.abc import Callable
 from http import HTTPStatus
 from uuid import UUID
 
+from django.conf import settings
 from django.core.signals import got_request_exception
 from django.db import InterfaceError, OperationalError
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
+from django.utils import translation
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+
+from web import database_file
+from web.ownership import OWN_ADDRESSES, is_our_view, is_ours
 
 #: Where the answers are for programs.
 API_PREFIX = "/api/"
 
 #: The same, where we answer before anybody knows whose the address is: DICOMweb for the viewer.
 PROGRAM_PREFIXES = (API_PREFIX, "/dicom-web/")
+
+#: Where a front end shows ``error`` as it is: a sentence, and no object.
+OLD_PREFIX = "/api/mri/"
 
 #: Of our API's addresses, and of the viewer's.
 API_NAMESPACE = "labrelay_api"
@@ -52,6 +61,7 @@ def sentence_for(status: int) -> str:
         403: _("This is not allowed. Please load the page again."),
         404: _("There is nothing at this address."),
         405: _("This address does not take that method."),
+        408: _("The request did not arrive in time."),
         413: _("The request is too large."),
         422: _("The request is not complete or holds a value that is not allowed."),
         500: _("Something went wrong on our side. It was written down."),
@@ -74,11 +84,20 @@ def json_errors(
     """Outermost middleware: turns the HTML of an error under ``/api/`` into JSON.
 
     Handlers in the URL configuration would not see all of them: a method that is not allowed, a
-    foreign host name and, with DEBUG, Django's own error pages come from elsewhere.
+    foreign host name and, with DEBUG, Django's own error pages come from elsewhere. And it answers
+    503 for want of the database, on pages and at the log-in too.
     """
 
     def answer(request: HttpRequest) -> HttpResponseBase:
-        return _as_json(request, get_response(request))
+        response = get_response(request)
+        if database_file.is_gone() and response.status_code < FIRST_ERROR and _is_ours(request):
+            # What was written for this answer lies in a file that nobody will open again.
+            request.META[_DATABASE_AWAY] = True
+            response.close()
+            response = HttpResponse(status=HTTPStatus.INTERNAL_SERVER_ERROR)
+        if request.META.get(_DATABASE_AWAY) and response.status_code >= FIRST_ERROR:
+            response = _as_page(request, response)
+        return _as_json(request, response)
 
     return answer
 
@@ -98,10 +117,55 @@ def _is_anothers(request: HttpRequest) -> bool:
     return not match.func.__module__.startswith("web.")
 
 
+def _is_ours(request: HttpRequest) -> bool:
+    match = request.resolver_match
+    if match is None or settings.ROOT_URLCONF == OWN_ADDRESSES:
+        return is_ours(request.path_info)
+    return is_our_view(match)
+
+
+def _as_page(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """The page that says that the database is away, where a reader is shown that there was a fault.
+
+    Made without the request: who asks, and what the page says to whom, is in the database.
+    """
+    if _is_for_program(request) or not isinstance(response, HttpResponse) or not _is_ours(request):
+        return response
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    page = render_to_string("labrelay/503.html", {"sentence": sentence_for(status)})
+    answer = HttpResponse(page, status=status)
+    answer.headers["Cache-Control"] = "no-store"
+    # Those that the middleware inside has set for every page stay.
+    for name, value in response.headers.items():
+        if name not in {"Content-Type", "Content-Length", "Content-Encoding", "ETag"}:
+            answer.headers[name] = value
+    return answer
+
+
 def _is_for_program(request: HttpRequest) -> bool:
     match = request.resolver_match
     dicomweb = match is not None and match.view_name == f"{VIEWER_NAMESPACE}:dicomweb"
     return dicomweb or request.path.startswith(API_PREFIX)
+
+
+def _form_of(request: HttpRequest) -> Callable[[HttpRequest, int], HttpResponse]:
+    """How an error is written at this address."""
+    old = request.path.startswith(OLD_PREFIX) and request.META.get(_DATABASE_AWAY)
+    return _old_form if old else _form
+
+
+def _form(_request: HttpRequest, status: int) -> HttpResponse:
+    return error_response(status, code_for(status), sentence_for(status))
+
+
+def _old_form(request: HttpRequest, status: int) -> HttpResponse:
+    # Only here: both are made of what this module has.
+    from web.legacy.answers import as_json, sorry
+    from web.legacy.language import language_of
+
+    with translation.override(language_of(request)):
+        _status, body = sorry(status, sentence_for(status))
+    return HttpResponse(as_json(body), status=status, content_type="application/json")
 
 
 def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
@@ -117,7 +181,7 @@ def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
         status = response.status_code = HTTPStatus.SERVICE_UNAVAILABLE.value
         response.reason_phrase = HTTPStatus.SERVICE_UNAVAILABLE.phrase
     # In place: cookies and the headers of the middleware inside stay on it.
-    json = error_response(status, code_for(status), sentence_for(status))
+    json = _form_of(request)(request, status)
     response.content = json.content
     response.headers["Content-Type"] = json.headers["Content-Type"]
     # Both told of the page that this was.

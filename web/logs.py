@@ -138,12 +138,16 @@ def configuration(*, debug: bool, form: LogFormat = "json") -> dict[str, Any]:
                 ],
             }
         },
-        "filters": {"route": {"()": RouteOnly}},
+        "filters": {
+            "route": {"()": RouteOnly},
+            # By name: it would import what needs the settings that this is part of.
+            "answered": {"()": "web.live.refusing.Answered"},
+        },
         "handlers": {
             "stderr": {
                 "class": "logging.StreamHandler",
                 "formatter": "line",
-                "filters": ["route"],
+                "filters": ["answered", "route"],
             }
         },
         "root": {"handlers": ["stderr"], "level": "INFO"},

@@ -12,8 +12,9 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 from pika.spec import BasicProperties
 
+from consumer.amqp import link
 from consumer.amqp.errors import BrokerUnavailable, TopologyMissing
-from messages import codec
+from messages import brokers, codec, repair
 from messages.envelope import TRACEPARENT_HEADER, Wire
 from messages.errors import UndecodableMessage, UnknownVersion
 from messages.request import InferenceRequested
@@ -32,6 +33,9 @@ _ACCESS_REFUSED, _NOT_FOUND = 403, 404
 
 #: Seconds that a message of a newer version is kept going round: as long as a request is valid.
 _DEFER_SECONDS = 7 * 24 * 3600
+
+#: AMQP 0-9-1 reply codes.
+_ACCESS_REFUSED, _NOT_FOUND = 403, 404
 
 #: Headers that are the contract's.
 _OUR_HEADERS = ("x-labrelay-", TRACEPARENT_HEADER)
@@ -90,6 +94,9 @@ class Intake:
         `BrokerUnavailable` and waited for: a restarted broker may know a queue before it can
         use it.
         """
+        problem = TopologyMissing if first else BrokerUnavailable
+        if unusable := brokers.why_unusable(link.version_of(connection)):
+            raise problem(f"{unusable}.")
         for name, declare in [
             (f"queue {self.queue}", partial(_passive_queue, self.queue)),
             *((f"exchange {e}", partial(_passive_exchange, e)) for e in self.exchanges),
@@ -98,12 +105,7 @@ class Intake:
             try:
                 declare(channel)
             except ChannelClosedByBroker as exc:
-                sentence = (
-                    f"The {name} cannot be used ({exc.reply_text.split(' - ')[0]}). Put the "
-                    "topology there: rabbitmqctl import_definitions "
-                    "infra/rabbitmq/definitions.json"
-                )
-                raise (TopologyMissing if first else BrokerUnavailable)(sentence) from exc
+                raise problem(_sentence(name, exc)) from exc
             channel.close()
 
     def read(self, properties: BasicProperties, body: bytes) -> InferenceRequested:
@@ -144,6 +146,17 @@ def as_received(properties: BasicProperties, body: bytes) -> Wire:
             if isinstance(value, str | int) and key.startswith(_OUR_HEADERS)
         },
     )
+
+
+def _sentence(name: str, refusal: ChannelClosedByBroker) -> str:
+    if refusal.reply_code == _NOT_FOUND:
+        return f"The {name} is missing: {repair.IMPORT_SENTENCE}"
+    if refusal.reply_code == _ACCESS_REFUSED:
+        return (
+            f"The {name} is missing, or this lab's broker user has no right on it: compare "
+            f"LAB_POOL with the permissions (infra/rabbitmq/README.md), or {repair.IMPORT_SENTENCE}"
+        )
+    return f"The {name} cannot be used now ({refusal.reply_text.split(' - ')[0]})."
 
 
 def _passive_queue(name: str, channel: BlockingChannel) -> None:

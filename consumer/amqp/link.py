@@ -10,6 +10,7 @@ import structlog
 from pika.exceptions import ProbableAccessDeniedError, ProbableAuthenticationError
 
 from consumer.amqp.errors import BrokerUnavailable
+from messages import brokers
 
 log = structlog.get_logger(__name__)
 
@@ -80,6 +81,11 @@ def connect(urls: Sequence[str], *, heartbeat: int, name: str) -> pika.BlockingC
             return connection
         log.warning("broker not reached", action="broker.connect", reason=reason)
     raise BrokerUnavailable(reason)
+
+
+def version_of(connection: pika.BlockingConnection) -> str:
+    """The version that the broker states; "" when it states none."""
+    return brokers.version_of(connection._impl.server_properties)  # noqa: SLF001 - nowhere else
 
 
 class Brokers:

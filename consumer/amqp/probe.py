@@ -1,11 +1,12 @@
 """Questions to the broker that leave nothing there: `mri-consumer check` asks them.
 
 How a permission is proved without its being used: the broker looks at permissions before it looks
-at what is sent, so each deed is flawed on purpose. A publish names a user that we are not and an
-expiration that is no number, a consume has a priority that is no number. The answer 403 means that
-it is not allowed, 406 that it is allowed and was refused for the flaw. No message is queued, no
-consumer comes to be, no delivery is counted. Each question costs one line in the broker's log.
-(rabbit_channel.erl, ``basic.publish`` and ``basic.consume``.)
+at what is sent, so each deed is flawed on purpose. A publish names a user that we are not, a
+consume has a priority that is no number. The answer 403 means that it is not allowed, 406 that it
+is allowed and was refused for the flaw. No message is queued, no consumer comes to be, no delivery
+is counted. Each question costs one line in the broker's log. (rabbit_channel.erl,
+``basic.publish`` and ``basic.consume``; tried on 3.10.8, 4.0.5 and 4.3.6. An expiration that is no
+number is no such flaw: 4.x looks at it before the topic permission.)
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pika.exceptions import (
 
 from consumer.amqp import link
 from consumer.amqp.errors import BrokerError
+from messages.brokers import Seen
 from messages.topology import control_queue
 
 #: Seconds that a broker in alarm may hold a publish before it is called one.
@@ -77,29 +79,34 @@ class Probe:
         except Exception as exc:
             # Also what is neither AMQPError nor OSError, see `link.connect`.
             raise NotConnected(Obstacle.ADDRESS, self.address, _cause(exc)) from exc
+        self.version = link.version_of(self._connection)
 
     def close(self) -> None:
         """Close the connection."""
         with suppress(AMQPError, OSError):
             self._connection.close()
 
-    def has_queue(self, name: str) -> bool:
-        """Whether the queue exists."""
-        return self._ask(lambda c: c.queue_declare(name, passive=True)) != _NOT_FOUND
+    def queue(self, name: str) -> Seen:
+        """What this user can see of the queue."""
+        return _seen(self._ask(lambda c: c.queue_declare(name, passive=True)))
 
-    def has_exchange(self, name: str) -> bool:
-        """Whether the exchange exists."""
-        return self._ask(lambda c: c.exchange_declare(name, passive=True)) != _NOT_FOUND
+    def exchange(self, name: str) -> Seen:
+        """What this user can see of the exchange."""
+        return _seen(self._ask(lambda c: c.exchange_declare(name, passive=True)))
 
     def may_write(self, exchange: str, routing_key: str) -> bool:
-        """Whether this user may publish there under that key."""
-        flawed = pika.BasicProperties(user_id=f"nobody-{token_hex(4)}", expiration="never")
+        """Whether this user may publish there under that key.
 
-        def publish(channel: BlockingChannel) -> None:
-            channel.confirm_delivery()
-            channel.basic_publish(exchange, routing_key, b"", flawed)
+        Of a user that `poses` not to be asked: it would be published.
+        """
+        return self._publish_as_another(exchange, routing_key) != _REFUSED
 
-        return self._ask(publish) != _REFUSED
+    def poses(self, exchange: str, routing_key: str) -> bool:
+        """Whether the broker lets this user speak as another.
+
+        The key must be one that nothing is bound to: the message goes nowhere.
+        """
+        return self._publish_as_another(exchange, routing_key) is None
 
     def may_read(self, queue: str) -> bool:
         """Whether this user may consume from the queue."""
@@ -131,6 +138,15 @@ class Probe:
             return False
         return True
 
+    def _publish_as_another(self, exchange: str, routing_key: str) -> int | None:
+        flawed = pika.BasicProperties(user_id=f"nobody-{token_hex(4)}")
+
+        def publish(channel: BlockingChannel) -> None:
+            channel.confirm_delivery()
+            channel.basic_publish(exchange, routing_key, b"", flawed)
+
+        return self._ask(publish)
+
     def _ask(self, deed: Callable[[BlockingChannel], object]) -> int | None:
         """The reply code with which the broker closed the channel; None when it did not."""
         try:
@@ -145,6 +161,12 @@ class Probe:
         except (AMQPError, OSError) as exc:
             raise BrokerError(f"the broker broke off ({type(exc).__name__})") from exc
         return None
+
+
+def _seen(code: int | None) -> Seen:
+    if code is None:
+        return Seen.THERE
+    return Seen.MISSING if code == _NOT_FOUND else Seen.HIDDEN
 
 
 def _cause(error: Exception) -> str:

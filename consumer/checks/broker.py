@@ -9,13 +9,16 @@ from consumer.amqp.errors import BrokerError
 from consumer.amqp.probe import NotConnected, Obstacle, Probe
 from consumer.checks.line import Line, bad, ok, skipped
 from consumer.settings import LabSettings
-from messages import topology
+from messages import brokers, repair, topology
+from messages.brokers import Seen
 
-_IMPORT = "rabbitmqctl import_definitions infra/rabbitmq/definitions.json"
+_NOUNS = (
+    "broker", "credentials", "vhost", "queues", "identity", "permissions", "topic permissions",
+)  # fmt: skip
 
-_NOUNS = ("broker", "credentials", "vhost", "queues", "permissions", "topic permissions")
+_IMPORT = f"on the broker:\n{repair.IMPORT_COMMANDS}"
 
-_ALARM = "rabbitmq-diagnostics check_local_alarms; free the broker's disk or memory"
+_ALARM = f"{repair.ALARMS}; free the broker's disk or memory"
 
 #: Bound to nothing, and allowed to every lab: what is sent under it goes nowhere.
 _NOWHERE = "lab.check"
@@ -30,13 +33,24 @@ def check(settings: LabSettings) -> Iterator[Line]:
             yield from _not_connected(error, settings)
             continue
         with closing(probe):
-            yield ok("broker", f"{probe.address} answers")
+            yield _version(probe)
             yield ok("credentials", f"user {settings.broker_user} is accepted")
             yield ok("vhost", f"{probe.vhost} is there")
+            if brokers.why_unusable(probe.version):
+                yield from (skipped(noun, "another broker") for noun in _NOUNS[3:])
+                continue
             try:
                 yield from _furnished(probe, settings)
             except BrokerError as error:
                 yield bad("broker", str(error), "look at the log of the broker, then check again")
+
+
+def _version(probe: Probe) -> Line:
+    unusable = brokers.why_unusable(probe.version)
+    if unusable:
+        what, _, fix = unusable.partition("; ")
+        return bad("broker", f"{probe.address} answers, but {what}", fix)
+    return ok("broker", f"{probe.address} answers, RabbitMQ {probe.version}")
 
 
 def _not_connected(error: NotConnected, settings: LabSettings) -> Iterator[Line]:
@@ -69,8 +83,7 @@ def _not_connected(error: NotConnected, settings: LabSettings) -> Iterator[Line]
             yield bad(
                 "vhost",
                 f"{error.detail} does not exist, or {user} may not enter it",
-                f"end RABBITMQ_URL with /{topology.VHOST}, or on the broker:\n{_IMPORT}\n"
-                + _grant(settings),
+                f"end RABBITMQ_URL with /{topology.VHOST}, or {_IMPORT}\n" + _grant(settings),
             )
     failed = {Obstacle.CREDENTIALS: "credentials", Obstacle.VHOST: "vhost"}
     needs = failed.get(error.obstacle, "broker")
@@ -79,25 +92,48 @@ def _not_connected(error: NotConnected, settings: LabSettings) -> Iterator[Line]
 
 def _furnished(probe: Probe, settings: LabSettings) -> Iterator[Line]:
     pool = settings.lab_pool
+    # Of another lab's, or of nobody's, the permissions below say what is wrong.
+    hears = probe.may_hear_cancels(settings.lab_name)
+    controls = topology.control_queues(settings.lab_name, pool) if hears else ()
     queues = (
         *topology.work_queues(pool),
         topology.replies_queue(pool),
         topology.progress_queue(pool),
         topology.DEAD_QUEUE,
-        *(queue.name for queue in topology.control_queues(settings.lab_name, pool)),
+        *(queue.name for queue in controls),
     )
     exchanges = tuple(exchange.name for exchange in topology.exchanges((pool,)))
-    missing = [f"queue {name}" for name in queues if not probe.has_queue(name)]
-    missing += [f"exchange {name}" for name in exchanges if not probe.has_exchange(name)]
-    if missing:
+    seen = {("queue", name): probe.queue(name) for name in queues}
+    seen |= {("exchange", name): probe.exchange(name) for name in exchanges}
+    if missing := brokers.named(seen, Seen.MISSING):
         yield bad("queues", f"missing: {', '.join(missing)}", _IMPORT)
         yield from (skipped(noun, "queues") for noun in _NOUNS[4:])
         return
-    yield ok("queues", f"{len(queues)} queues and {len(exchanges)} exchanges are there")
+    user = settings.broker_user
+    rights = topology.lab_permissions(user, pool)
+    if hidden := brokers.named(brokers.due(seen, rights), Seen.HIDDEN):
+        # What follows can be asked all the same, and says which right it is.
+        yield bad(
+            "queues",
+            f"missing, or without a right for {user}: {', '.join(hidden)}",
+            "LAB_POOL and LAB_NAME must be as the permissions have them, or "
+            f"{_IMPORT}\n{_grant(settings)}",
+        )
+    else:
+        yield ok("queues", brokers.counted(seen, user))
     if not probe.takes_messages(topology.events_exchange(pool), _NOWHERE):
         yield bad("publishing", "the broker takes no messages now", _ALARM)
         yield from (skipped(noun, "publishing") for noun in _NOUNS[4:])
         return
+    if probe.poses(topology.events_exchange(pool), _NOWHERE):
+        yield bad(
+            "identity",
+            f"{user} may speak as any other user (tag impersonator)",
+            f"on the broker:\nrabbitmqctl set_user_tags {user}",
+        )
+        yield from (skipped(noun, "identity") for noun in _NOUNS[5:])
+        return
+    yield ok("identity", f"the broker lets {user} speak as {user} only")
     yield from _permissions(probe, settings)
 
 

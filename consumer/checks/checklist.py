@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from consumer import bootstrap, settings
-from consumer.checks import archive, broker, bundles, device, room
+from consumer.checks import archive, broker, bundles, children, device, room
 from consumer.checks.line import Line, bad, ok, skipped
+from consumer.children.kernel import keep_memory_private
 from consumer.settings import LabSettings, SettingsInvalid
 
-_LATER = ("broker", "archive", "model", "device", "memory")
+_LATER = ("broker", "archive", "model", "device", "children", "memory")
 
 
 def checklist(*, load: bool, store: bool) -> Iterator[Line]:
@@ -21,6 +23,9 @@ def checklist(*, load: bool, store: bool) -> Iterator[Line]:
         yield bad("settings", str(error), fix)
         yield from (skipped(noun, "settings") for noun in _LATER)
         return
+    # Children are looked at that must not see it: as a lab, before any begins.
+    with suppress(OSError):
+        keep_memory_private()
     yield ok("settings", f"lab {found.lab_name}, pool {found.lab_pool}, device {found.device}")
     yield from _guarded("broker", lambda: broker.check(found))
     yield from _guarded(
@@ -28,6 +33,7 @@ def checklist(*, load: bool, store: bool) -> Iterator[Line]:
         lambda: archive.check(bootstrap.archive_of(found), lab=found.lab_name, store=store),
     )
     yield from _guarded("model", lambda: _models(found, load=load))
+    yield from _guarded("children", lambda: children.check(found))
     largest = room.largest_request(found)
     yield from _guarded("memory", lambda: room.check(found.model_path, largest=largest))
 

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
-import os
-import signal
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from threading import Lock
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from pebble import ProcessExpired, ProcessPool
-
-from consumer.children.limits import no_core_dump
+from consumer.children import work
+from consumer.children.confinement import Confinement
+from consumer.children.process import Process
+from consumer.children.wire import NoAnswer
 from consumer.errors import LabError, LabStopping, OutOfMemory, WorkerCrashed
 from consumer.halt import LOOK_SECONDS, Halt
+from consumer.settings import child_environment
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-#: prctl(2): the signal that a process gets when its parent dies.
-_PR_SET_PDEATHSIG = 1
 
 #: Seconds that a fresh child may take before it begins a call: it loads its libraries first.
 _BEGIN_SECONDS = 180.0
@@ -35,33 +27,8 @@ class _TooSlow(Exception):
     """The call took longer than it may, and its process was killed."""
 
 
-def _begin(parent_pid: int, prepare: Callable[[], None] | None) -> None:
-    """Run in the child first: die with the parent, and leave the signals of its group to it.
-
-    Without this an inference ran on for half a minute after its worker had been killed.
-    """
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:
-        os._exit(1)
-    # pebble's handler runs in Python, and a computation in C lets it wait for seconds; then pebble
-    # kills. There is nothing to clean up here, so die at once.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # A terminal and a supervisor signal the whole group; a job that is to end within the lab's
-    # grace must not lose its children first. (systemd signals the cgroup: KillMode=mixed there.)
-    os.setpgid(0, 0)
-    no_core_dump()
-    if prepare is not None:
-        prepare()
-
-
-def _leave_interrupts() -> None:
-    """Run in the thread that starts children: they inherit that Ctrl-C is not theirs.
-
-    Until `_begin` a child is in the group that a terminal signals, and its interpreter would print
-    a traceback of its boot. multiprocessing unblocks the signal where it starts its tracker: first.
-    """
-    resource_tracker.ensure_running()
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+#: How a child is held of which nobody says otherwise.
+_TIGHTLY = Confinement(sockets=False)
 
 
 class Child:
@@ -75,10 +42,16 @@ class Child:
         on_slow_again: Callable[[float], LabError] | None = None,
         on_exhausted: Callable[[], LabError] | None = None,
         is_spoilt: Callable[[LabError], bool] = lambda _: False,
-        prepare: Callable[[], None] | None = None,
+        prepare: Callable[[], None] = work.nothing,
+        guard: Callable[..., Any] = work.plainly,
+        how: Confinement = _TIGHTLY,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
-        self._prepare = prepare
+        #: Called in the process with each function and its arguments, and before the first one.
+        self._guard, self._prepare = guard, prepare
+        self._how = how
+        self._environment = child_environment() if environment is None else environment
         self._on_timeout = on_timeout
         #: What it means that a fresh process was too slow as well, where it is asked at once.
         self._on_slow_again = on_slow_again
@@ -90,13 +63,8 @@ class Child:
         self._calls = 0
         self._stopped = False
         self._turn = Lock()
-        self._pool_lock = Lock()
-        self._pool: ProcessPool | None = None
-        # The kernel takes the *thread* that started a process for its parent: a child begun by a
-        # job's thread would die with that. This one lives as long as the lab.
-        self._starter = ThreadPoolExecutor(
-            1, thread_name_prefix=f"{name}-starter", initializer=_leave_interrupts
-        )
+        self._process_lock = Lock()
+        self._process: Process | None = None
 
     def call(
         self,
@@ -166,27 +134,48 @@ class Child:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
+        # By the clock that nobody sets: one that is set two hours on would end every inference.
+        latest = time.monotonic() + _BEGIN_SECONDS
         try:
-            future = self._running_pool().submit(function, timeout, *args, **kwargs)
+            process = self._running()
+            process.ask(function, args, kwargs)
             self._calls += 1
-        except RuntimeError as exc:
-            # Also what pebble says when `stop` came between the pool and the call.
+        except OSError as exc:
+            # Also when `stop` came between the process and the call.
+            self._kill()
             raise self._lost(f"the {self.name} process could not be started", halt) from exc
         try:
-            result: T = self._result(future, timeout, halt)
-        except ProcessExpired as exc:
-            raise self._lost(
-                f"the {self.name} process ended with code {exc.exitcode}", halt
-            ) from None
-        except BrokenProcessPool:
-            raise self._lost(f"the {self.name} process ended while it was idle", halt) from None
+            self._wait(process, latest, timeout, halt)
+            result: T = process.answer()
+        except NoAnswer as exc:
+            self._kill()
+            raise self._lost(f"the {self.name} process gave {exc}", halt) from None
         return result
+
+    def _wait(self, process: Process, latest: float, timeout: float, halt: Halt) -> None:
+        """Return when the answer is there; `latest` is when the call must have begun."""
+        began = False
+        try:
+            while not process.look(LOOK_SECONDS):
+                self._check(halt)
+                if process.began and not began:
+                    # A fresh process has loaded its libraries, and that is no part of the call.
+                    began, latest = True, time.monotonic() + timeout
+                _require(time.monotonic() <= latest)
+        except EOFError:
+            # How it ended is known once all that came of it is gone.
+            self._kill()
+            why = f"the {self.name} process ended with code {process.exit_code}"
+            raise self._lost(why, halt) from None
+        except BaseException:
+            # Nobody has the next turn before it is gone.
+            self._kill()
+            raise
 
     def stop(self) -> None:
         """Kill the child, for good: a call that waits for it, and any later one, is refused."""
         self._stopped = True
         self._kill()
-        self._starter.shutdown(wait=False)
 
     @contextmanager
     def _my_turn(self, halt: Halt) -> Iterator[None]:
@@ -212,48 +201,28 @@ class Child:
         self._check(halt)
         return WorkerCrashed(why)
 
-    def _running_pool(self) -> ProcessPool:
-        with self._pool_lock:
+    def _running(self) -> Process:
+        with self._process_lock:
             if self._stopped:
                 raise LabStopping("the lab is stopping")
-            # A child that dies while idle breaks the pool for good: begin a new one.
-            if self._pool is None or not self._pool.active:
-                pool = ProcessPool(
-                    max_workers=1,
-                    context=multiprocessing.get_context("spawn"),
-                    initializer=_begin,
-                    initargs=(os.getpid(), self._prepare),
-                )
-                # Asked for the first time, it starts its process.
-                self._starter.submit(lambda: pool.active).result()
-                self._pool, self._calls = pool, 0
-            return self._pool
-
-    def _result(self, future: Future[T], timeout: float, halt: Halt) -> T:
-        # pebble counts its timeout from the moment at which the child takes the call: a child
-        # that hangs before that has this one.
-        latest = time.monotonic() + _BEGIN_SECONDS + timeout
-        try:
-            while not wait([future], timeout=LOOK_SECONDS).done:
-                self._check(halt)
-                if time.monotonic() > latest:
-                    raise _TooSlow
-        finally:
-            # The whole pool and not `future.cancel()`: pebble kills for that one later, from
-            # another thread, and might hit the next call in the same process. Nobody has the
-            # next turn before this returns.
-            if not future.done():
-                self._kill()
-        try:
-            return future.result()
-        except TimeoutError:
-            self._check(halt)
-            raise _TooSlow from None
+            if self._process is not None and not self._process.alive:
+                # It died while it was idle.
+                self._process.end()
+                self._process = None
+            if self._process is None:
+                begin = (self._guard, self._prepare)
+                self._process = Process(self.name, self._how, self._environment, begin)
+                self._calls = 0
+            return self._process
 
     def _kill(self) -> None:
-        """End the process; the next call starts another."""
-        with self._pool_lock:
-            if self._pool is not None:
-                self._pool.stop()
-                self._pool.join()
-                self._pool = None
+        """End the process and all that came of it; the next call starts another."""
+        with self._process_lock:
+            if self._process is not None:
+                self._process.end()
+                self._process = None
+
+
+def _require(in_time: bool) -> None:
+    if not in_time:
+        raise _TooSlow

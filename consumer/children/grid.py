@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import PlainSerializer, PlainValidator
 
 from consumer.errors import GeometryMismatch
 from consumer.flaws import no_scanner_makes
@@ -13,8 +15,6 @@ from messages.phases.plausible import implausible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
 #: mm by which a slice may lie off its place in a regular stack, along it and beside it. Scanners
 #: round positions to 0.1 mm: that moves a slice by up to 0.087 mm (0.05 in each coordinate), and
@@ -43,6 +43,20 @@ REACH_MM = 100_000.0
 COSINE_TOLERANCE = 1e-4
 
 
+def _numbers(values: Any) -> NDArray[np.float64]:
+    """An array of what came as JSON; raises ValueError."""
+    try:
+        return np.array(values, dtype=np.float64)
+    except TypeError:
+        raise ValueError("no array of numbers") from None
+
+
+#: An array that a child's answer can hold.
+Numbers = Annotated[
+    NDArray[np.float64], PlainValidator(_numbers), PlainSerializer(lambda values: values.tolist())
+]
+
+
 class Frame(NamedTuple):
     """What one slice says of its place."""
 
@@ -58,9 +72,9 @@ class Grid:
     """Where the voxels of a phase lie."""
 
     #: (slices, 3) in mm, LPS+: centre of each slice's first voxel, ascending along the normal.
-    positions: NDArray[np.float64]
+    positions: Numbers
     #: Six direction cosines: along a row, then along a column (PS3.3 C.7.6.2.1.1).
-    orientation: NDArray[np.float64]
+    orientation: Numbers
     #: mm between slices, rows, columns.
     spacing: tuple[float, float, float]
     rows: int

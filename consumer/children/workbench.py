@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import ParamSpec, Protocol, TypeVar
@@ -12,6 +12,7 @@ import structlog
 from consumer.bundle import Bundle
 from consumer.children import reader, segmenter
 from consumer.children.child import Child
+from consumer.children.confinement import Confinement
 from consumer.children.limits import ReaderLimits, confine
 from consumer.children.segmenter import DeviceFacts, SegmentationJob
 from consumer.errors import (
@@ -36,6 +37,11 @@ log = structlog.get_logger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+#: The reader decodes what strangers sent, and needs no socket at all. The segmenter runs bundles:
+#: the workers of a DataLoader hand each other their arrays over sockets of this machine.
+READER = Confinement(sockets=False)
+SEGMENTER = Confinement(sockets=True)
 
 #: The sentence for what no part of the reader has a better one for.
 UNFORESEEN = "the series cannot be read, and no part of the reader knows why"
@@ -116,7 +122,12 @@ def _read(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
 class Workbench:
     """Reader and segmenter. Calls from several job threads take turns."""
 
-    def __init__(self, limits: Limits, model_runner: ModelRunner = segmenter) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        model_runner: ModelRunner = segmenter,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._limits = limits
         self._model_runner = model_runner
         self._reader = Child(
@@ -125,12 +136,17 @@ class Workbench:
             on_slow_again=_reader_too_slow,
             on_exhausted=partial(_reader_too_full, limits.reader.memory_bytes),
             prepare=partial(_begin_reading, limits.reader),
+            guard=_read,
+            how=READER,
+            environment=environment,
         )
         self._segmenter = Child(
             "segmenter",
             on_timeout=_inference_too_slow,
             is_spoilt=_model_raised,
             prepare=model_runner.start,
+            how=SEGMENTER,
+            environment=environment,
         )
 
     def load(self, bundles: Iterable[Bundle], device: str) -> None:
@@ -152,7 +168,6 @@ class Workbench:
         return self._reader.call(
             self._limits.reading,
             halt,
-            _read,
             reader.read_phases,
             source,
             volumes_path,
@@ -197,7 +212,7 @@ class Workbench:
     ) -> PackagedPrimary:
         """See `consumer.children.reader.package`."""
         return self._reader.call(
-            self._limits.reading, halt, _read, reader.package, source, mask_path, shape, spec
+            self._limits.reading, halt, reader.package, source, mask_path, shape, spec
         )
 
     def measure(
@@ -212,7 +227,6 @@ class Workbench:
         return self._reader.call(
             self._limits.reading,
             halt,
-            _read,
             reader.measure_stored,
             stored,
             source,

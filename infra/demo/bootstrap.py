@@ -13,22 +13,20 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from infra.brain.fetch import Brain, FetchError, Run
 from infra.demo.packages import APT_SCRIPT, apt_command, missing_packages
-from infra.local.private_files import private_directory
-from infra.local.settings import REPOSITORY, VAR, LocalSettings, SettingsError, load
+from infra.local.settings import REPOSITORY, LocalSettings, SettingsError, load
+from infra.local.steps import TAIL_LINES, SetupError, run_step
+from infra.pins import install
 from infra.viewer.fetch import Viewer
 
 VENV = REPOSITORY / ".venv"
 PYTHON = VENV / "bin" / "python"
 PYPROJECT = REPOSITORY / "pyproject.toml"
-CONSTRAINTS = REPOSITORY / "infra" / "constraints.txt"
-LOG = VAR / "log" / "setup.log"
 
 #: What the environment was made from; written last, so that it vouches for a whole one.
 STAMP = VENV / "labrelay-setup.json"
@@ -38,16 +36,6 @@ UNFINISHED = VENV / "labrelay-unfinished"
 
 #: The extras of pyproject.toml, and which others each of them holds.
 HOLDS = {"demo": {"demo"}, "test": {"demo", "test"}}
-
-#: Seconds between two signs of life of a long step.
-HEARTBEAT_SECONDS = 15.0
-
-#: How much of the log a failure shows.
-TAIL_LINES = 20
-
-
-class SetupError(Exception):
-    """The set-up cannot go on; the text is one sentence that says what to do."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -109,7 +97,7 @@ def set_up_environment(extra: str, settings: LocalSettings) -> None:
     """Make `.venv` hold the pinned dependencies of `extra`, unless its stamp says that it does."""
     wanted = fingerprint(
         PYPROJECT.read_bytes(),
-        CONSTRAINTS.read_bytes(),
+        *(file.read_bytes() for file in install.every_pins()),
         settings.torch_requirement,
         settings.torch_index,
     )
@@ -125,10 +113,7 @@ def set_up_environment(extra: str, settings: LocalSettings) -> None:
     STAMP.unlink(missing_ok=True)
     UNFINISHED.touch()
     try:
-        for title, command in pip_steps(extra, settings):
-            run_step(
-                title, command, remedy="read its last lines above, then run the same command again"
-            )
+        install.run(install.steps(PYTHON, extra, settings, editable=True))
     except SetupError:
         # pip said no and took back what it had begun: nothing is torn, only incomplete.
         UNFINISHED.unlink()
@@ -166,26 +151,6 @@ def _fetch(missing: str, ensure: Callable[[Run], None], *, needed: bool) -> None
         print(f"set-up: going on without {missing}: {error}", flush=True)
 
 
-def pip_steps(extra: str, settings: LocalSettings) -> list[tuple[str, tuple[str, ...]]]:
-    """Return title and command of each pip run: torch from its own index first, then the rest.
-
-    The further index must serve torch only, or any package of ours could come from there.
-    """
-    install = (str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check")
-    pinned = (*install, "-c", str(CONSTRAINTS))
-    index = ("--extra-index-url", settings.torch_index) if settings.torch_index else ()
-    return [
-        (
-            f"installing {settings.torch_requirement} (the largest part)",
-            (*pinned, *index, settings.torch_requirement),
-        ),
-        (
-            f"installing the project with the pinned packages of its {extra} part",
-            (*pinned, "-e", f"{REPOSITORY}[{extra}]"),
-        ),
-    ]
-
-
 def fingerprint(*parts: bytes | str) -> str:
     """Return a hash of what the environment depends on; the parts cannot run into each other."""
     digest = hashlib.sha256()
@@ -202,50 +167,6 @@ def is_current(extra: str, wanted: str, stamp: Path = STAMP) -> bool:
         return made["fingerprint"] == wanted and extra in HOLDS[made["extra"]]
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-def run_step(title: str, command: Sequence[str], *, remedy: str, tail: int = TAIL_LINES) -> None:
-    """Run one step: a line when it starts, one now and then while it works.
-
-    On failure the last `tail` lines of its log, and `SetupError`.
-    """
-    print(f"set-up: {title}", flush=True)
-    private_directory(VAR)
-    private_directory(LOG.parent)
-    began = time.monotonic()
-    with LOG.open("ab") as log:
-        log.write(f"\n== {title}\n".encode())
-        log.flush()
-        here = log.tell()
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=REPOSITORY
-        )
-        try:
-            while not _ended(process):
-                seconds = time.monotonic() - began
-                print(f"set-up: ... still at it after {seconds:.0f} s", flush=True)
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise
-    if process.returncode:
-        lines = LOG.read_bytes()[here:].decode(errors="replace").splitlines()
-        _show(lines[len(lines) - min(tail, len(lines)) :])
-        shown = LOG.relative_to(REPOSITORY)
-        raise SetupError(f"{title} failed ({shown} holds the whole output); {remedy}")
-
-
-def _ended(process: subprocess.Popen[bytes]) -> bool:
-    try:
-        process.wait(HEARTBEAT_SECONDS)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
-
-
-def _show(lines: Iterable[str]) -> None:
-    for line in lines:
-        print(f"  {line}", file=sys.stderr)
 
 
 def _silent(*command: str) -> bool:

@@ -23,17 +23,18 @@ TEST_PACKAGES = DEMO_PACKAGES | {
     "npm": "/usr/bin/npm",
     "postgresql": "/usr/lib/postgresql/15/bin/postgres",
     "faketime": "/usr/bin/faketime",
+    "nginx": "/usr/sbin/nginx",
 }
 
 #: Holds ensurepip, without which `python3.11 -m venv` makes no environment.
 VENV_PACKAGE = "python3.11-venv"
 
 #: Debian starts a service as it installs it, and enables it for the next boot: a RabbitMQ and an
-#: Orthanc on all addresses, and a PostgreSQL, that nobody asked for. While
-#: /usr/sbin/policy-rc.d answers 101, nothing
-#: is started. A policy of the machine itself is left alone; ours is recognized by its second line,
-#: so that one left behind by a killed set-up goes as well. Afterwards the services that came with
-#: this call are disabled; whoever had them before keeps them as they were.
+#: Orthanc on all addresses, a PostgreSQL and an nginx, that nobody asked for. While
+#: /usr/sbin/policy-rc.d answers 101, nothing is started. A policy of the machine itself is left
+#: alone; ours is recognized by its second line, so that one left behind by a killed set-up goes as
+#: well. Afterwards the services that came with this call are disabled; whoever had them before
+#: keeps them as they were.
 APT_SCRIPT = r"""
 set -eu
 policy=/usr/sbin/policy-rc.d
@@ -51,7 +52,7 @@ apt-get install -y --no-install-recommends "$@"
 if command -v systemctl > /dev/null; then
     for package in "$@"; do
         case "$package" in
-            rabbitmq-server | orthanc | postgresql) systemctl disable "$package" || true ;;
+            rabbitmq-server | orthanc | postgresql | nginx) systemctl disable "$package" || true ;;
         esac
     done
 fi

@@ -30,6 +30,9 @@ LAB_SECONDS = 180.0
 #: Seconds for the site to answer.
 WEB_SECONDS = 60.0
 
+#: Where a stack keeps the settings of its site, passwords included (0600).
+WEB_SETTINGS = "web.json"
+
 #: Bundles that ship with the project.
 BUNDLES = REPOSITORY / "consumer" / "bundles"
 
@@ -119,17 +122,16 @@ class Stack:
             user="labrelay",
             password=self.passwords["orthanc"],
         )
-        self._web_environment = child_environment(
-            {
-                **self._archive_settings(),
-                "RABBITMQ_URL": self.rabbitmq.url("web", self.passwords["web"]),
-                "WEB_PORT": str(ports.web),
-                "VAR_DIR": str(self.root / "web"),
-                "OHIF_DIR": str(VIEWER),
-                "SECRET_KEY": self.passwords["secret_key"],
-                **(web_settings or {}),
-            }
-        )
+        self._web_settings = {
+            **self._archive_settings(),
+            "RABBITMQ_URL": self.rabbitmq.url("web", self.passwords["web"]),
+            "WEB_PORT": str(ports.web),
+            "VAR_DIR": str(self.root / "web"),
+            "OHIF_DIR": str(VIEWER),
+            "SECRET_KEY": self.passwords["secret_key"],
+            **(web_settings or {}),
+        }
+        self._web_environment = child_environment(self._web_settings)
         self.web = self.site()
         self.consumer = self.lab(model_path, lab_settings or {})
 
@@ -196,6 +198,8 @@ class Stack:
         say("starting RabbitMQ and Orthanc")
         self.rabbitmq.start()
         self.orthanc.start()
+        # Also for later, when nothing runs: `make web` reads them.
+        write_private(self.root / WEB_SETTINGS, json.dumps(self._web_settings, indent=2) + "\n")
         say("preparing the database")
         self.prepare_database()
         self.register_labs()

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from infra.local.debian_root import inside, installed
 from infra.local.private_files import private_directory, write_private
 from infra.local.process import Service, ServiceFailed
 from infra.local.settings import REPOSITORY, child_environment
@@ -57,7 +58,7 @@ class OrthancNode:
         self.url = f"http://127.0.0.1:{http_port}"
         self.server = Service(
             "Orthanc",
-            (SERVER, str(self.root / "orthanc.json")),
+            inside((SERVER, str(self.root / "orthanc.json"))),
             log=self.root / "log" / "orthanc.log",
             env=child_environment({"HOME": str(self.root)}),
             # Orthanc writes caches into its working directory.
@@ -132,6 +133,6 @@ class OrthancNode:
 def dicomweb_plugin() -> Path:
     """Return the installed DICOMweb plugin; `ServiceFailed` names the package otherwise."""
     for path in DICOMWEB_PLUGINS:
-        if path.exists():
+        if installed(path):
             return path
     raise ServiceFailed("Orthanc has no DICOMweb plugin here: install orthanc-dicomweb")

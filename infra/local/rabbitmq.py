@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from infra.local.debian_root import inside
 from infra.local.private_files import private_directory, write_private
 from infra.local.process import Service, ServiceFailed
 from infra.local.settings import REPOSITORY, child_environment
@@ -75,13 +76,13 @@ class RabbitNode:
         self._owns_port_mapper = port_mapper is None
         self.epmd = port_mapper or Service(
             "the port mapper of RabbitMQ",
-            ("epmd", "-address", "127.0.0.1", "-port", str(epmd_port)),
+            inside(("epmd", "-address", "127.0.0.1", "-port", str(epmd_port))),
             log=logs / "epmd.log",
             env=environment,
         )
         self.broker = Service(
             "RabbitMQ",
-            (SERVER,),
+            inside((SERVER,)),
             log=logs / "rabbitmq.log",
             env=environment | self._server_environment(),
         )
@@ -237,7 +238,7 @@ def run_ctl(
     if node is None or not _answers(node["epmd_port"]):
         raise NodeNotRunning(f"no RabbitMQ runs under {root}; `make demo` starts one")
     return subprocess.run(
-        (CTL, *arguments),
+        inside((CTL, *arguments)),
         env=node_environment(root, node["nodename"], node["epmd_port"]),
         text=True,
         capture_output=capture,

@@ -18,7 +18,7 @@ VAR = REPOSITORY / "var"
 
 #: Variables that a child process of ours may see. RABBITMQ_*, ERL_* and ORTHANC_* of the user's
 #: shell are left out on purpose: they would redirect a private node to another node's files.
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME")
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME", "SERVERS_ROOT")
 
 
 class SettingsError(Exception):
@@ -68,6 +68,24 @@ def load(environment: Mapping[str, str] | None = None) -> LocalSettings:
         torch_requirement=source.get("TORCH_REQUIREMENT") or default.torch_requirement,
         torch_index=source.get("TORCH_INDEX", default.torch_index),
     )
+
+
+def servers_root(environment: Mapping[str, str] | None = None) -> Path | None:
+    """The Debian whose broker and archive are started (SERVERS_ROOT); None: this machine's.
+
+    Raises `SettingsError` when there is no such system.
+    """
+    source = _environment() if environment is None else environment
+    text = source.get("SERVERS_ROOT", "")
+    if not text:
+        return None
+    root = Path(text).resolve()
+    if not (root / "usr").is_dir():
+        raise SettingsError(
+            f"SERVERS_ROOT must be the root directory of a Debian, not {text!r}; "
+            "make newer-servers makes some"
+        )
+    return root
 
 
 def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -14,6 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from scipy import ndimage
 
+from infra.demo import web
 from infra.demo.stack import PAGE_USER, Ports, Stack
 from infra.demo.study import ensure_stored
 from infra.phantom.grid import Grid
@@ -134,3 +135,13 @@ def scaled(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]
     """The mask in the pixels of the screen."""
     image = Image.fromarray(mask.astype(np.uint8) * 255)
     return np.asarray(image.resize((shape[1], shape[0]), Image.Resampling.NEAREST)) > 127
+
+
+def test_make_web_check_finds_nothing_to_mend_in_a_demo_that_runs(
+    stack: Stack, capfd: pytest.CaptureFixture[str]
+) -> None:
+    status = web.main(["check"], stack.root)
+    said = capfd.readouterr().out
+    assert "✗" not in said
+    assert "✓ broker" in said
+    assert status == 0, said

@@ -35,12 +35,12 @@ def leased_until(world: World, click: Click) -> datetime:
 
 def unsettled_replies(world: World) -> int:
     """Replies that the site has been given and has not acknowledged; counted anew each 5 s."""
-    return world.queues()[topology.REPLIES_QUEUE][1]
+    return world.queues()[topology.replies_queue("lab")][1]
 
 
 def waiting_replies(world: World) -> int:
     """Replies that lie in the queue and are in nobody's hand; counted anew each 5 s."""
-    messages, unacknowledged = world.queues()[topology.REPLIES_QUEUE]
+    messages, unacknowledged = world.queues()[topology.replies_queue("lab")]
     return 0 if unacknowledged else messages
 
 

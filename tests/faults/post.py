@@ -12,7 +12,7 @@ from typing import Any, Self
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
-from infra.demo.stack import LAB
+from infra.demo.stack import LAB, POOL
 from infra.local.process import ServiceFailed
 from messages import codec, topology
 from messages.events import RunEvent
@@ -44,7 +44,7 @@ def post(
     timestamp: int | None = None,
 ) -> None:
     """Publish these bytes as the user that may write there: the site, or the first lab."""
-    user = LAB if exchange == topology.EVENTS else "web"
+    user = LAB if exchange == topology.events_exchange(POOL) else "web"
     properties = pika.BasicProperties(
         content_type=content_type,
         delivery_mode=2,
@@ -71,7 +71,7 @@ def tell(channel: BlockingChannel, event: RunEvent, *, user_id: str | None = LAB
         user_id=wire.user_id,
         headers=dict(wire.headers),
     )
-    channel.basic_publish(topology.EVENTS, event.ROUTING_KEY, wire.body, properties)
+    channel.basic_publish(topology.events_exchange(POOL), event.ROUTING_KEY, wire.body, properties)
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Tap:
     def _listen(self) -> None:
         with channel_of(self._world, "admin") as channel, channel_of(self._world, LAB) as out:
             queue = channel.queue_declare("", exclusive=True).method.queue
-            channel.queue_bind(queue, topology.EVENTS, "request.*")
+            channel.queue_bind(queue, topology.events_exchange(POOL), "request.*")
             self._ready.set()
             # The generator ends no sooner than it is closed: between messages it yields nothing.
             for method, properties, body in channel.consume(
@@ -178,8 +178,8 @@ class Tap:
         message = codec.decode(body, type_=properties.type)
         assert isinstance(message, RunEvent)
         properties.headers = {**(properties.headers or {}), _COPY: 1}
-        for number in range(self._copies):
-            properties.user_id = LAB if number % 2 else None
-            out.basic_publish(topology.EVENTS, key, body, properties)
+        for _ in range(self._copies):
+            properties.user_id = LAB
+            out.basic_publish(topology.events_exchange(POOL), key, body, properties)
             self.copied += 1
         self.heard.append(message)

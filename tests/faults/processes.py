@@ -47,15 +47,15 @@ def everyone() -> dict[int, Process]:
 
 
 def pause(service: Service) -> None:
-    """SIGSTOP the process and all of its session: children with a group of their own too."""
-    for one in _session(service):
+    """SIGSTOP the process, its session and what comes of it: a lab's children have their own."""
+    for one in _family(service):
         with suppress(ProcessLookupError):
             os.kill(one.pid, signal.SIGSTOP)
 
 
 def resume(service: Service) -> None:
     """SIGCONT the same."""
-    for one in _session(service):
+    for one in _family(service):
         with suppress(ProcessLookupError):
             os.kill(one.pid, signal.SIGCONT)
 
@@ -78,8 +78,9 @@ def strangers(root: Path, services: Iterable[Service]) -> list[Process]:
     ]
 
 
-def _session(service: Service) -> list[Process]:
-    return [one for one in everyone().values() if one.session == service.pid]
+def _family(service: Service) -> list[Process]:
+    all_ = everyone()
+    return [one for one in all_.values() if _of({service.pid}, one, all_)]
 
 
 def _environment(process: Process) -> bytes:

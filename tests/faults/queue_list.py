@@ -45,11 +45,17 @@ class QueueList:
 def unrest(counts: dict[str, tuple[int, int]]) -> list[str]:
     """What keeps the queues from being empty: a line for each; none means that all are at rest.
 
-    A queue without a count may hold anything. The hints' queue may hold what it likes.
+    A queue without a count may hold anything. Those of hints, and of cancels for a process that is
+    not there, may hold what they like: it expires.
     """
-    silent = [f"{q.name} does not answer" for q in topology.QUEUES if q.name not in counts]
+    silent = [f"{q.name} does not answer" for q in topology.queues() if q.name not in counts]
     return silent + [
         f"{name} holds {messages} messages, {unacknowledged} of them unacknowledged"
         for name, (messages, unacknowledged) in counts.items()
-        if messages and name != topology.PROGRESS_QUEUE
+        if messages and not expires(name)
     ]
+
+
+def expires(queue: str) -> bool:
+    """Whether what lies in this queue is of use for a short time only."""
+    return queue.startswith(("mri.progress.", "mri.control."))

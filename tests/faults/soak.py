@@ -23,6 +23,7 @@ from messages import topology
 from tests.faults import site_rows
 from tests.faults.circumstances import circumstances, versions_of
 from tests.faults.link import Link
+from tests.faults.queue_list import expires
 from tests.faults.reckoning import reckon
 from tests.faults.record import write_json
 from tests.faults.rest import Rest
@@ -186,7 +187,7 @@ class _Soak:
 
     def _left(self) -> int:
         queues = self._world.queues()
-        return sum(n for name, (n, _) in queues.items() if name != topology.PROGRESS_QUEUE)
+        return sum(n for name, (n, _) in queues.items() if not expires(name))
 
 
 def main() -> int:

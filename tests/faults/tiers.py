@@ -52,4 +52,8 @@ def _import(world: World) -> None:
 def waiting_in_tiers(world: World, pool: str = "lab") -> int:
     """Messages that wait in the pool's retry queues."""
     queues = world.queues()
-    return sum(queues[topology.retry_queue(tier, pool)][0] for tier in topology.RETRY_TIERS)
+    waiting = set(topology.work_queues(pool)) - {
+        topology.requests_queue(pool),
+        topology.rules_queue(pool),
+    }
+    return sum(queues[name][0] for name in waiting)

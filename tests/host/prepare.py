@@ -17,6 +17,7 @@ from web.door.models import StudyGrant
 # Exits with 1 when a migration would be made: also for what the clinic's settings decide.
 call_command("makemigrations", check=True, dry_run=True, verbosity=0)
 call_command("migrate", verbosity=0)
+call_command("lab", "add", "lab1", "--pool", "lab", "--registered-only", verbosity=0)
 for name in ("reader", "stranger"):
     user = get_user_model().objects.create_user(name, password=os.environ["READER"], ward="7동")
     if name == "reader":

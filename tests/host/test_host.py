@@ -236,6 +236,18 @@ def test_the_old_front_ends_calls_are_answered(host: Host, study: StoredStudy) -
     assert httpx.get(f"{host.url}{old}/requests/").status_code == 401
 
 
+def test_the_limit_of_a_body_is_for_our_addresses_and_the_clinics_upload_has_its_own(
+    host: Host,
+) -> None:
+    size = 50 * 1024 * 1024
+    sheet = {"sheet": ("sheet.pdf", bytes(size))}
+    said = httpx.post(f"{host.url}/api/scan/", files=sheet, timeout=60)
+    assert (said.status_code, said.text) == (200, str(size))
+    for path in ("/api/v1/requests", "/api/v1/nothing", "/mri/", "/dicom-web/studies"):
+        refused = httpx.post(f"{host.url}{path}", content=bytes(3 * 1024 * 1024), timeout=60)
+        assert refused.status_code == 413, path
+
+
 def lab_takes_and_tells(rabbit: TestBroker, request_id: str) -> str | None:
     """Take the request as a lab does, and tell of a run; the id that the message names."""
     connection = pika.BlockingConnection(pika.URLParameters(rabbit.url("lab1")))
@@ -261,7 +273,9 @@ def lab_takes_and_tells(rabbit: TestBroker, request_id: str) -> str | None:
                 delivery_mode=2,
                 user_id="lab1",
             )
-            channel.basic_publish(topology.EVENTS, event.ROUTING_KEY, wire.body, sent)
+            channel.basic_publish(
+                topology.events_exchange("lab"), event.ROUTING_KEY, wire.body, sent
+            )
         taken: str = properties.correlation_id
         return taken
     finally:

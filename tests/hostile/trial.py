@@ -137,7 +137,7 @@ class Trial:
     def _look(self, reader: Reader, seen: Seen) -> None:
         began = time.monotonic()
         series = {item.role: item.series_id for item in self._study.inputs}
-        asked = reader.ask(self._study.study_id, series, pool=VICTIM_POOL)
+        asked = reader.ask(self._study.study_id, series)
         self._asked.append(asked["request_id"])
         try:
             seen.states.append(reader.wait(asked["request_id"], ended, CLICK_SECONDS)["state"])
@@ -202,8 +202,13 @@ def running(root: Path, say: Callable[[str], None]) -> Iterator[Trial]:
         Ports.free(),
         model_path=bundle.path,
         lab_module="tests.integration.plain_lab",
-        # The study is stored a moment before it is asked for.
-        web_settings={"WAIT_FOR_WHOLE_SERIES": "false", "DEFAULT_MODEL": "held"},
+        web_settings={
+            # The study is stored a moment before it is asked for.
+            "WAIT_FOR_WHOLE_SERIES": "false",
+            "DEFAULT_MODEL": "held",
+            # Clicks go to the pool `VICTIM_POOL`.
+            "USE_LOCAL_INFERENCE": "false",
+        },
         further_labs={VICTIM: VICTIM_POOL},
     )
     victim = stack.lab(bundle.path, {"LAB_NAME": VICTIM}, log=VICTIM, name=VICTIM)

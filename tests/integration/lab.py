@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from messages.request import InferenceRequested, InputSeries
 from tests.dicom_factory import Series
 from tests.integration.nodes import LABS, TestBroker
 from tests.integration.plain_lab import module_for
+from tests.marked import Mark
 
 #: Seconds for a lab to load torch, MONAI and its bundle on a busy machine.
 START_SECONDS = 120.0
@@ -77,7 +78,7 @@ class LabProcess:
         **settings: str | int,
     ) -> None:
         port = broker_port or broker.node.amqp_port
-        self._mark = f"LABRELAY_TEST_PROCESS={uuid4().hex}"
+        self._mark = Mark()
         environment = {
             "RABBITMQ_URL": broker.url(name).replace(f":{broker.node.amqp_port}/", f":{port}/"),
             "ORTHANC_URL": archive_url,
@@ -88,7 +89,7 @@ class LabProcess:
             # Of its own: labs of one name run side by side here.
             "RUN_DIR": tempfile.mkdtemp(prefix="run-", dir=directory),
             **{key.upper(): str(value) for key, value in settings.items()},
-            **dict([self._mark.split("=")]),
+            **self._mark.environment,
         }
         self.log = directory / f"{name}-{uuid4().hex[:6]}.log"
         self._environment = child_environment(environment)
@@ -126,15 +127,9 @@ class LabProcess:
         os.kill(self.service.pid, number)
 
     def processes(self) -> list[int]:
-        """Every living process of this lab: all inherit the mark in its environment."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            with suppress(OSError):
-                if entry.name.isdecimal() and self._mark.encode() in (
-                    entry / "environ"
-                ).read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-        return found
+        """Every living process of this lab."""
+        own = self.service.pid if self.service.alive else None
+        return sorted({*self._mark.processes(), *([own] if own else [])})
 
     def count(self, action: str) -> int:
         """How often the log names the action."""

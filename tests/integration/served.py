@@ -71,6 +71,15 @@ class ServedSite:
     def reader(self) -> Reader:
         return Reader(self.url, "demo", PASSWORD)
 
+    def shell(self, code: str) -> None:
+        """Run Python with the site's models and database, in a process of its own."""
+        subprocess.run(
+            (sys.executable, "-m", "web.cli", "shell", "--verbosity", "0", "-c", code),
+            env=self._environment,
+            cwd=REPOSITORY,
+            check=True,
+        )
+
     def terminate(self) -> None:
         """SIGTERM; `ended` waits for the end."""
         assert self.service.pid is not None

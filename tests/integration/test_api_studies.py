@@ -15,7 +15,7 @@ from tests.integration.test_web_api import error_of, store
 from tests.site import reader_of, site_with, use_archive
 from web.api import study_pages
 from web.api.study_pages import page_of_studies
-from web.archive.orthanc import archive
+from web.archive.orthanc import Described, archive
 from web.door.audit import Action
 from web.door.grants import EVERYTHING, Sight
 from web.door.models import AuditEntry
@@ -108,8 +108,7 @@ class Shelf:
         ]
         self.ranges: list[str] = []
 
-    def find(self, query: dict[str, Any]) -> list[dict[str, Any]]:
-        dates = query["Query"]["StudyDate"]
+    def studies_dated(self, dates: str, limit: int, since: int = 0) -> Described:
         self.ranges.append(dates)
         first, _, last = dates.partition("-")
         found = [
@@ -117,7 +116,8 @@ class Shelf:
             for item in self.items
             if not dates or first <= item["MainDicomTags"]["StudyDate"] <= (last or "99999999")
         ]
-        return found[query["Since"] : query["Since"] + query["Limit"]]
+        page = found[since : since + limit]
+        return Described(page, len(page), frozenset())
 
 
 def test_old_and_undated_studies_come_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

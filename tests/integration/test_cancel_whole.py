@@ -101,7 +101,11 @@ def messages_left(system: System) -> int:
         "-q", "-p", topology.VHOST, "list_queues", "name", "messages"
     ).splitlines()
     cells = [row.split() for row in rows]
-    return sum(int(c[1]) for c in cells if c[1:] and c[1].isdecimal() and c[0] != "mri.progress")
+    return sum(
+        int(c[1])
+        for c in cells
+        if c[1:] and c[1].isdecimal() and not c[0].startswith(("mri.progress.", "mri.control."))
+    )
 
 
 def owed(system: System) -> int:

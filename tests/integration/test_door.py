@@ -436,6 +436,20 @@ async def test_a_reader_who_opens_too_many_sockets_is_sent_away(reader: Client) 
         assert await page.closed() == TOO_MUCH
 
 
+@pytest.mark.asyncio
+async def test_a_stranger_who_opens_too_many_sockets_opens_none() -> None:
+    stranger = Page(OWN)
+    assert await stranger.handshake() == "websocket.accept"
+    assert await stranger.closed() == NOT_LOGGED_IN
+    while allowed(Kind.SOCKET, "address unknown") is None:
+        pass
+    again = Page(OWN)
+    assert await again.handshake() == "websocket.close"
+    for page in (stranger, again):
+        await page.send_input({"type": "websocket.disconnect", "code": 1000})
+        await page.wait(timeout=3)
+
+
 # ---- limits
 
 

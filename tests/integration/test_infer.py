@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -31,6 +31,7 @@ from tests.integration.lab import (
     store_small_study,
     stored_objects,
 )
+from tests.marked import Mark
 
 UNKNOWN = "01234567-89abcdef-01234567-89abcdef-01234567"
 
@@ -287,8 +288,8 @@ def test_an_option_that_does_not_exist_ends_like_every_wrong_option(runs: Runs) 
 @contextmanager
 def running(archive: OrthancNode, bundle: HeldBundle, *arguments: str) -> Iterator[Manual]:
     """A run by hand in a process of its own, ended with the block."""
-    mark = f"LABRELAY_TEST_PROCESS={uuid4().hex}"
-    environment = child_environment({**settings_for(archive, bundle), **dict([mark.split("=")])})
+    mark = Mark()
+    environment = child_environment({**settings_for(archive, bundle), **mark.environment})
     process = subprocess.Popen(
         (sys.executable, "-m", "consumer", "infer", *arguments),
         env=environment,
@@ -298,7 +299,7 @@ def running(archive: OrthancNode, bundle: HeldBundle, *arguments: str) -> Iterat
         stderr=subprocess.STDOUT,
     )
     try:
-        yield Manual(process, mark.encode())
+        yield Manual(process, mark)
     finally:
         process.kill()
         process.communicate()
@@ -307,20 +308,11 @@ def running(archive: OrthancNode, bundle: HeldBundle, *arguments: str) -> Iterat
 @dataclass(frozen=True)
 class Manual:
     process: subprocess.Popen[str]
-    mark: bytes
+    mark: Mark
 
     def processes(self) -> list[int]:
-        """Every living process of the run: all inherit the mark in its environment."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            try:
-                if entry.name.isdecimal() and self.mark in (entry / "environ").read_bytes().split(
-                    b"\0"
-                ):
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-        return found
+        """Every living process of the run, but for the command itself."""
+        return [pid for pid in self.mark.processes() if pid != self.process.pid]
 
 
 def test_control_c_ends_an_inference_and_leaves_no_process_no_file_and_no_result(
@@ -332,7 +324,7 @@ def test_control_c_ends_an_inference_and_leaves_no_process_no_file_and_no_result
     ids = [item.series_id for item in study.inputs]
     with running(orthanc, bundle, "--series-ids", *ids, "--out", str(tmp_path / "out")) as run:
         wait_until(lambda: bundle.inferences == 1, "infer", 120)
-        assert len(run.processes()) > 1
+        assert len(run.processes()) >= 4, "two children, each with its keeper"
         run.process.send_signal(signal.SIGINT)
         output, _ = run.process.communicate(timeout=30)
         assert run.process.returncode == 128 + signal.SIGINT, output

@@ -63,11 +63,12 @@ class Bench:
     defer: Callable[[Wire, str], LegalAck] = lambda *_: LegalAck.DEFERRED
     healthy: bool = True
     prefetch: int = 2
+    lab: str = "lab1"
     draining: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         intake = Intake(
-            urls=[self.broker.url("lab1")],
+            urls=[self.broker.url(self.lab)],
             pool="lab",
             prefetch=self.prefetch,
             heartbeat=30,
@@ -75,7 +76,7 @@ class Bench:
         )
         self.worker = Worker(
             intake,
-            lab="lab1",
+            lab=self.lab,
             job=self._job,
             defer=self._defer,
             may_take=lambda: self.healthy,

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, LiteralString
 from uuid import UUID
 
+import httpx
 import psycopg
 import pytest
 from django.db import connection
+from websockets.exceptions import InvalidStatus
 
-from infra.demo.reader import PageRefused
+from infra.demo.reader import PageRefused, Reader
 from infra.local.orthanc import OrthancNode
 from infra.local.process import wait_until
 from messages import topology
@@ -38,6 +40,9 @@ from web.inference.states import State
 
 #: Seconds for which the database is locked: longer than the site itself waits for a lock.
 LOCKED_SECONDS = SQLITE_OPTIONS["timeout"] + 4
+
+#: What the old front end shows as it is.
+KOREAN = "데이터베이스가 응답하지 않습니다. 다시 시도해 주세요."
 
 #: What a process does that holds the lock for so long.
 _LOCK = """
@@ -140,6 +145,7 @@ def test_a_postgresql_that_is_killed_and_started_again_costs_neither_request_nor
         with pytest.raises(PageRefused, match="database does not answer"):
             reader.ask(study.study_id, series, threshold=0.3)
         assert reader.get(f"/api/v1/requests/{request_id}").status_code == 503
+        _says_so_on_pages_too(site, reader)
 
         postgres.start()
         wait_until(lambda: _state(postgres.url, request_id) == "reported", "take the outcome", 60)
@@ -150,6 +156,24 @@ def test_a_postgresql_that_is_killed_and_started_again_costs_neither_request_nor
         second = reader.ask(study.study_id, series, threshold=0.4)["request_id"]
         wait_until(lambda: _state(postgres.url, second) == "published", "publish again", 60)
         _stops_cleanly(site)
+
+
+def _says_so_on_pages_too(site: ServedSite, reader: Reader) -> None:
+    for path in ("/", "/login/", "/admin/"):
+        page = reader.get(path)
+        assert (page.status_code, "The database does not answer" in page.text) == (503, True), path
+    old = reader.get("/api/mri/segmentation/requests/")
+    assert old.status_code == 503
+    assert old.json() == {"success": False, "error": KOREAN}
+    with httpx.Client(base_url=site.url, timeout=60) as stranger:
+        # Nobody is known by this one yet: it needs no database.
+        stranger.get("/login/").raise_for_status()
+        form = {"csrfmiddlewaretoken": stranger.cookies["csrftoken"]}
+        form |= {"username": "demo", "password": "x"}
+        assert stranger.post("/login/", data=form).status_code == 503
+    with pytest.raises(InvalidStatus) as refused:
+        reader.socket()
+    assert refused.value.response.status_code == 503
 
 
 def _stops_cleanly(site: ServedSite) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from messages.events import RunEvent
+from messages.events import InferenceCompleted, RunEvent
 from messages.topology import RETRY_TIERS
 
 #: Deliveries beyond the first after which a copy is dead. Fewer than in service, so that a
@@ -26,8 +27,17 @@ class Copy:
     attempt: int
     #: The broker's delivery count.
     count: int = 0
+    #: How often it was taken before: newer brokers count that apart. Others count each way back.
+    acquired: int = 0
     #: Tries of the retry budget that are spent: a message that the site sends has its whole one.
     spent: int = 0
+    #: Of what was published once: the same however often it is given out.
+    message: int = field(default_factory=itertools.count(1).__next__)
+
+    @property
+    def delivery(self) -> int:
+        """The number under which a run tells, as in `messages.identity.delivery_of`."""
+        return max(self.count, self.acquired)
 
 
 @dataclass
@@ -41,9 +51,15 @@ class Broker:
     tiers: list[tuple[datetime, Copy]] = field(default_factory=list)
     dead: list[Copy] = field(default_factory=list)
     replies: list[RunEvent] = field(default_factory=list)
+    #: Which run has told under which identity, by message; and what two of them have told.
+    runs: dict[tuple[int, UUID], object] = field(default_factory=dict)
+    confused: list[RunEvent] = field(default_factory=list)
 
     def connect(self, lab: str) -> None:
-        """A fresh connection with a control queue: what was told before is not in it."""
+        """A fresh connection with a control queue: one that is free, and so without what was told.
+
+        It may hold some of it. That is heard as if it came now.
+        """
         self.unsettled[lab] = []
         self.control[lab] = []
 
@@ -51,7 +67,7 @@ class Broker:
         """The lab's deliveries are ready again. Newer brokers do not count every way back."""
         self.control.pop(lab, None)
         for copy in self.unsettled.pop(lab, []):
-            again = replace(copy, count=copy.count + counted)
+            again = replace(copy, count=copy.count + counted, acquired=copy.acquired + 1)
             (self.dead if again.count > DELIVERY_LIMIT else self.ready).append(again)
 
     def has_room(self, lab: str) -> bool:
@@ -85,6 +101,14 @@ class Broker:
         """What has waited long enough is ready again."""
         self.ready += [copy for until, copy in self.tiers if until <= now]
         self.tiers = [(until, copy) for until, copy in self.tiers if until > now]
+
+    def told(self, event: RunEvent, copy: Copy, run: object) -> None:
+        """A run tells of the request while it has this delivery in hand."""
+        # One that a request can have only once has the same identity whoever tells it.
+        if isinstance(event, InferenceCompleted):
+            return
+        if self.runs.setdefault((copy.message, event.event_id), run) is not run:
+            self.confused.append(event)
 
     def tell_labs(self, request_id: UUID) -> None:
         """A fanout: only queues that exist now get it."""

@@ -64,7 +64,7 @@ class Job:
     @property
     def delivery_count(self) -> int:
         """The newest of those under which it is in hand."""
-        return max(copy.count for copy in self.deliveries)
+        return max(copy.delivery for copy in self.deliveries)
 
     def step(self, fault: type[Exception] | None = None) -> bool:
         """Go on, or meet a fault; False when there is nothing left to do but the ack."""
@@ -197,7 +197,10 @@ class Job:
 
     def _tell(self, kind: type[RunEvent], **fields: Any) -> Iterator[None]:
         """The broker has it at once, and confirms it when it likes."""
-        self.lab.broker.replies.append(self._event(kind, **fields))
+        event = self._event(kind, **fields)
+        newest = max(self.deliveries, key=lambda copy: copy.delivery)
+        self.lab.broker.told(event, newest, self)
+        self.lab.broker.replies.append(event)
         yield
 
     def _event(self, kind: type[RunEvent], **fields: Any) -> RunEvent:

@@ -79,9 +79,9 @@ class Lab:
         told.clear()
         return True
 
-    def cut_off(self) -> None:
+    def cut_off(self, *, counted: bool = True) -> None:
         """Lose the connection, or be frozen for so long: what has begun goes on afterwards."""
-        self.broker.disconnect(self.name)
+        self.broker.disconnect(self.name, counted=counted)
         self.hand = [job for job in self.hand if job.begun]
 
     def die(self) -> None:

@@ -101,6 +101,11 @@ def check_told(world: World, row: Row) -> None:
         assert len(masks) <= 1, masks
 
 
+def check_identities(world: World) -> None:
+    """No two runs of one message tell under the same identity: the second would pass for a copy."""
+    assert not world.broker.confused
+
+
 def check_swept(world: World, row: Row) -> None:
     """Of a cancelled request nothing stays while nobody has it in hand and no look is due.
 

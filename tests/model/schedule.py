@@ -43,6 +43,8 @@ class Going(Enum):
     DIES = auto()
     #: Its work goes on; it was frozen, or its network was away.
     CUT_OFF = auto()
+    #: The broker would not wait longer for it, and a newer one does not count that.
+    TIMED_OUT = auto()
     #: SIGTERM, and the grace is over.
     STOPS = auto()
     #: The same with a broker that does not count this way back.
@@ -206,13 +208,13 @@ class Schedules(RuleBasedStateMachine):
         self._take(lab, n)
         self._work(lab, n, steps)
         gone = self.world.labs[lab]
-        if how is not Going.CUT_OFF:
+        if how not in {Going.CUT_OFF, Going.TIMED_OUT}:
             self.world.end_of(gone.hand)
         match how:
             case Going.DIES:
                 gone.die()
-            case Going.CUT_OFF:
-                gone.cut_off()
+            case Going.CUT_OFF | Going.TIMED_OUT:
+                gone.cut_off(counted=how is Going.CUT_OFF)
             case Going.STOPS | Going.STOPS_UNCOUNTED:
                 gone.stop(counted=how is Going.STOPS)
         if back:
@@ -265,6 +267,7 @@ class Schedules(RuleBasedStateMachine):
 
     @invariant()
     def promises_hold(self) -> None:
+        promises.check_identities(self.world)
         for row in self.site.rows.values():
             promises.check_shape(row)
             promises.check_history(row)

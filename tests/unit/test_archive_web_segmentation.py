@@ -15,6 +15,7 @@ from web.archive.errors import SliceNotFound, UnreadableResult
 from web.archive.images import Image
 from web.archive.segmentation import marked_in, place_referred
 from web.archive.stack import Stack, corresponding
+from web.archive.stored_file import stored_file
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 ROWS, COLUMNS = 4, 6
@@ -86,7 +87,8 @@ def numbered(segment: int) -> Dataset:
 
 def united(seg_file: bytes, images: Stack) -> np.ndarray:
     """What all segments of a SEG mark in these slices."""
-    return marked_in(seg_file, images).volume
+    masks = marked_in(stored_file(seg_file), images).masks
+    return np.stack([masks.of(index) for index in range(len(images.slices))])
 
 
 def marks(*pixels: tuple[int, int]) -> np.ndarray:
@@ -220,9 +222,11 @@ def test_each_segment_is_largest_in_the_slice_with_most_of_its_pixels():
 
     seg = segmentation(frames, heights, segments=(1, 1, 1, 2))
 
-    assert marked_in(seg, images).largest == {1: 1, 2: 0}
-    assert marked_in(segmentation(frames, heights, segments=(1,) * 4), images).largest == {1: 1}
-    assert marked_in(segmentation(frames, heights), images).largest == {}
+    assert marked_in(stored_file(seg), images).largest == {1: 1, 2: 0}
+    assert marked_in(
+        stored_file(segmentation(frames, heights, segments=(1,) * 4)), images
+    ).largest == {1: 1}
+    assert marked_in(stored_file(segmentation(frames, heights)), images).largest == {}
 
 
 def test_of_equally_large_slices_the_middle_one_of_a_lesion_is_taken():
@@ -231,7 +235,7 @@ def test_of_equally_large_slices_the_middle_one_of_a_lesion_is_taken():
     frames[1:5, 0, :3] = True
     heights = [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
     seg = segmentation(frames, heights, segments=(1,) * 6)
-    assert marked_in(seg, stack(heights)).largest == {1: 2}
+    assert marked_in(stored_file(seg), stack(heights)).largest == {1: 2}
 
 
 def phases_of_a_study() -> list[Stack]:
@@ -247,7 +251,7 @@ def phases_of_a_study() -> list[Stack]:
 @pytest.mark.parametrize(("uids", "place"), [(["1.2.1"], 0), (["1.3.1"], 1), (None, 0)])
 def test_a_result_refers_to_the_phase_whose_images_it_names(uids, place):
     seg = segmentation(marks((0, 1)), [2.0], uids=uids)
-    assert place_referred(seg, phases_of_a_study()) == place
+    assert place_referred(stored_file(seg), phases_of_a_study()) == place
 
 
 def test_a_result_that_names_images_in_its_list_alone_refers_to_theirs():
@@ -258,4 +262,4 @@ def test_a_result_that_names_images_in_its_list_alone_refers_to_theirs():
     seg.ReferencedSeriesSequence = [series]
     buffer = io.BytesIO()
     seg.save_as(buffer)
-    assert place_referred(buffer.getvalue(), phases_of_a_study()) == 1
+    assert place_referred(stored_file(buffer.getvalue()), phases_of_a_study()) == 1

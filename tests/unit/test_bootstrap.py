@@ -40,7 +40,7 @@ def test_an_unknown_part_is_one_sentence() -> None:
 
 def test_the_stamp_is_current_for_the_same_inputs_and_for_what_it_holds(tmp_path: Path) -> None:
     stamp = tmp_path / "stamp.json"
-    wanted = bootstrap.fingerprint(b"pyproject", b"constraints", "torch==2.13.0", "")
+    wanted = bootstrap.fingerprint(b"pyproject", b"pins", "torch==2.13.0", "")
     assert not bootstrap.is_current("demo", wanted, stamp)
 
     stamp.write_text(json.dumps({"fingerprint": wanted, "extra": "test"}))
@@ -65,17 +65,6 @@ def test_the_fingerprint_changes_with_each_input() -> None:
         for parts in (("ab", "c"), ("a", "bc"), ("ab", "c", ""), (b"ab", b"d"))
     }
     assert len(made) == 4
-
-
-def test_only_torch_sees_the_further_index() -> None:
-    settings = LocalSettings(torch_requirement="torch==2.13.0+cpu", torch_index="https://i.example")
-    (_, torch), (_, rest) = bootstrap.pip_steps("demo", settings)
-
-    assert torch[-3:] == ("--extra-index-url", "https://i.example", "torch==2.13.0+cpu")
-    assert "--extra-index-url" not in rest
-    assert rest[-1].endswith("[demo]")
-    assert "-c" in torch
-    assert "-c" in rest
 
 
 def test_missing_packages_are_found_by_their_files(tmp_path: Path) -> None:
@@ -104,12 +93,6 @@ def test_a_policy_of_the_machine_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "policy-rc.d").write_text("#!/bin/sh\nexit 0\n")
     _, policy = install_with_stub(tmp_path, exit_status=0)
     assert policy.read_text() == "#!/bin/sh\nexit 0\n"
-
-
-def test_the_constraints_pin_every_package_without_a_builds_suffix() -> None:
-    lines = bootstrap.CONSTRAINTS.read_text().splitlines()
-    assert all("==" in line and "+" not in line and "@" not in line for line in lines)
-    assert "torch==2.13.0" in lines
 
 
 def test_ports_come_from_the_environment_and_a_wrong_one_is_one_sentence() -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
+from consumer.checks import line as lab_line
 from consumer.checks import room
 from consumer.checks.line import State, bad, ok, skipped
 from consumer.children.segmenter import look_at
+from web.checks import database
 from web.checks import line as site_line
+from web.labs.models import Lab
 
 _GIB = 1024**3
 
@@ -28,6 +33,22 @@ def test_a_line_has_its_sign_and_a_fix_of_commands_one_below_the_other() -> None
 def test_site_and_lab_write_the_same_lines() -> None:
     assert str(site_line.bad("a", "b", "c\nd")) == str(bad("a", "b", "c\nd"))
     assert str(site_line.skipped("a", "b")) == str(skipped("a", "b"))
+    assert str(site_line.warned("a", "b", "c")) == str(lab_line.warned("a", "b", "c"))
+
+
+@pytest.mark.parametrize("line", [lab_line, site_line], ids=["lab", "site"])
+def test_what_wants_something_has_no_check_mark_and_what_is_red_says_what_helps(line: Any) -> None:
+    assert str(line.warned("room", "little", "free some")) == "! room: little  — fix: free some"
+    with pytest.raises(ValueError, match="OK"):
+        line.Line(line.State.OK, "room", "little", "free some")
+    with pytest.raises(ValueError, match="BAD"):
+        line.Line(line.State.BAD, "room", "none")
+
+
+def test_limits_that_let_in_more_than_the_machine_has_are_a_warning(tmp_path: Path) -> None:
+    lines = {line.noun: line for line in room.check(tmp_path, memory=1, disk=1, largest=2**60)}
+    assert lines["largest request"].state is State.WARNED
+    assert "lower MAX_REQUEST_BYTES" in lines["largest request"].fix
 
 
 def test_too_little_memory_and_a_full_disk_are_named_with_what_is_needed(tmp_path: Path) -> None:
@@ -95,3 +116,16 @@ def test_a_device_that_torch_does_not_see_comes_with_a_fix(
     assert not seen.usable
     assert said in seen.text
     assert seen.fix
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lab_that_is_not_heard_has_no_check_mark() -> None:
+    now = timezone.now()
+    for name, seen in {"lab1": now, "lab2": now - timedelta(minutes=5)}.items():
+        Lab.objects.create(
+            name=name, pool="lab", device="cpu", models=[], current=[], last_seen=seen
+        )
+    lines = [str(line) for line in database.check() if line.noun == "labs"]
+    assert lines[0] == "✓ labs: lab1 (lab) online"
+    assert lines[1].startswith("! labs: lab2 (lab) not heard for 30 s or more  — fix: start ")
+    assert len(lines) == 2

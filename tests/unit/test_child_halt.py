@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
 from consumer.children.child import Child
+from consumer.children.process import Process
 from consumer.errors import (
     DeadlineExceeded,
     InferenceTimeout,
@@ -28,7 +28,7 @@ from tests import child_work
 PATIENCE = 60.0
 
 #: Seconds in which a killed process must be gone. On a machine that does nothing else it takes
-#: about 0.3, and the promise is 1; pebble alone gives a process 3 that does not hear SIGTERM.
+#: about 0.3, and the promise is 1.
 GONE_SECONDS = 2.5
 
 
@@ -78,10 +78,8 @@ def is_gone(pid: int) -> bool:
 
 def is_busy(child: Child) -> bool:
     """Whether the process of the child has begun a call."""
-    pool = child._pool
-    return pool is not None and any(
-        task.started for task in list(pool._pool_manager.task_manager.tasks.values())
-    )
+    process = child._process
+    return process is not None and process.began
 
 
 def overdue(_: Ends) -> Halt:
@@ -132,7 +130,7 @@ def test_what_ends_a_run_kills_the_process_that_works_for_it(
     ("work", "look"),
     [
         # At the first look nothing has begun. The second finds the dying process alive, or comes
-        # when pebble has told its death.
+        # when its death is known.
         *((child_work.die, look) for look in (1, 2)),
         *((child_work.sleep, look) for look in range(1, 6)),
     ],
@@ -153,16 +151,16 @@ def test_a_cancel_at_any_moment_of_a_call_is_a_cancel_and_no_crash(
 def test_a_cancel_between_two_steps_of_a_call_is_a_cancel(
     child: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may fall between the look at the pool and the hand-over to it."""
+    """It may fall between the look at the process and the hand-over to it."""
     ends = Ends()
-    running_pool = child._running_pool
+    running = child._running
 
-    def cancelled_pool() -> Any:
-        pool = running_pool()
+    def cancelled() -> Process:
+        process = running()
         ends.cancelled.set()
-        return pool
+        return process
 
-    monkeypatch.setattr(child, "_running_pool", cancelled_pool)
+    monkeypatch.setattr(child, "_running", cancelled)
     with pytest.raises(RequestCancelled):
         child.call(PATIENCE, ends.halt(), child_work.sleep, 600.0)
     monkeypatch.undo()

@@ -63,7 +63,7 @@ class SmallWorld:
         self.forgotten: list[Click] = []
         self.stored = [seg(), report()]
         self.count = 0
-        self.messages = {queue.name: (0, 0) for queue in topology.QUEUES}
+        self.messages = {queue.name: (0, 0) for queue in topology.queues()}
         self.done: list[str] = []
 
     def state(self, click: Click) -> dict[str, Any]:
@@ -149,19 +149,20 @@ def test_a_site_that_shows_nothing_is_a_fault_and_no_crash(tmp_path: Path) -> No
 
 def test_a_message_that_is_left_is_a_fault(tmp_path: Path) -> None:
     world = SmallWorld(tmp_path)
-    world.messages[topology.REPLIES_QUEUE] = (2, 1)
-    assert "no rest: mri.replies holds 2 messages, 1 of them unacknowledged" in _verdict(world)
+    world.messages[topology.replies_queue("lab")] = (2, 1)
+    assert "no rest: mri.replies.lab holds 2 messages, 1 of them unacknowledged" in _verdict(world)
 
 
 def test_a_queue_that_does_not_answer_is_not_at_rest_and_the_queue_of_hints_may_hold_some() -> None:
-    counts = {queue.name: (0, 0) for queue in topology.QUEUES}
-    assert unrest({**counts, topology.PROGRESS_QUEUE: (3, 0)}) == []
-    del counts[topology.REPLIES_QUEUE]
-    assert unrest(counts) == ["mri.replies does not answer"]
+    counts = {queue.name: (0, 0) for queue in topology.queues()}
+    hints = (topology.progress_queue("lab"), topology.control_queue("lab1", 2))
+    assert unrest({**counts, **dict.fromkeys(hints, (3, 0))}) == []
+    del counts[topology.replies_queue("lab")]
+    assert unrest(counts) == ["mri.replies.lab does not answer"]
 
 
 def test_a_line_without_numbers_is_a_queue_that_does_not_answer() -> None:
-    rows = "name\tmessages\tmessages_unacknowledged\nmri.replies\t\t\nmri.dead\t2\t0\n"
+    rows = "name\tmessages\tmessages_unacknowledged\nmri.replies.lab\t\t\nmri.dead\t2\t0\n"
     node = SimpleNamespace(ctl=lambda *_: rows)
     assert QueueList(node).counts() == {"mri.dead": (2, 0)}
 

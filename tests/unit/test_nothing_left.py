@@ -28,6 +28,7 @@ from consumer.memory import MemoryFile
 from consumer.settings import load_analysis
 from tests.bad_inputs.study import series, study_of
 from tests.child_work import pid
+from tests.unit.test_nothing_left import open_files
 
 if __name__ == "__main__":
     pre = series(slices=400, rows=256, columns=256)
@@ -40,14 +41,17 @@ if __name__ == "__main__":
             threading.Thread(target=work, daemon=True).start()
             while not volumes.size:
                 time.sleep(0.001)
-            print(child, flush=True)
+            print(child, *open_files(), flush=True)
             time.sleep(600)
 """
 
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int, Path]]:
-    """A reading lab, its reader's process, and the one place where its files could lie."""
+    """A reading lab, its reader's process, and the one place where its files could lie.
+
+    The lab holds no file with a name open: it says so itself, because nobody else may look.
+    """
     home = tmp_path / "home"
     home.mkdir()
     (tmp_path / "lab.py").write_text(_LAB, encoding="utf-8")
@@ -67,7 +71,9 @@ def lab(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int, Path]]:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line, "the lab did not begin to read"
-        yield process, int(line), home
+        reader, *files = line.split()
+        assert not files
+        yield process, int(reader), home
         process.kill()
 
 
@@ -78,10 +84,10 @@ def gone(pid: int) -> bool:
     return True
 
 
-def open_files(pid: int) -> list[str]:
-    """The files with a name that a process holds open, its standard streams left out."""
+def open_files() -> list[str]:
+    """The files with a name that this process holds open, its standard streams left out."""
     found = []
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
+    for entry in Path("/proc/self/fd").iterdir():
         if int(entry.name) > 2:
             with suppress(OSError):
                 found.append(str(entry.readlink()))
@@ -94,8 +100,6 @@ def test_what_dies_while_it_reads_leaves_no_file(
     lab: tuple[subprocess.Popen[str], int, Path], victim: str, number: signal.Signals
 ) -> None:
     process, reader, home = lab
-    assert not open_files(process.pid)
-
     os.kill(process.pid if victim == "lab" else reader, number)
     wait_until(lambda: gone(reader), "end the reader", 30)
     process.kill()

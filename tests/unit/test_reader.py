@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import multiprocessing
 import pickle
 import subprocess
 import sys
@@ -12,10 +11,12 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import RLELossless, generate_uid
 
 from consumer.children import reader
+from consumer.children.child import Child
 from consumer.children.encodings import stored_values
 from consumer.children.enhanced import Image
 from consumer.errors import (
     GeometryMismatch,
+    InferenceTimeout,
     LabError,
     MissingAttribute,
     PhasesOutOfOrder,
@@ -24,6 +25,7 @@ from consumer.errors import (
     UnreadableDicom,
     UnsupportedImage,
 )
+from consumer.halt import Halt
 from consumer.handover import DownloadIndex, VolumeHeader
 from consumer.memory import MemoryFile, open_array
 from tests.dicom_factory import AXIAL, SAGITTAL, Series, index, oblique, part10, place
@@ -454,8 +456,13 @@ def test_a_volume_over_the_limit_is_refused_before_memory_is_taken():
 def test_a_spawned_child_reads_into_memory_of_its_parent():
     series = Series()
     with MemoryFile() as files, MemoryFile() as target:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            header = pool.apply(reader.read_phases, (index(files, pre=series), target.path))
+        child = Child("reader", on_timeout=InferenceTimeout)
+        try:
+            header = child.call(
+                60.0, Halt(), reader.read_phases, index(files, pre=series), target.path
+            )
+        finally:
+            child.stop()
         np.testing.assert_array_equal(
             open_array(target.path, header.shape, np.float32)[0], series.pixels
         )

@@ -63,7 +63,7 @@ def _all_seen(
     """At least `limit` + 1 of the studies behind the place if there are so many: the newest."""
     if not sight.everything:
         # Grants name their studies: no need to scan the archive for them.
-        named = source.bulk("Study", sight.study_ids)
+        named = source.described("Study", sight.study_ids).items
         return [item for item in named if _is_behind(item, after)]
     found: list[dict[str, Any]] = []
     for days in _LOOKS:
@@ -95,10 +95,9 @@ def _range(days: int | None, after: Place | None) -> str:
 def _matching(source: Orthanc, dates: str) -> Iterator[dict[str, Any]]:
     since = 0
     while True:
-        query = {"Level": "Study", "Expand": True, "Limit": _BATCH, "Since": since}
-        batch = source.find({**query, "Query": {"StudyDate": dates}})
-        yield from batch
-        if len(batch) < _BATCH:
+        batch = source.studies_dated(dates, _BATCH, since)
+        yield from batch.items
+        if batch.asked < _BATCH:
             return
         since += _BATCH
 

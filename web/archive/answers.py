@@ -23,13 +23,15 @@ from web.archive.errors import (
     SeriesNotFound,
     SliceNotFound,
     StudyNotFound,
+    TooLargeResult,
     UnreadableReport,
+    UnusableAnswer,
 )
 from web.errors import code_for, error_response
 
 log = structlog.get_logger(__name__)
 
-#: Status and sentence by error; none of these is another's base.
+#: Status and sentence by error; what is another's base stands behind it.
 _ANSWERS: dict[type[ArchiveError], tuple[int, Promise]] = {
     ArchiveUnavailable: (503, _("The image archive does not answer. Please try again shortly.")),
     SeriesChanged: (
@@ -45,6 +47,11 @@ _ANSWERS: dict[type[ArchiveError], tuple[int, Promise]] = {
     NotLookedInto: (
         502,
         _("Not all images of this series could be looked into. Please load the page again."),
+    ),
+    UnusableAnswer: (502, _("The archive says more of this than the site can read.")),
+    TooLargeResult: (
+        502,
+        _("What is stored as the result is larger than the site reads. Please tell staff."),
     ),
     UnreadableReport: (502, _("The stored report cannot be read.")),
 }

@@ -29,12 +29,13 @@ def is_arriving(series: Mapping[str, Any]) -> bool:
 def arriving_among(orthanc: Orthanc, series_ids: Collection[str]) -> set[str]:
     """Those of the series of which more images may come; what is gone is not among them.
 
-    One call for each hundred. Raises `ArchiveUnavailable`.
+    Nor is one that has more images than are read: who asks for it will be told. One call for each
+    hundred. Raises `ArchiveUnavailable`.
     """
     wanted = sorted(series_ids)
     return {
         item["ID"]
         for start in range(0, len(wanted), _AT_ONCE)
-        for item in orthanc.bulk("Series", wanted[start : start + _AT_ONCE])
+        for item in orthanc.described("Series", wanted[start : start + _AT_ONCE]).items
         if is_arriving(item)
     }

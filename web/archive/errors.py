@@ -3,6 +3,7 @@
 ArchiveError
 ├── ArchiveUnavailable          nothing is known; try again later (503)
 ├── UnreadableResult            a stored result cannot be drawn (502)
+│   ├── TooLargeResult          to read it would take too much memory or time (502)
 │   └── UnreadableReport        a stored report cannot be told (502)
 ├── UnusableAnswer              an object says more than a page can use (502)
 │   ├── TooLongAnswer           it is too long, alone or with those before it (502)
@@ -28,6 +29,10 @@ class ArchiveUnavailable(ArchiveError):
 
 class UnreadableResult(ArchiveError):
     """A segmentation is there, but its frames cannot be laid on the slices."""
+
+
+class TooLargeResult(UnreadableResult):
+    """What is stored under a result's UID is larger than any result, or would become so."""
 
 
 class UnreadableReport(UnreadableResult):

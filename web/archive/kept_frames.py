@@ -6,12 +6,11 @@ all of them.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
-from threading import Lock
 from typing import NamedTuple
 
 from messages.phases.frames import Frame
+from web.archive.keeping import Keeping
 from web.archive.orthanc import Orthanc
 
 #: Frames that a process keeps, about 1.5 KB each: those of two of the longest series that are read.
@@ -35,26 +34,15 @@ class Described(NamedTuple):
     texts: Mapping[str, str]
 
 
-_lock = Lock()
-_kept: OrderedDict[Stored, Described] = OrderedDict()
+_kept: Keeping[Stored, Described] = Keeping(KEPT_FRAMES, lambda one: len(one.frames))
 
 
 def kept(stored: Stored, count: int) -> Described | None:
     """The object as it was read before with that number of frames, or None."""
-    with _lock:
-        found = _kept.get(stored)
-        if found is None or len(found.frames) != count:
-            return None
-        _kept.move_to_end(stored)
-        return found
+    found = _kept.get(stored)
+    return None if found is None or len(found.frames) != count else found
 
 
 def keep(stored: Stored, described: Described) -> None:
     """Keep an object, and forget those that were not asked for the longest."""
-    with _lock:
-        _kept[stored] = described
-        _kept.move_to_end(stored)
-        total = sum(len(one.frames) for one in _kept.values())
-        while total > KEPT_FRAMES:
-            _, oldest = _kept.popitem(last=False)
-            total -= len(oldest.frames)
+    _kept.keep(stored, described)

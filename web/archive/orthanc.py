@@ -7,43 +7,70 @@ import re
 from collections.abc import Collection
 from contextlib import suppress
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
+import structlog
 from django.conf import settings
 
 from messages.envelope import UID_PATTERN
 from messages.part10 import PLAIN, RESULT_BYTES, only_part, plain_accept, transfer_syntax
 from web.archive.connection import (
     ABSENT,
+    INDEX,
     MAX_TAGS_BYTES,
+    Bounds,
     Budget,
     Connection,
     Level,
     checked_id,
-    decoded,
 )
 from web.archive.errors import (
     ArchiveUnavailable,
     InstanceNotFound,
     NotAnOrthancId,
     SeriesNotFound,
+    TooLargeResult,
+    TooLongAnswer,
     UnreadableResult,
     UnusableAnswer,
 )
+from web.archive.inflation import DEFLATED, inflated
+from web.archive.structure import require_small_decoded
 
-__all__ = ["Level", "Orthanc", "archive", "checked_id"]
+__all__ = ["Described", "Level", "Orthanc", "archive", "checked_id"]
+
+log = structlog.get_logger(__name__)
 
 #: Where Orthanc names the UIDs of an instance, and as what.
 _UIDS = {"/study": "StudyInstanceUID", "/series": "SeriesInstanceUID", "": "SOPInstanceUID"}
+
+
+class Described(NamedTuple):
+    """What Orthanc's index says of several resources."""
+
+    #: Of those that it holds.
+    items: list[dict[str, Any]]
+    #: How many were asked for, or found.
+    asked: int
+    #: Ids of those of which it says more than is read: they are there.
+    too_long: frozenset[str]
 
 
 class Orthanc(Connection):
     """One Orthanc. Safe to share between threads."""
 
     def json(self, level: Level, orthanc_id: str, tail: str = "") -> Any:
-        """The JSON of ``/<level>/<id><tail>``; raises the `NotInArchive` of that level."""
-        return decoded(self._get(level, orthanc_id, tail, {}, "application/json"))
+        """The JSON of ``/<level>/<id><tail>``; raises the `NotInArchive` of that level.
+
+        Raises `TooLongAnswer` for what has too many parts: a million instances in a series.
+        """
+        asked = self._client.build_request(
+            "GET",
+            f"/{level}/{checked_id(orthanc_id)}{tail}",
+            headers={"Accept": "application/json"},
+        )
+        return self._json(asked, ABSENT[level])
 
     def tags(self, instance_id: str) -> dict[str, Any]:
         """All tags of an instance by keyword, sequences as lists of the same.
@@ -86,12 +113,7 @@ class Orthanc(Connection):
 
     def _tags(self, level: Level, orthanc_id: str, tail: str, budget: Budget) -> dict[str, Any]:
         asked = self._client.build_request("GET", f"/{level}/{checked_id(orthanc_id)}{tail}")
-        answer = self._send(asked, absent=ABSENT[level], budget=budget)
-        try:
-            found = answer.json()
-        except (ValueError, RecursionError):
-            # Its own text may quote what it read.
-            raise UnusableAnswer("the tags of an object are no readable JSON") from None
+        found = self._json_of_object(asked, ABSENT[level], budget)
         return found if isinstance(found, dict) else {}
 
     def content(
@@ -102,22 +124,36 @@ class Orthanc(Connection):
         *,
         params: dict[str, str] | None = None,
         accept: str = "*/*",
+        bounds: Bounds = INDEX,
     ) -> bytes:
-        """The bytes of ``/<level>/<id><tail>``: a file, a rendered image, an array."""
-        return self._get(level, orthanc_id, tail, params or {}, accept).content
+        """The bytes of ``/<level>/<id><tail>``: a rendered image, an array.
+
+        Raises `TooLongAnswer` for what is longer than its bounds.
+        """
+        asked = self._client.build_request(
+            "GET",
+            f"/{level}/{checked_id(orthanc_id)}{tail}",
+            params=params or {},
+            headers={"Accept": accept},
+        )
+        return self._send(asked, absent=ABSENT[level], bounds=bounds).content
 
     def result_file(self, instance_id: str) -> bytes:
         """A stored result as an uncompressed Part 10 file, whatever encoding it is kept in.
 
-        The archive, which has encoded it, decodes it: no decoder meets a stranger's bytes here, and
-        nothing inflates. Raises `UnreadableResult` where it does not, `InstanceNotFound` and
-        `ArchiveUnavailable`.
+        What is deflated is inflated here, up to a bound. What is compressed otherwise the archive,
+        which has compressed it, decodes, if it is to be no longer than a result: no decoder meets
+        a stranger's bytes here. Raises `UnreadableResult` where that is not so,
+        `InstanceNotFound` and `ArchiveUnavailable`.
         """
         stored = self._bounded(f"/instances/{checked_id(instance_id)}/file", "*/*").content
         syntax = transfer_syntax(stored)
         # What states none is no DICOM: whoever parses it will say so.
         if syntax is None or syntax in PLAIN:
             return stored
+        if syntax == DEFLATED:
+            return inflated(stored)
+        require_small_decoded(stored)
         try:
             study, series, instance = (
                 str(self.json("instances", instance_id, tail)["MainDicomTags"][keyword])
@@ -139,29 +175,62 @@ class Orthanc(Connection):
 
     def _bounded(self, path: str, accept: str) -> httpx.Response:
         request = self._client.build_request("GET", path, headers={"Accept": accept})
+        budget = Budget(RESULT_BYTES, RESULT_BYTES)
         try:
-            return self._send(request, InstanceNotFound, Budget(RESULT_BYTES, RESULT_BYTES))
+            return self._send(request, InstanceNotFound, budget)
+        except TooLongAnswer:
+            raise TooLargeResult("the object is longer than a result that is read") from None
         except UnusableAnswer:
-            raise UnreadableResult("Orthanc does not give the object, or not in bounds") from None
+            raise UnreadableResult("Orthanc does not give the object") from None
 
     def find(self, query: dict[str, Any]) -> Any:
         """What ``/tools/find`` answers to `query`."""
-        return decoded(self._send(self._client.build_request("POST", "/tools/find", json=query)))
+        return self._json(self._client.build_request("POST", "/tools/find", json=query))
+
+    def studies_dated(self, dates: str, limit: int, since: int = 0) -> Described:
+        """Studies of a range of dates (PS3.4 section C.2.2.2.5), of all for an empty one."""
+        query = {"Level": "Study", "Limit": limit, "Since": since, "Query": {"StudyDate": dates}}
+        try:
+            found: list[dict[str, Any]] = self.find({**query, "Expand": True})
+        except TooLongAnswer:
+            return self.described("Study", self.find({**query, "Expand": False}))
+        return Described(found, len(found), frozenset())
+
+    def described(self, level: str, orthanc_ids: Collection[str]) -> Described:
+        """What Orthanc knows of these resources, of each one that is short enough to be told.
+
+        One study of a million series keeps the others from nobody.
+        """
+        wanted = list(orthanc_ids)
+        try:
+            return Described(self.bulk(level, wanted), len(wanted), frozenset())
+        except TooLongAnswer:
+            if len(wanted) == 1:
+                log.warning("archive_resource_too_long", level=level, resource=wanted[0])
+                return Described([], 1, frozenset(wanted))
+        half = len(wanted) // 2
+        halves = [self.described(level, part) for part in (wanted[:half], wanted[half:])]
+        return Described(
+            [item for one in halves for item in one.items],
+            len(wanted),
+            halves[0].too_long | halves[1].too_long,
+        )
 
     def bulk(self, level: str, orthanc_ids: Collection[str]) -> Any:
-        """What Orthanc knows of these resources, without those that it does not hold."""
+        """What Orthanc knows of these resources, without those that it does not hold.
+
+        Raises `TooLongAnswer` where that is too much; see `described`.
+        """
         # The level would otherwise be guessed from the ids, and a series answered as a study.
         query = {"Level": level, "Resources": [checked_id(one) for one in orthanc_ids]}
         if not query["Resources"]:
             return []
-        return decoded(
-            self._send(self._client.build_request("POST", "/tools/bulk-content", json=query))
-        )
+        return self._json(self._client.build_request("POST", "/tools/bulk-content", json=query))
 
     def instances_with(self, sop_instance_uid: str) -> list[str]:
         """Orthanc's ids of every stored object with this UID: a copied one has it too."""
         asked = self._client.build_request("POST", "/tools/lookup", content=sop_instance_uid)
-        found = decoded(self._send(asked))
+        found = self._json(asked)
         try:
             return [checked_id(item["ID"]) for item in found if item["Type"] == "Instance"]
         except (KeyError, TypeError, NotAnOrthancId):
@@ -170,7 +239,7 @@ class Orthanc(Connection):
     def instances_of_series(self, series_instance_uid: str) -> list[str]:
         """Orthanc's ids of the instances of every series with this UID, copies included."""
         asked = self._client.build_request("POST", "/tools/lookup", content=series_instance_uid)
-        found = decoded(self._send(asked))
+        found = self._json(asked)
         ids: list[str] = []
         try:
             for series_id in (checked_id(item["ID"]) for item in found if item["Type"] == "Series"):
@@ -215,18 +284,21 @@ class Orthanc(Connection):
     def last_change(self) -> dict[str, Any]:
         """The newest change that is there, in the form of `changes`."""
         asked = self._client.build_request("GET", "/changes?last")
-        found: dict[str, Any] = decoded(self._send(asked))
+        found: dict[str, Any] = self._json(asked)
         return found
 
-    def studies_page(self, since: int, limit: int) -> list[dict[str, Any]]:
+    def studies_page(self, since: int, limit: int) -> Described:
         """A page of all studies, in an order of the archive's own."""
-        found: list[dict[str, Any]] = self._listed("/studies?expand", since, limit)
-        return found
+        try:
+            found: list[dict[str, Any]] = self._listed("/studies?expand", since, limit)
+        except TooLongAnswer:
+            return self.described("Study", self._listed("/studies", since, limit))
+        return Described(found, len(found), frozenset())
 
     def _listed(self, path: str, since: int, limit: int) -> Any:
         joined = "&" if "?" in path else "?"
         address = f"{path}{joined}since={since:d}&limit={limit:d}"
-        return decoded(self._send(self._client.build_request("GET", address)))
+        return self._json(self._client.build_request("GET", address))
 
     def study_of(self, instance_id: str) -> str:
         """UID of the study that holds this instance; raises `InstanceNotFound`.

@@ -22,6 +22,13 @@ def outline_path(mask: NDArray[np.bool_]) -> str:
     return "".join(f"M{_points(loop)}Z" for loop in loops)
 
 
+def edge_count(mask: NDArray[np.bool_]) -> int:
+    """How many sides of pixels the path around the set pixels runs along."""
+    padded = np.pad(mask.astype(bool), 1)
+    across = np.count_nonzero(padded[:, 1:] != padded[:, :-1])
+    return int(across + np.count_nonzero(padded[1:] != padded[:-1]))
+
+
 def _edges(mask: NDArray[np.bool_]) -> dict[Corner, list[Corner]]:
     """Border edges by their start, directed so that the marked pixel lies on the right."""
     padded = np.pad(mask.astype(bool), 1)

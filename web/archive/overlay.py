@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from messages.phases.frames import numbers, text_of
 from messages.phases.values import integer
-from web.archive.errors import UnreadableResult
+from web.archive.errors import TooLargeResult, UnreadableResult
+from web.archive.heavy import large
+from web.archive.keeping import Keeping
+from web.archive.masks import Masks
 from web.archive.orthanc import Orthanc, archive
-from web.archive.outline import outline_path
+from web.archive.outline import edge_count, outline_path
+from web.archive.patience import seconds_left, within
 from web.archive.phase_names import PhaseName
 from web.archive.segmentation import marked_in, place_referred
 from web.archive.stack import Stack, corresponding, stack_of
+from web.archive.stored_file import stored_file
 
-#: Results whose outlines a process keeps; one is some tens of kilobytes of text.
-_KEPT_RESULTS = 32
+#: Letters of outlines that a process keeps; those of a tumour are some tens of thousands.
+KEPT_WEIGHT = 32_000_000
+
+#: Sides of pixels that outlines run along, of all slices together: a tumour has some ten thousand,
+#: a whole brain in 256 slices half a million. Each is some hundred bytes while it is chained.
+MAX_EDGES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -85,9 +93,16 @@ def overlay_of(
     """Return the outlines of a result over its input phases, one of which it refers to.
 
     Without a segmentation (nothing was found) the overlay has no outlines, and its slices are those
-    of the first phase. Raises the errors of `web.archive.errors`.
+    of the first phase. In `web.archive.patience.PAGE_SECONDS` altogether. Raises the errors of
+    `web.archive.errors`.
     """
-    source = orthanc or archive()
+    with within():
+        return _overlay(orthanc or archive(), study_id, inputs, seg_instance_id)
+
+
+def _overlay(
+    source: Orthanc, study_id: str, inputs: Sequence[PhaseName], seg_instance_id: str | None
+) -> Overlay:
     # Not as they are kept: the page asks for the slices by what is told here.
     stacks = {
         str(one): stack_of(study_id, one.series_id, phase=one.phase, orthanc=source)
@@ -95,7 +110,10 @@ def overlay_of(
     }
     drawn = _Drawn(0, None, {}, {}, {})
     if seg_instance_id is not None:
-        drawn = _outlines(source, seg_instance_id, tuple(stacks[str(one)] for one in inputs))
+        offered = tuple(stacks[str(one)] for one in inputs)
+        drawn = _kept.or_read(
+            (source, seg_instance_id, offered), lambda: _outlines(source, seg_instance_id, offered)
+        )
     referred = stacks[str(inputs[drawn.place])]
     rows, columns, spacing = _grid(source, referred)
     if drawn.size not in {None, (rows, columns)}:
@@ -115,20 +133,36 @@ def overlay_of(
     )
 
 
-@lru_cache(maxsize=_KEPT_RESULTS)
+_kept: Keeping[tuple[Orthanc, str, tuple[Stack, ...]], _Drawn] = Keeping(
+    KEPT_WEIGHT,
+    # A thousand characters are about an image of a stack that it is kept by.
+    lambda one: 1000 + sum(map(len, one.outlines.values())),
+)
+
+
 def _outlines(orthanc: Orthanc, seg_instance_id: str, stacks: tuple[Stack, ...]) -> _Drawn:
-    file = orthanc.result_file(seg_instance_id)
-    place = place_referred(file, stacks)
-    found = marked_in(file, stacks[place])
-    volume = found.volume
-    marked = [int(index) for index in np.flatnonzero(volume.any(axis=(1, 2)))]
-    return _Drawn(
-        place,
-        (volume.shape[1], volume.shape[2]),
-        {index: outline_path(volume[index]) for index in marked},
-        {index: int(volume[index].sum()) for index in marked},
-        found.largest,
-    )
+    with large():
+        seg = stored_file(orthanc.result_file(seg_instance_id))
+        place = place_referred(seg, stacks)
+        rows, columns, _spacing = _grid(orthanc, stacks[place])
+        found = marked_in(seg, stacks[place], (rows, columns))
+        _require_drawable(found.masks)
+        outlines, areas = {}, {}
+        for index in found.masks:
+            seconds_left()
+            mask = found.masks.of(index)
+            outlines[index] = outline_path(mask)
+            areas[index] = int(np.count_nonzero(mask))
+        return _Drawn(place, found.masks.size, outlines, areas, found.largest)
+
+
+def _require_drawable(masks: Masks) -> None:
+    """Raise `TooLargeResult` for masks of which each pixel has a border of its own."""
+    edges = 0
+    for index in masks:
+        edges += edge_count(masks.of(index))
+        if edges > MAX_EDGES:
+            raise TooLargeResult("the outlines of the segmentation are too long")
 
 
 def _grid(orthanc: Orthanc, stack: Stack) -> tuple[int, int, tuple[float, float]]:

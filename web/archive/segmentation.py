@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,13 +9,13 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.multival import MultiValue
 
-from messages.part10 import PLAIN
 from web.archive.errors import UnreadableResult
+from web.archive.masks import Masks
 from web.archive.stack import Stack, nearest
+from web.archive.stored_file import StoredFile
 
 T = TypeVar("T")
 
@@ -31,8 +30,8 @@ _SAME_DIRECTION = 0.999
 class Marks:
     """What a SEG marks in a series."""
 
-    #: (slices, rows, columns), slices in the order of the stack; all segments united.
-    volume: NDArray[np.bool_]
+    #: By slice, in the order of the stack; all segments united.
+    masks: Masks
     #: By segment number, the slice in which most of its pixels are marked; of several the middle
     #: one, in which a reader wants to see a lesion.
     largest: dict[int, int]
@@ -42,8 +41,6 @@ class Marks:
 class _Contents:
     """Of a SEG, by frame."""
 
-    #: (frames, rows, columns)
-    frames: NDArray[Any]
     #: Functional groups.
     groups: list[Any]
     #: Segment numbers.
@@ -52,32 +49,37 @@ class _Contents:
     orientation: tuple[float, ...] | None
 
 
-def marked_in(seg_file: bytes, stack: Stack) -> Marks:
+def marked_in(seg: StoredFile, stack: Stack, size: tuple[int, int] | None = None) -> Marks:
     """Return what the segments of a SEG mark in the slices of `stack`.
 
     Empty frames are usually left out of a SEG, and its frames may run the other way: each frame
-    goes to the slice that it names, or else to the slice at its position. Raises
+    goes to the slice that it names, or else to the slice at its position. With a `size` (rows,
+    columns) that of the images is known, and no pixel is looked at of a SEG of another one. Raises
     `UnreadableResult`.
     """
-    seg = _guarded(lambda: _contents(pydicom.dcmread(io.BytesIO(seg_file))))
-    if len(seg.groups) != len(seg.frames):
+    known = _guarded(partial(_contents, seg.head))
+    if not known.groups or len(known.groups) != _guarded(lambda: int(seg.head.NumberOfFrames)):
         raise UnreadableResult("the segmentation has another number of frames than it says")
-    marked = _along_image_axes(seg.frames > 0, seg.orientation, stack.at(0).orientation)
-    volume = np.zeros((len(stack.slices), *marked.shape[1:]), dtype=np.bool_)
-    indices = _guarded(partial(_slice_indices, seg.groups, stack))
-    for frame, index in zip(marked, indices, strict=True):
-        volume[index] |= frame
-    areas = [int(frame.sum()) for frame in marked]
-    return Marks(volume, _largest(seg.segments, indices, areas))
+    turn = _Turn.between(known.orientation, stack.at(0).orientation)
+    turned = turn.size_of(seg.size())
+    if size is not None and turned != size:
+        raise UnreadableResult("the segmentation has another size than the images")
+    indices = _guarded(partial(_slice_indices, known.groups, stack))
+    masks, areas = Masks(turned), []
+    for frame, index in zip(seg.frames(), indices, strict=True):
+        marked = turn.of(frame)
+        areas.append(int(np.count_nonzero(marked)))
+        masks.add(index, marked)
+    return Marks(masks, _largest(known.segments, indices, areas))
 
 
-def place_referred(seg_file: bytes, stacks: Sequence[Stack]) -> int:
+def place_referred(seg: StoredFile, stacks: Sequence[Stack]) -> int:
     """Which of several phases a SEG refers to: the one whose images it names most, from 0.
 
     Results of earlier versions refer to the first phase, and so does one that names no image.
     Raises `UnreadableResult`.
     """
-    named = _guarded(lambda: _named(pydicom.dcmread(io.BytesIO(seg_file))))
+    named = _guarded(partial(_named, seg.head))
     counts = [len(named & {(one.sop_instance_uid, one.frame) for one in s.slices}) for s in stacks]
     return counts.index(max(counts))
 
@@ -128,18 +130,12 @@ def _guarded(read: Callable[[], T]) -> T:
 
 
 def _contents(seg: Any) -> _Contents:
-    # A decoder would meet whatever bytes somebody stored (`web.archive.orthanc` asks for plain).
-    if seg.file_meta.TransferSyntaxUID not in PLAIN:
-        raise UnreadableResult("the segmentation is compressed")
-    pixels = seg.pixel_array
     groups = list(seg.PerFrameFunctionalGroupsSequence)
     shared = _first(seg.get("SharedFunctionalGroupsSequence"))
-    frames = pixels[np.newaxis] if pixels.ndim == 2 else pixels
     return _Contents(
-        frames,
         groups,
         [_segment(group, shared) for group in groups],
-        _orientation(shared, groups[0]),
+        _orientation(shared, *groups[:1]),
     )
 
 
@@ -160,23 +156,37 @@ def _slice_indices(groups: list[Any], stack: Stack) -> list[int]:
     return [int(i) for i in nearest(np.asarray(positions, dtype=np.float64) @ normal, offered)]
 
 
-def _along_image_axes(
-    frames: NDArray[np.bool_],
-    here: tuple[float, ...] | None,
-    wanted: tuple[float, ...] | None,
-) -> NDArray[np.bool_]:
-    """Turn frames whose rows and columns run otherwise than those of the images."""
-    if here is None or wanted is None:
-        return frames
-    across, down = np.asarray(here[:3]), np.asarray(here[3:])
-    image_across, image_down = np.asarray(wanted[:3]), np.asarray(wanted[3:])
-    if abs(across @ image_down) >= _SAME_DIRECTION:
-        frames, across, down = frames.swapaxes(1, 2), down, across
-    if min(abs(across @ image_across), abs(down @ image_down)) < _SAME_DIRECTION:
-        raise UnreadableResult("the segmentation lies on another plane than the images")
-    if down @ image_down < 0:
-        frames = frames[:, ::-1, :]
-    return frames[:, :, ::-1] if across @ image_across < 0 else frames
+@dataclass(frozen=True)
+class _Turn:
+    """How frames are turned whose rows and columns run otherwise than those of the images."""
+
+    transposed: bool = False
+    upside_down: bool = False
+    mirrored: bool = False
+
+    @classmethod
+    def between(cls, here: tuple[float, ...] | None, wanted: tuple[float, ...] | None) -> _Turn:
+        """From the orientation of the frames to that of the images."""
+        if here is None or wanted is None:
+            return cls()
+        across, down = np.asarray(here[:3]), np.asarray(here[3:])
+        image_across, image_down = np.asarray(wanted[:3]), np.asarray(wanted[3:])
+        transposed = bool(abs(across @ image_down) >= _SAME_DIRECTION)
+        if transposed:
+            across, down = down, across
+        if min(abs(across @ image_across), abs(down @ image_down)) < _SAME_DIRECTION:
+            raise UnreadableResult("the segmentation lies on another plane than the images")
+        return cls(transposed, bool(down @ image_down < 0), bool(across @ image_across < 0))
+
+    def size_of(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of a frame once it is turned."""
+        return (size[1], size[0]) if self.transposed else size
+
+    def of(self, frame: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """A frame turned."""
+        frame = frame.T if self.transposed else frame
+        frame = frame[::-1] if self.upside_down else frame
+        return frame[:, ::-1] if self.mirrored else frame
 
 
 def sources(group: Any) -> list[Source]:

@@ -89,7 +89,7 @@ def slices_of(
     """
     try:
         slices = _all_slices(orthanc, series_id, state)
-    except (ArchiveUnavailable, NotInArchive):
+    except (ArchiveUnavailable, NotInArchive, UnusableAnswer):
         # Whether the archive is away altogether, the next call will say.
         return None
     if slices is None:

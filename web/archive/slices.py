@@ -8,7 +8,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from web.archive.connection import ARRAY, PICTURE
 from web.archive.errors import ArchiveUnavailable
+from web.archive.heavy import Leave, on_demand
 from web.archive.images import Image
 from web.archive.orthanc import Orthanc, archive
 from web.archive.stack import Stack
@@ -55,6 +57,7 @@ def rendered(stack: Stack, index: int, window: Window, *, orthanc: Orthanc | Non
             "window-width": f"{window.width:.1f}",
         },
         accept="image/png",
+        bounds=PICTURE,
     )
 
 
@@ -68,11 +71,20 @@ def _kept(orthanc: Orthanc, images: tuple[Image, ...]) -> Window:
 
 
 def _pixels(orthanc: Orthanc, image: Image) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    body = orthanc.content("instances", image.instance_id, f"{image.address}/numpy")
+    with on_demand() as leave:
+        return _array(orthanc, image, leave)
+
+
+def _array(
+    orthanc: Orthanc, image: Image, leave: Leave
+) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    body = orthanc.content("instances", image.instance_id, f"{image.address}/numpy", bounds=ARRAY)
+    if len(body) > ARRAY.light:
+        leave.take()
     try:
         values = np.load(io.BytesIO(body), allow_pickle=False)
     except ValueError as exc:
         raise ArchiveUnavailable("Orthanc's pixel array cannot be read") from exc
     flat: np.ndarray[tuple[int], np.dtype[np.float32]] = values.astype(np.float32).ravel()
-    # Every fourth pixel tells the same percentiles.
-    return flat[::4]
+    # Every fourth pixel tells the same percentiles; a view would keep the others as well.
+    return flat[::4].copy()

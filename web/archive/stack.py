@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from messages.request import PhaseSelector
 from web.archive.errors import SeriesChanged, SeriesNotFound, SliceNotFound, UnreadableResult
 from web.archive.images import Image, images_of
+from web.archive.keeping import Keeping
 from web.archive.members import members
 from web.archive.orthanc import Orthanc, archive, checked_id
 from web.archive.patience import within
@@ -20,8 +20,8 @@ from web.archive.patience import within
 #: a series that is still arriving is seen complete this much later.
 KEPT_SECONDS = 30
 
-#: Phases whose order a process keeps.
-_KEPT_STACKS = 64
+#: Images of the phases whose order a process keeps, some hundred bytes each.
+KEPT_IMAGES = 100_000
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,11 @@ def stack_of(
             stack = read_stack(orthanc, series_id, phase)
         else:
             period = int(time.monotonic() // KEPT_SECONDS)
-            stack = _kept(archive(), series_id, phase, period)
+            asked = _Asked(archive(), series_id, phase, period)
+            stack = _kept(asked)
             if slices is not None and len(stack.slices) != slices:
                 # The page may know of more than what is kept: read again, once for that number.
-                stack = _kept(archive(), series_id, phase, period, slices)
+                stack = _kept(replace(asked, slices=slices))
     if stack.study_id != study_id:
         raise SeriesNotFound("the series belongs to another study")
     if slices is not None and len(stack.slices) != slices:
@@ -113,19 +114,35 @@ def nearest(wanted: NDArray[np.float64], offered: NDArray[np.float64]) -> NDArra
     """Index into `offered` of the value nearest to each of `wanted`, within half a slice gap."""
     gaps = np.diff(np.unique(np.round(offered, 3)))
     tolerance = float(np.median(gaps)) / 2 if gaps.size else 0.5
-    distance = np.abs(wanted[:, np.newaxis] - offered[np.newaxis, :])
-    if np.any(distance.min(axis=1) > tolerance):
+    # Not each with each: two series of ten thousand would take 800 MB.
+    order = np.argsort(offered, kind="stable")
+    ordered = offered[order]
+    above = np.clip(np.searchsorted(ordered, wanted), 1, max(len(ordered) - 1, 1))
+    above = np.minimum(above, len(ordered) - 1)
+    below = np.maximum(above - 1, 0)
+    is_below = np.abs(wanted - ordered[below]) <= np.abs(ordered[above] - wanted)
+    place = np.where(is_below, below, above)
+    if np.any(np.abs(wanted - ordered[place]) > tolerance):
         raise UnreadableResult("a slice has no counterpart at the same place")
-    found: NDArray[np.intp] = distance.argmin(axis=1)
+    # Of several at the same place the first.
+    first = np.searchsorted(ordered, ordered[place])
+    found: NDArray[np.intp] = order[first]
     return found
 
 
-@lru_cache(maxsize=_KEPT_STACKS)
-def _kept(
-    orthanc: Orthanc,
-    series_id: str,
-    phase: PhaseSelector | None,
-    _period: int,
-    _slices: int | None = None,
-) -> Stack:
-    return read_stack(orthanc, series_id, phase)
+@dataclass(frozen=True)
+class _Asked:
+    """What a kept stack is kept by."""
+
+    orthanc: Orthanc
+    series_id: str
+    phase: PhaseSelector | None
+    period: int
+    slices: int | None = None
+
+
+_stacks: Keeping[_Asked, Stack] = Keeping(KEPT_IMAGES, lambda one: 1 + len(one.slices))
+
+
+def _kept(asked: _Asked) -> Stack:
+    return _stacks.or_read(asked, lambda: read_stack(asked.orthanc, asked.series_id, asked.phase))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from uuid import UUID
 
-import pydicom
 from pydicom.uid import ComprehensiveSRStorage
 
 from messages import identity
-from messages.part10 import PLAIN
 from web.archive.errors import InstanceNotFound, UnreadableReport, UnreadableResult
+from web.archive.heavy import large
 from web.archive.orthanc import Orthanc
 from web.archive.patience import within
 from web.archive.report_details import ReportTold, report_told
+from web.archive.stored_file import stated, stored_file
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def stored_report(
     `UnreadableReport` for something else under its UID.
     """
     series_uid, uid = report_uids(request_id, tumor_detected=tumor_detected)
-    with within():
+    with within(), large():
         # Copies of it in other studies are somebody else's.
         found = [one for one in orthanc.instances_with(uid) if orthanc.filed(one) == study]
         if not found:
@@ -61,7 +60,7 @@ def stored_report(
             file = orthanc.result_file(found[0])
         except UnreadableResult as exc:
             raise UnreadableReport(str(exc)) from None
-    told = _read(file, (uid, series_uid, study[1]))
+        told = _read(file, (uid, series_uid, study[1]))
     if told.tumor_detected != tumor_detected:
         raise UnreadableReport("the report states another outcome than the request")
     return StoredReport(found[0], series_uid, uid, told)
@@ -69,14 +68,12 @@ def stored_report(
 
 def _read(file: bytes, names: tuple[str, str, str]) -> ReportTold:
     try:
-        stored = pydicom.dcmread(io.BytesIO(file))
-        found = (stored.SOPInstanceUID, stored.SeriesInstanceUID, stored.StudyInstanceUID)
-        kind, syntax = stored.SOPClassUID, stored.file_meta.TransferSyntaxUID
-    except Exception as exc:  # noqa: BLE001 - anybody's object may break the parser in any way
-        # Its text may quote what it read.
-        raise UnreadableReport(f"the report cannot be read: {type(exc).__name__}") from None
-    if found != names:
+        report = stored_file(file).head
+        found = stated(report)
+    except UnreadableResult as exc:
+        raise UnreadableReport(str(exc)) from None
+    if found.names != names:
         raise UnreadableReport("the report names another study or series")
-    if kind != ComprehensiveSRStorage or syntax not in PLAIN:
-        raise UnreadableReport("the object is no plain report")
-    return report_told(stored)
+    if found.kind != ComprehensiveSRStorage:
+        raise UnreadableReport("the object is no report")
+    return report_told(report)

@@ -7,7 +7,6 @@ voxels from the segmentation, the longest diameter from the report, which has it
 
 from __future__ import annotations
 
-import io
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -16,13 +15,10 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import numpy as np
-import pydicom
-from numpy.typing import NDArray
 from pydicom.uid import ComprehensiveSRStorage, SegmentationStorage
 
 from messages import identity
 from messages.events import ModelReference
-from messages.part10 import PLAIN
 from messages.request import InputSeries
 from web.archive.errors import (
     InstanceNotFound,
@@ -30,13 +26,20 @@ from web.archive.errors import (
     UnreadableReport,
     UnreadableResult,
 )
+from web.archive.heavy import large
+from web.archive.masks import Masks
 from web.archive.orthanc import Orthanc
+from web.archive.patience import within
 from web.archive.report import LONGEST_DIAMETER, VOLUME, figure, slices_of_first
 from web.archive.report_details import ReportTold, report_told
 from web.archive.stack import read_stack
+from web.archive.stored_file import StoredFile, stated, stored_file
 
 #: ml between the report's volume and that of the pixels, beyond the report's four decimals.
 _VOLUME_TOLERANCE = 1e-3
+
+#: Seconds for all that is read of a result. No page waits; a queue of other requests does.
+RESULT_SECONDS = 60.0
 
 #: Share of the slice distance by which a frame may miss its place; as the labs read it.
 _PLACE_TOLERANCE = 0.45
@@ -87,7 +90,8 @@ def stored_result(asked: Asked, orthanc: Orthanc) -> StoredResult | None:
     an account at the archive may have put it there.
     """
     try:
-        return _look(asked, orthanc)
+        with within(RESULT_SECONDS), large():
+            return _look(asked, orthanc)
     except InstanceNotFound:
         # Removed between the two questions.
         return None
@@ -100,15 +104,15 @@ def _look(asked: Asked, orthanc: Orthanc) -> StoredResult | None:
         return None
     file = orthanc.result_file(primary_id)
     primary = _read(file, asked, primary_uid, identity.primary_series_uid(asked.request_id))
-    if primary.SOPClassUID == ComprehensiveSRStorage:
-        slices = _slices(primary, asked, orthanc)
-        return _guarded(_nothing_found, primary, primary_id, slices)
+    if primary.head.SOPClassUID == ComprehensiveSRStorage:
+        slices = _slices(primary.head, asked, orthanc)
+        return _guarded(_nothing_found, primary.head, primary_id, slices)
     report_uid = identity.report_instance_uid(asked.request_id)
     report_id = _instance_in_study(asked, report_uid, orthanc)
     if report_id is None:
         return None
     file = orthanc.result_file(report_id)
-    report = _read(file, asked, report_uid, identity.report_series_uid(asked.request_id))
+    report = _read(file, asked, report_uid, identity.report_series_uid(asked.request_id)).head
     slices = _slices(report, asked, orthanc)
     return _guarded(_measured, primary, primary_id, report, report_id, slices)
 
@@ -149,17 +153,13 @@ def _guarded(read: Callable[..., T], *args: Any) -> T:
         raise UnreadableResult(f"the result cannot be read: {type(exc).__name__}") from None
 
 
-def _read(file: bytes, asked: Asked, uid: str, series_uid: str) -> Any:
-    try:
-        stored = pydicom.dcmread(io.BytesIO(file))
-        found = (stored.SOPInstanceUID, stored.SeriesInstanceUID, stored.StudyInstanceUID)
-        kind, syntax = stored.SOPClassUID, stored.file_meta.TransferSyntaxUID
-    except Exception as exc:  # noqa: BLE001 - as above
-        raise UnreadableResult(f"object {uid} cannot be read: {type(exc).__name__}") from None
-    if found != (uid, series_uid, asked.study_uid):
+def _read(file: bytes, asked: Asked, uid: str, series_uid: str) -> StoredFile:
+    stored = stored_file(file)
+    found = stated(stored.head)
+    if found.names != (uid, series_uid, asked.study_uid):
         raise UnreadableResult(f"object {uid} names another study or series")
-    if kind not in {SegmentationStorage, ComprehensiveSRStorage} or syntax not in PLAIN:
-        raise UnreadableResult(f"object {uid} is neither a plain segmentation nor a report")
+    if found.kind not in {SegmentationStorage, ComprehensiveSRStorage}:
+        raise UnreadableResult(f"object {uid} is neither a segmentation nor a report")
     return stored
 
 
@@ -182,13 +182,16 @@ def _nothing_found(report: Any, report_id: str, slices: int) -> StoredResult:
     )
 
 
-def _measured(seg: Any, seg_id: str, report: Any, report_id: str, slices: int) -> StoredResult:
+def _measured(
+    stored: StoredFile, seg_id: str, report: Any, report_id: str, slices: int
+) -> StoredResult:
+    seg = stored.head
     if seg.SOPClassUID != SegmentationStorage or report.SOPClassUID != ComprehensiveSRStorage:
         raise UnreadableResult("segmentation and report are not where they belong")
     if str(seg.SOPInstanceUID) not in set(_references(report)):
         raise UnreadableResult("the report is not about the segmentation")
-    planes, voxel_ml = _planes(seg)
-    voxels = sum(int(np.count_nonzero(plane)) for plane in planes)
+    planes, voxel_ml = _planes(stored)
+    voxels = sum(int(np.count_nonzero(planes.of(place))) for place in planes)
     if not voxels:
         raise UnreadableResult("the segmentation marks nothing")
     volume_ml = voxels * voxel_ml
@@ -203,7 +206,7 @@ def _measured(seg: Any, seg_id: str, report: Any, report_id: str, slices: int) -
         volume_ml=volume_ml,
         longest_diameter_mm=figure(report, LONGEST_DIAMETER),
         slices=slices,
-        slices_with_tumor=sum(bool(plane.any()) for plane in planes),
+        slices_with_tumor=len(planes),
         model=_model(seg),
         input_sha256=_digest(told) if told else None,
         lab=told.origin.lab if told else "",
@@ -218,8 +221,9 @@ def _references(item: Any) -> Iterator[str]:
         yield from _references(child)
 
 
-def _planes(seg: Any) -> tuple[list[NDArray[np.bool_]], float]:
+def _planes(stored: StoredFile) -> tuple[Masks, float]:
     """One mask for each slice that has a frame, all segments together; and ml of a voxel."""
+    seg = stored.head
     shared = seg.SharedFunctionalGroupsSequence[0]
     measures = shared.PixelMeasuresSequence[0]
     between = float(measures.SpacingBetweenSlices)
@@ -239,12 +243,11 @@ def _planes(seg: Any) -> tuple[list[NDArray[np.bool_]], float]:
         raise UnreadableResult("the segmentation states a place that is none")
     if np.abs(places - np.rint(places)).max() > _PLACE_TOLERANCE:
         raise UnreadableResult("frames of the segmentation lie between its slices")
-    frames = seg.pixel_array.reshape(len(positions), seg.Rows, seg.Columns) > 0
-    planes: dict[int, NDArray[np.bool_]] = {}
-    for place, frame in zip(np.rint(places).astype(int).tolist(), frames, strict=True):
-        planes[place] = planes[place] | frame if place in planes else frame
+    planes = Masks(stored.size())
+    for place, frame in zip(np.rint(places).astype(int).tolist(), stored.frames(), strict=True):
+        planes.add(place, frame)
     # 1 ml = 1000 mm^3
-    return list(planes.values()), math.prod(spacing) / 1000.0
+    return planes, math.prod(spacing) / 1000.0
 
 
 def _told(report: Any) -> ReportTold | None:

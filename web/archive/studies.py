@@ -94,7 +94,7 @@ def studies(
     newest of the whole archive they may not be.
     """
     source = orthanc or archive()
-    found = _newest_of_all(source, limit) if only is None else source.bulk("Study", only)
+    found = _newest_of_all(source, limit) if only is None else source.described("Study", only).items
     found.sort(key=_newest, reverse=True)
     return [_summary(item) for item in found[:limit]]
 
@@ -103,14 +103,7 @@ def _newest_of_all(source: Orthanc, limit: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for days in _SEARCH_DAYS:
         since = "" if days is None else f"{_today() - timedelta(days=days):%Y%m%d}-"
-        found = source.find(
-            {
-                "Level": "Study",
-                "Expand": True,
-                "Limit": _SCAN_LIMIT,
-                "Query": {"StudyDate": since},
-            }
-        )
+        found = source.studies_dated(since, _SCAN_LIMIT).items
         if len(found) >= limit:
             break
     return found

@@ -20,9 +20,11 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelClosed
 from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity
 from yarl import URL
 
+from messages.brokers import why_unusable
+from messages.repair import IMPORT_SENTENCE
 from web.broker.errors import BrokerLost, BrokerProblem, TopologyMissing
 from web.broker.loss import is_loss, library, named
-from web.broker.transport import connection_to
+from web.broker.transport import connection_to, version_of
 
 log = structlog.get_logger(__name__)
 
@@ -39,8 +41,6 @@ PARENT_SECONDS, CHILD_SECONDS = 5.0, 0.5
 
 #: What the broker says of a queue that lies on a node of its cluster that is away.
 _AWAY = "is down or inaccessible"
-
-_REPAIR = "import infra/rabbitmq/definitions.json with rabbitmqctl import_definitions"
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Session:
         except (ChannelNotFoundEntity, ChannelAccessRefused) as exc:
             if _AWAY in str(exc):
                 raise BrokerLost(f"the node of queue {queue} is away") from exc
-            raise TopologyMissing(f"queue {queue} is missing: {_REPAIR}") from exc
+            raise TopologyMissing(f"queue {queue} is missing: {IMPORT_SENTENCE}") from exc
         except (*CONNECTION_EXCEPTIONS, TimeoutError) as exc:
             raise BrokerLost(named(exc)) from exc
         return channel, source.declaration_result.message_count or 0
@@ -148,6 +148,7 @@ async def open_session(url: str, name: str, needs: Needs) -> Session:
     session.watch()
     try:
         heed_cancel()
+        _check_version(connection)
         for exchange in needs.exchanges:
             await _check(session, "exchange", exchange)
         for queue in needs.queues:
@@ -241,6 +242,11 @@ async def end(tasks: Collection[asyncio.Future[Any]], patience: float = PARENT_S
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def _check_version(connection: AbstractConnection) -> None:
+    if unusable := why_unusable(version_of(connection)):
+        raise TopologyMissing(unusable)
+
+
 async def _check(session: Session, kind: str, name: str) -> None:
     """A passive declare; the broker closes the channel when it refuses, so each has its own."""
     channel = await session.connection.channel()
@@ -250,11 +256,15 @@ async def _check(session: Session, kind: str, name: str) -> None:
         else:
             await channel.declare_exchange(name, passive=True, timeout=ANSWER_SECONDS)
     except ChannelAccessRefused as exc:
-        raise TopologyMissing(f"{session.user} may not use {kind} {name}: {_REPAIR}") from exc
+        # From 4.2.7 and 4.3.1 on the same answer for what is there and what is not.
+        raise TopologyMissing(
+            f"{kind} {name} is missing, or {session.user} has no right on it: compare its "
+            f"permissions with infra/rabbitmq/README.md, or {IMPORT_SENTENCE}"
+        ) from exc
     except ChannelClosed as exc:
         if _AWAY in str(exc):
             raise BrokerLost(f"the node of {kind} {name} is away") from exc
-        raise TopologyMissing(f"{kind} {name} is missing: {_REPAIR}") from exc
+        raise TopologyMissing(f"{kind} {name} is missing: {IMPORT_SENTENCE}") from exc
     except (*CONNECTION_EXCEPTIONS, TimeoutError) as exc:
         raise BrokerLost(named(exc)) from exc
     await channel.close()

@@ -72,7 +72,9 @@ class Ear:
     async def depth(self, queues: Sequence[str]) -> Depth | None:
         """What waits there; None when the broker does not say.
 
-        By passive declares, which need no right to read (RabbitMQ 3.10 and 4.0, tried).
+        By passive declares, which need no right up to RabbitMQ 4.2.5, and any right on the queue
+        from 4.2.7 and 4.3.1 on: writing to it, which is refused all the same, is the least.
+        Without it `mri-web check` says so.
         """
         session = self._session
         if session is None:
@@ -82,7 +84,8 @@ class Ear:
             with library():
                 found = await _declared(session, queues)
         except BrokerLost as exc:
-            # Also when a queue is missing: the broker then closes the channel, and only that.
+            # Also when a queue is missing or not shown: the broker then closes the channel, and
+            # only that.
             log.warning("depth_unknown", queues=list(queues), detail=str(exc))
         # Whoever asks may be one of a group of tasks, and those are cancelled once.
         heed_cancel()

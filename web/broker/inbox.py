@@ -51,7 +51,8 @@ class Inbox:
         #: Messages that lay in the queue, once that is known, and those that have come.
         self._lying: int | None = None
         self._taken = 0
-        self._later: set[asyncio.Task[None]] = set()
+        self._handing_back: set[asyncio.Task[None]] = set()
+        self._trying: set[asyncio.Task[None]] = set()
         self._channel: AbstractChannel | None = None
 
     async def __aenter__(self) -> Self:
@@ -67,7 +68,7 @@ class Inbox:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for task in self._later:
+        for task in self._handing_back | self._trying:
             task.cancel()
         # What is not settled goes back to the queue. Cancelled, the connection is closed by whoever
         # has cancelled.
@@ -89,25 +90,21 @@ class Inbox:
 
     @property
     def held(self) -> int:
-        """Deliveries that come again later, and use up the prefetch until then."""
-        return len(self._later)
+        """Deliveries that go back to the queue later, and use up the prefetch until then."""
+        return len(self._handing_back)
+
+    @property
+    def tried(self) -> int:
+        """Deliveries that come again later, and use up the prefetch as well."""
+        return len(self._trying)
 
     def again(self, item: Item, seconds: float) -> None:
         """Have it in a later batch; it stays ours."""
-        self._after(seconds, lambda: self._put_back(item))
+        _after(seconds, lambda: self._put_back(item), self._trying)
 
     def hand_back(self, item: Item, seconds: float = HOLD_SECONDS) -> None:
         """Give it back to its queue after a pause; whoever can read it by then may take it."""
-        self._after(seconds, lambda: _handed_back(item.message))
-
-    def _after(self, seconds: float, what: Callable[[], Awaitable[None]]) -> None:
-        async def wait() -> None:
-            await asyncio.sleep(seconds)
-            await what()
-
-        task = asyncio.create_task(wait())
-        self._later.add(task)
-        task.add_done_callback(self._later.discard)
+        _after(seconds, lambda: _handed_back(item.message), self._handing_back)
 
     async def _put_back(self, item: Item) -> None:
         self._items.put_nowait(Item(item.message, item.tries + 1, item.old))
@@ -120,6 +117,18 @@ class Inbox:
 
     def _ended(self, *_: object) -> None:
         self._items.put_nowait(None)
+
+
+def _after(
+    seconds: float, what: Callable[[], Awaitable[None]], among: set[asyncio.Task[None]]
+) -> None:
+    async def wait() -> None:
+        await asyncio.sleep(seconds)
+        await what()
+
+    task = asyncio.create_task(wait())
+    among.add(task)
+    task.add_done_callback(among.discard)
 
 
 async def _handed_back(message: AbstractIncomingMessage) -> None:

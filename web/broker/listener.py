@@ -15,6 +15,7 @@ and what a pool's queue holds stands in no other's way.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -54,8 +55,8 @@ MOST_HELD, MOST_OFFERS = 200, 60
 PAUSES = (0.2, 1.0, 4.0)
 
 #: Deliveries of a queue that wait for that. Of more, each becomes a letter after its first try: a
-#: queue full of them must not wait for the pauses of each.
-MOST_TRIED = 50
+#: queue full of them must not wait for the pauses of each, nor the database for all their tries.
+MOST_TRIED = 20
 
 #: So that neither can keep the next batch out.
 PREFETCH = BATCH + MOST_HELD + MOST_TRIED
@@ -139,14 +140,14 @@ class Listener:
         failed = {number: batch.heard[number] for number in written.failed}
         given_up = []
         for item, heard in failed.values():
-            if item.tries < len(PAUSES) and inbox.held < MOST_HELD + MOST_TRIED:
+            if item.tries < len(PAUSES) and inbox.tried < MOST_TRIED:
                 inbox.again(item, PAUSES[item.tries])
             else:
                 letter = letter_of(item.message, queue, Doubt.NOT_APPLIED)
-                log.error("reply_given_up", request_id=str(heard.event.request_id))
                 given_up.append((item, letter, heard.event.request_id))
         if given_up:
             await self._put_aside(given_up)
+            log.error("replies_given_up", queue=queue, count=len(given_up))
         # THE ACK: the events are committed, as changes or as letters.
         for item in [
             *(item for number, (item, _) in enumerate(batch.heard) if number not in failed),
@@ -165,9 +166,9 @@ class Listener:
         if not singly:
             try:
                 return await self._run(heard, raw, letters, singly=False)
-            except Exception:
+            except Exception as exc:  # noqa: BLE001 - which one and why is said below
                 # One of them meets a fault of ours, or says what the database does not take.
-                log.exception("replies_not_written", count=len(heard))
+                log.warning("replies_not_written", count=len(heard), error=type(exc).__name__)
         try:
             return await self._run(heard, raw, letters, singly=True)
         except Exception:
@@ -234,40 +235,60 @@ def write(
 ) -> Written:
     """Apply events in one transaction; what may not be applied becomes the letter that it is.
 
-    `raw` holds each event as a letter. Written `singly`, one that fails is named and undone alone;
-    otherwise it raises, and nothing is written. The requests that changed are told each once, with
-    those whose results are superseded now.
+    `raw` holds each event as a letter. Written `singly`, those that fail are named and undone
+    alone; otherwise one raises, and nothing is written. The requests that changed are told each
+    once, with those whose results are superseded now.
     """
     # Whoever locks rows of several requests locks them in this order, or two would wait for each
     # other; the events of one request stay in theirs.
     order = sorted(range(len(heard)), key=lambda number: heard[number].event.request_id)
     done, aside = Written(), list(letters)
     results: list[UUID] = []
+    broken: set[UUID] = set()
     with transaction.atomic():
-        speakers = Speakers(heard)
+        doubts = _doubts(heard)
         for number in order:
-            one = heard[number]
-            about = one.event.request_id
-            if (doubt := speakers.doubt_about(one)) is not None:
-                log.warning("reply_put_aside", doubt=str(doubt), lab=one.user, request=str(about))
-                aside.append((replace(raw[number], reason=str(doubt)), about))
-                continue
-            try:
-                with transaction.atomic() if singly else nullcontext():
-                    changed = record_event(one.as_received)
-            except (OperationalError, InterfaceError):
-                raise
-            except Exception:
-                if not singly:
-                    raise
-                log.exception("reply_not_written", request_id=str(about))
+            event = heard[number].event
+            if number in doubts:
+                aside.append((replace(raw[number], reason=str(doubts[number])), event.request_id))
+            elif event.request_id in broken:
+                # What holds one of its events up holds up all of them; each is tried alone later.
                 done.failed.append(number)
-                continue
-            if changed:
-                done.changed.append(about)
-                if isinstance(one.event, InferenceCompleted):
-                    results.append(about)
+            elif (changed := _applied(heard[number], singly=singly, first=not broken)) is None:
+                done.failed.append(number)
+                broken.add(event.request_id)
+            elif changed:
+                done.changed.append(event.request_id)
+                if isinstance(event, InferenceCompleted):
+                    results.append(event.request_id)
         keep(aside)
         done.changed += with_superseded(results) if results else []
     done.changed = list(dict.fromkeys(done.changed))
     return done
+
+
+def _doubts(heard: Sequence[Heard]) -> dict[int, Doubt]:
+    """Why some of the events may not be applied, by their places."""
+    speakers = Speakers(heard)
+    all_ = ((number, speakers.doubt_about(one)) for number, one in enumerate(heard))
+    doubts = {number: doubt for number, doubt in all_ if doubt is not None}
+    counted = Counter((doubt, heard[number].user) for number, doubt in doubts.items())
+    for (doubt, user), count in counted.items():
+        log.warning("replies_put_aside", doubt=str(doubt), lab=user, count=count)
+    return doubts
+
+
+def _applied(heard: Heard, *, singly: bool, first: bool) -> bool | None:
+    """Whether the event changed its request; None for one that failed, where it may fail alone."""
+    if not singly:
+        return record_event(heard.as_received)
+    try:
+        with transaction.atomic():
+            return record_event(heard.as_received)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        if first:
+            # Of many that fail alike one says why: a trace takes longer than an event.
+            log.exception("reply_not_written", request_id=str(heard.event.request_id))
+        return None

@@ -1,9 +1,11 @@
 """Questions to the broker that leave nothing there: `mri-web check` asks them.
 
 A permission is proved without being used: the broker looks at permissions before it looks at what
-is sent, so each deed is flawed on purpose. A publish names a user that we are not and an expiration
-that is no number, a consume has a priority that is no number. 403 means that it is not allowed, 406
-that it is allowed and was refused for the flaw. No message is queued and no consumer comes to be.
+is sent, so each deed is flawed on purpose. A publish names a user that we are not, a consume has a
+priority that is no number. 403 means that it is not allowed, 406 that it is allowed and was refused
+for the flaw. No message is queued and no consumer comes to be. (Tried on RabbitMQ 3.10.8, 4.0.5 and
+4.3.6. An expiration that is no number is no such flaw: 4.x looks at it before the topic
+permission.)
 """
 
 from __future__ import annotations
@@ -30,10 +32,11 @@ from aiormq.exceptions import (
 from pamqp.commands import Basic
 from yarl import URL
 
+from messages.brokers import Seen
 from web.broker.connection import ANSWER_SECONDS, CHILD_SECONDS, end
 from web.broker.errors import BrokerLost, BrokerProblem
 from web.broker.loss import named
-from web.broker.transport import connection_to
+from web.broker.transport import connection_to, version_of
 
 T = TypeVar("T")
 
@@ -78,6 +81,7 @@ class Probe:
     def __init__(self, url: str) -> None:
         self._url = url
         self._connection = connection_to(url, "check")
+        self.version = ""
 
     async def connect(self) -> None:
         """Connect. Raises `NotConnected`."""
@@ -85,6 +89,7 @@ class Probe:
         logging.getLogger("aiormq.connection").setLevel(logging.CRITICAL)
         try:
             await self._connection.connect(timeout=ANSWER_SECONDS)
+            self.version = version_of(self._connection)
         except ProbableAuthenticationError as exc:
             raise NotConnected(Obstacle.CREDENTIALS) from exc
         except (ConnectionNotAllowed, InvalidFrameError) as exc:
@@ -103,25 +108,27 @@ class Probe:
         except (*CONNECTION_EXCEPTIONS, TimeoutError):
             return
 
-    async def has_queue(self, name: str) -> bool:
-        """Whether the queue exists."""
-        refusal = await self._ask(lambda c: c.queue_declare(name, passive=True))
-        return refusal is not ChannelNotFoundEntity
+    async def queue(self, name: str) -> Seen:
+        """What this user can see of the queue."""
+        return _seen(await self._ask(lambda c: c.queue_declare(name, passive=True)))
 
-    async def has_exchange(self, name: str) -> bool:
-        """Whether the exchange exists."""
-        refusal = await self._ask(lambda c: c.exchange_declare(name, passive=True))
-        return refusal is not ChannelNotFoundEntity
+    async def exchange(self, name: str) -> Seen:
+        """What this user can see of the exchange."""
+        return _seen(await self._ask(lambda c: c.exchange_declare(name, passive=True)))
 
     async def may_write(self, exchange: str, routing_key: str) -> bool:
-        """Whether this user may publish there under that key."""
-        flawed = Basic.Properties(user_id=f"nobody-{token_hex(4)}", expiration="never")
-        refusal = await self._ask(
-            lambda c: c.basic_publish(
-                b"", exchange=exchange, routing_key=routing_key, properties=flawed
-            )
-        )
-        return refusal is not ChannelAccessRefused
+        """Whether this user may publish there under that key.
+
+        Of a user that `poses` not to be asked: it would be published.
+        """
+        return await self._publish_as_another(exchange, routing_key) is not ChannelAccessRefused
+
+    async def poses(self, exchange: str, routing_key: str) -> bool:
+        """Whether the broker lets this user speak as another.
+
+        The key must be one that nothing is bound to: the message goes nowhere.
+        """
+        return await self._publish_as_another(exchange, routing_key) is None
 
     async def may_read(self, queue: str) -> bool:
         """Whether this user may consume from the queue."""
@@ -144,6 +151,16 @@ class Probe:
             return False
         return True
 
+    async def _publish_as_another(
+        self, exchange: str, routing_key: str
+    ) -> type[ChannelClosed] | None:
+        flawed = Basic.Properties(user_id=f"nobody-{token_hex(4)}")
+        return await self._ask(
+            lambda c: c.basic_publish(
+                b"", exchange=exchange, routing_key=routing_key, properties=flawed
+            )
+        )
+
     async def _ask(
         self, deed: Callable[[AbstractChannel], Awaitable[Any]]
     ) -> type[ChannelClosed] | None:
@@ -164,6 +181,12 @@ class Probe:
             return type(exc)
         await channel.close()
         return None
+
+
+def _seen(refusal: type[ChannelClosed] | None) -> Seen:
+    if refusal is None:
+        return Seen.THERE
+    return Seen.MISSING if refusal is ChannelNotFoundEntity else Seen.HIDDEN
 
 
 async def _in_time(work: Coroutine[Any, Any, T]) -> T:

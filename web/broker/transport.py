@@ -7,9 +7,12 @@ import socket
 from typing import Any
 
 import aio_pika
+from aio_pika.abc import AbstractConnection
 from aio_pika.connection import make_url
 from aiormq.connection import TCPTransportFactory, TLSTransportFactory, TransportFactory
 from yarl import URL
+
+from messages import brokers
 
 #: Seconds between heartbeats. aiormq gives a peer up that was silent for three of them and three
 #: seconds more, and looks every half of one: a broker that hangs is noticed within 38 s.
@@ -46,3 +49,10 @@ def connection_to(url: str, name: str) -> aio_pika.Connection:
     connection = aio_pika.Connection(address)
     connection.kwargs["transport_factory"] = WatchedTransport(tls=address.scheme == "amqps")
     return connection
+
+
+def version_of(connection: AbstractConnection) -> str:
+    """The version that the broker states; "" when it states none, or is gone already."""
+    if connection.transport is None:
+        return ""
+    return brokers.version_of(connection.transport.connection.server_properties)

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import assert_never
 
-from messages import topology
+from messages import brokers, repair, topology
+from messages.brokers import Seen
 from web.broker.errors import BrokerProblem
 from web.broker.probe import NotConnected, Obstacle, Probe, address_of, user_of, vhost_of
 from web.checks.line import Line, bad, ok, skipped
+from web.inference.reconciler.lost import queues_of
 
-_IMPORT = "rabbitmqctl import_definitions infra/rabbitmq/definitions.json"
+_IMPORT = f"on the broker:\n{repair.IMPORT_COMMANDS}"
 
-_ALARM = "rabbitmq-diagnostics check_local_alarms; free the broker's disk or memory"
+_ALARM = f"{repair.ALARMS}; free the broker's disk or memory"
 
-_NOUNS = ("broker", "credentials", "vhost", "queues", "permissions")
+_NOUNS = ("broker", "credentials", "vhost", "queues", "depth", "identity", "permissions")
+
+#: Bound to nothing: what is sent under it goes nowhere.
+_NOWHERE = "check.check"
 
 #: What the site publishes, with a key of each pool; the fanout has none.
 _WRITES = (
@@ -38,11 +43,14 @@ async def check(urls: Iterable[str]) -> list[Line]:
         try:
             await probe.connect()
             lines += [
-                ok("broker", f"{address_of(url)} answers"),
+                _version(probe, url),
                 ok("credentials", f"user {user_of(url)} is accepted"),
                 ok("vhost", f"{vhost_of(url)} is there"),
             ]
-            lines += await _furnished(probe, user_of(url))
+            if brokers.why_unusable(probe.version):
+                lines += [skipped(noun, "another broker") for noun in _NOUNS[3:]]
+            else:
+                lines += await _furnished(probe, user_of(url))
         except NotConnected as error:
             lines += _not_connected(error, url)
         except BrokerProblem as error:
@@ -52,6 +60,14 @@ async def check(urls: Iterable[str]) -> list[Line]:
         finally:
             await probe.close()
     return lines
+
+
+def _version(probe: Probe, url: str) -> Line:
+    unusable = brokers.why_unusable(probe.version)
+    if unusable:
+        what, _, fix = unusable.partition("; ")
+        return bad("broker", f"{address_of(url)} answers, but {what}", fix)
+    return ok("broker", f"{address_of(url)} answers, RabbitMQ {probe.version}")
 
 
 def _not_connected(error: NotConnected, url: str) -> Iterator[Line]:
@@ -86,8 +102,7 @@ def _not_connected(error: NotConnected, url: str) -> Iterator[Line]:
             yield bad(
                 needs,
                 f"{vhost_of(url)} does not exist, or {user} may not enter it",
-                f"end RABBITMQ_URL with /{topology.VHOST}, or on the broker:\n{_IMPORT}\n"
-                + _grant(user),
+                f"end RABBITMQ_URL with /{topology.VHOST}, or {_IMPORT}\n" + _grant(user),
             )
         case _:
             assert_never(error.obstacle)
@@ -97,26 +112,58 @@ def _not_connected(error: NotConnected, url: str) -> Iterator[Line]:
 async def _furnished(probe: Probe, user: str) -> list[Line]:
     queues = [queue.name for queue in topology.queues()]
     exchanges = [exchange.name for exchange in topology.exchanges()]
-    missing = [f"queue {name}" for name in queues if not await probe.has_queue(name)]
-    missing += [f"exchange {name}" for name in exchanges if not await probe.has_exchange(name)]
-    if missing:
+    seen = {("queue", name): await probe.queue(name) for name in queues}
+    seen |= {("exchange", name): await probe.exchange(name) for name in exchanges}
+    if missing := brokers.named(seen, Seen.MISSING):
         fault = bad("queues", f"missing: {', '.join(missing)}", _IMPORT)
-        return [fault, skipped("permissions", "queues")]
-    there = ok("queues", f"{len(queues)} queues and {len(exchanges)} exchanges are there")
-    if not await probe.takes_messages(topology.REQUESTS, "check.check"):
+        return [fault, *(skipped(noun, "queues") for noun in _NOUNS[4:])]
+    # What follows can be asked whatever is hidden, and says which right it is.
+    there = [_shown(seen, user), _depth(seen, user)]
+    if not await probe.takes_messages(topology.REQUESTS, _NOWHERE):
         alarm = bad("publishing", "the broker takes no messages now", _ALARM)
-        return [there, alarm, skipped("permissions", "publishing")]
+        return [*there, alarm, *(skipped(noun, "publishing") for noun in _NOUNS[5:])]
+    if await probe.poses(topology.REQUESTS, _NOWHERE):
+        posing = bad(
+            "identity",
+            f"{user} may speak as any other user (tag impersonator)",
+            f"on the broker:\nrabbitmqctl set_user_tags {user}",
+        )
+        return [*there, posing, skipped("permissions", "identity")]
+    there.append(ok("identity", f"the broker lets {user} speak as {user} only"))
     denied = [f"write {name}" for name, key in _WRITES if not await probe.may_write(name, key)]
     denied += [f"read {name}" for name in _READS if not await probe.may_read(name)]
     if denied:
         unique = ", ".join(dict.fromkeys(denied))
-        return [there, bad("permissions", f"{user} may not {unique}", _grant(user))]
-    return [there, ok("permissions", f"{user} may ask the labs and read their answers")]
+        return [*there, bad("permissions", f"{user} may not {unique}", _grant(user))]
+    return [*there, ok("permissions", f"{user} may ask the labs and read their answers")]
+
+
+def _shown(seen: brokers.Furniture, user: str) -> Line:
+    due = brokers.due(seen, topology.site_permissions())
+    if hidden := brokers.named(due, Seen.HIDDEN):
+        return bad(
+            "queues",
+            f"missing, or without a right for {user}: {', '.join(hidden)}",
+            f"{_IMPORT}\n{_grant(user)}",
+        )
+    return ok("queues", brokers.counted(seen, user))
+
+
+def _depth(seen: brokers.Furniture, user: str) -> Line:
+    """By the depth of its pool's queues a lost request is told from one that waits."""
+    waiting = {("queue", name) for pool in topology.POOLS for name in queues_of(pool)}
+    asked = {key: what for key, what in seen.items() if key in waiting}
+    if hidden := brokers.named(asked, Seen.HIDDEN):
+        return bad(
+            "depth",
+            f"{user} cannot see what waits in {', '.join(hidden)}: no lost request is sent again",
+            f"on the broker:\n{_grant(user)}",
+        )
+    return ok("depth", f"{user} can see what waits in {len(asked)} queues")
 
 
 def _grant(user: str) -> str:
-    users = topology.with_users({"admin": "", "web": ""}, {})["permissions"]
-    rights = next(right for right in users if right["user"] == "web")
+    rights = topology.site_permissions()
     return (
         f"rabbitmqctl set_permissions -p {topology.VHOST} {user} "
         f"'{rights['configure']}' '{rights['write']}' '{rights['read']}'"

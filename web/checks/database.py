@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from web.checks.line import Line, bad, note, ok, skipped
+from messages.lab import OFFLINE_AFTER_SECONDS
+from web.checks.line import Line, bad, ok, skipped, warned
 from web.database import why_not_migrated
 from web.inference.models import LettersBeyond
 from web.labs.models import Lab
@@ -98,15 +99,24 @@ def _writes(file: Path | None) -> Line:
 
 
 def _labs() -> Iterator[Line]:
+    """Those that are confirmed, heard or not; what is wrong with one; and who asks to be let in."""
     labs = list(confirmed())
+    online = [lab for lab in labs if lab.online]
+    offline = [lab for lab in labs if not lab.online]
     if not labs:
-        yield note("labs", "none is confirmed yet: mri-web lab add NAME --pool POOL")
-    known = [f"{lab.name} ({lab.pool}, {'online' if lab.online else 'offline'})" for lab in labs]
-    if any(lab.online for lab in labs):
-        yield ok("labs", ", ".join(known))
-    elif labs:
-        fix = "start mri-consumer run there; while this site does not run, it hears of none"
-        yield bad("labs", f"none is online: {', '.join(known)}", fix)
+        yield warned(
+            "labs",
+            "none is confirmed yet",
+            "mri-web lab add NAME --pool POOL, and start mri-consumer run there",
+        )
+    if online:
+        yield ok("labs", f"{_listed(online)} online")
+    if offline:
+        yield warned(
+            "labs",
+            f"{_listed(offline)} not heard for {OFFLINE_AFTER_SECONDS} s or more",
+            "start mri-consumer run there, or look at its log; this site must run to hear it",
+        )
     for lab in labs:
         if lab.conflict:
             text = f"{lab.name} belongs to the pool {lab.pool} and says {lab.told_pool}"
@@ -118,7 +128,11 @@ def _labs() -> Iterator[Line]:
     for lab in strangers()[:_STRANGERS]:
         text = f"{lab.name} asks to be let in, for the pool {lab.told_pool or lab.pool}"
         fix = f"mri-web lab add {lab.name} --pool POOL, if it is yours"
-        yield bad("labs", text, fix)
+        yield warned("labs", text, fix)
+
+
+def _listed(labs: Iterable[Lab]) -> str:
+    return ", ".join(f"{lab.name} ({lab.pool})" for lab in labs)
 
 
 def _letters() -> Iterator[Line]:

@@ -10,6 +10,7 @@ class State(Enum):
     """The sign in front of a line."""
 
     OK = "✓"
+    WARNED = "!"
     BAD = "✗"
     SKIPPED = "-"
 
@@ -18,13 +19,18 @@ class State(Enum):
 class Line:
     """What was looked at, what was found, and for what is not right the fix.
 
-    A fix of several lines is one command a line, to be copied.
+    A fix of several lines is one command a line, to be copied. What wants something says what, and
+    what is as it must be wants nothing: a `fix` beside a check mark raises `ValueError`.
     """
 
     state: State
     noun: str
     text: str
     fix: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.fix) != (self.state in (State.WARNED, State.BAD)):
+            raise ValueError(f"{self.state.name} and a fix of {self.fix!r}")
 
     def __str__(self) -> str:
         head, *commands = self.fix.split("\n")
@@ -41,6 +47,11 @@ def ok(noun: str, text: str) -> Line:
 def bad(noun: str, text: str, fix: str) -> Line:
     """It is not, and this mends it."""
     return Line(State.BAD, noun, text, fix)
+
+
+def warned(noun: str, text: str, fix: str) -> Line:
+    """It works as it is, and may not always: no reason to stop, and there is a fix."""
+    return Line(State.WARNED, noun, text, fix)
 
 
 def skipped(noun: str, needs: str) -> Line:

@@ -19,6 +19,10 @@ from web.dicomweb.slots import MOST, Slot
 #: Seconds that one answer may take in all: a reader who does not read must not hold it for ever.
 WHOLE_SECONDS = 900.0
 
+#: Seconds until the archive begins to answer, whatever it has sent by then; its own part of that
+#: without a byte is `READ_SECONDS`.
+HEAD_SECONDS = 60.0
+
 #: Bytes of a part that is passed on: large enough to be few, small enough to be little memory.
 PART_BYTES = 64 * 1024
 
@@ -143,7 +147,11 @@ async def _begun(path: str, parameters: Sequence[tuple[str, str]], accept: str) 
         "GET", f"/dicom-web/{path}", params=list(parameters), headers={"Accept": accept}
     )
     try:
-        return await client.send(asked, stream=True)
+        # Its head, too, may come a byte at a time.
+        async with asyncio.timeout(HEAD_SECONDS):
+            return await client.send(asked, stream=True)
+    except TimeoutError:
+        raise ArchiveUnavailable("Orthanc does not begin to answer") from None
     except httpx.HTTPError as exc:
         raise ArchiveUnavailable(f"Orthanc does not answer: {type(exc).__name__}") from exc
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
@@ -16,6 +17,8 @@ from typing import Any
 
 import structlog
 from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render, resolve_url
@@ -74,6 +77,9 @@ _LIMITS: dict[Kind, RateLimitItem] = {
 
 #: On a request: the user of its token was counted.
 _COUNTED_BY_USER = "labrelay_counted"
+
+#: Characters of a user name that are counted; Django allows 150, and a host's model may more.
+LONGEST_NAME = 254
 
 _limiter = MovingWindowRateLimiter(MemoryStorage())
 
@@ -207,8 +213,23 @@ def _login_paths() -> set[str]:
 
 
 def _name_key(username: Any) -> str:
-    # As Django compares them, and no longer than it allows.
-    return f"name {str(username).strip().casefold()[:150]}"
+    """By what a name is counted: every spelling that the log-in takes for the same name is one.
+
+    As the user model and Django's form compare names, and as a database may that knows no case. No
+    longer than a name can be: nobody logs in by a longer one.
+    """
+    text = str(username).strip()[:LONGEST_NAME]
+    folded = _normalised(_normalised(text).casefold())
+    return f"name {folded.strip()[:LONGEST_NAME]}"
+
+
+def _normalised(name: str) -> str:
+    # Django's form does the first of these, and a host's user model may do something else.
+    normal = unicodedata.normalize("NFKC", name)
+    user_model: Any = get_user_model()
+    if issubclass(user_model, AbstractBaseUser):
+        normal = str(user_model.normalize_username(normal))
+    return normal
 
 
 def _wait(kind: Kind, key: str) -> float:

@@ -7,6 +7,7 @@ is no browser sends neither, and carries no reader's cookie that it was not give
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +30,9 @@ OWN_SITES = frozenset({"same-origin", "none"})
 
 #: Methods that change nothing (RFC 9110, 9.2.1).
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+
+#: What a host or an origin consists of (RFC 6454, 6.1; ``null`` and the words of Sec-Fetch-Site).
+_PLAIN = re.compile(r"(?:[a-z][a-z0-9+.-]{0,20}://)?[A-Za-z0-9._:\[\]-]{1,253}")
 
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
@@ -76,7 +80,8 @@ def same_origin(
         # As Django understands it: a host project may trust its proxy's X-Forwarded-Host.
         if not is_foreign(headers | {"host": request.get_host()}):
             return get_response(request)
-        log.warning("foreign_call_refused", method=request.method)
+        seen = compared(headers | {"host": request.get_host()})
+        log.warning("foreign_call_refused", method=request.method, **seen)
         sentence = _("Another site sent this. Nothing was changed.")
         if request.path.startswith(PROGRAM_PREFIXES):
             return error_response(403, code_for(403), sentence)
@@ -99,15 +104,32 @@ def own_pages_only(application: Asgi) -> Asgi:
             headers[name] = f"{headers[name]},{text}" if name in headers else text
         # No friends: a socket tells everything that its reader sees, and a log-in needs none.
         own = not is_foreign(headers, friends=False)
-        if "origin" in headers and knows_host(headers) and own:
+        known = knows_host(headers)
+        if "origin" in headers and known and own:
             await application(scope, receive, send)
             return
-        log.warning("foreign_socket_refused")
+        log.warning("foreign_socket_refused", **compared(headers), host_allowed=known)
         await receive()
         # Before it is accepted: the server answers the handshake with 403.
         await send({"type": "websocket.close", "code": 4403})
 
     return answer
+
+
+def compared(headers: Mapping[str, str]) -> dict[str, str | None]:
+    """What a refusal was decided by, for the operator whose proxy changes one of them."""
+    site = headers.get("sec-fetch-site")
+    return {
+        "host": _shown(_host_of(headers)),
+        "origin": _shown(headers["origin"]) if "origin" in headers else None,
+        "sec_fetch_site": None if site is None else _shown(site),
+    }
+
+
+def _shown(text: str) -> str:
+    """A host or an origin as a log may hold it: no path, nobody's words, not without end."""
+    text = text.strip()
+    return text if _PLAIN.fullmatch(text) else "(unreadable)"
 
 
 def _host_of(headers: Mapping[str, str]) -> str:

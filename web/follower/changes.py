@@ -19,7 +19,7 @@ from typing import Any
 
 import structlog
 
-from web.archive.errors import ArchiveUnavailable, NotInArchive
+from web.archive.errors import ArchiveUnavailable, NotInArchive, TooLongAnswer
 from web.archive.orthanc import Level, Orthanc
 from web.follower.models import ArchivePlace
 
@@ -151,4 +151,6 @@ def _is_there(anchor: Mapping[str, Any], orthanc: Orthanc) -> bool:
         orthanc.json(_LEVELS[anchor["ResourceType"]], anchor["ID"])
     except NotInArchive:
         return False
+    except TooLongAnswer:
+        return True
     return True

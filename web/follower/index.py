@@ -40,13 +40,14 @@ def enter(series_ids: Collection[str], instance_ids: Collection[str], orthanc: O
     Two calls. What is not there any more is left to `drop_series`. Raises `ArchiveUnavailable`.
     """
     # Asked for as series, instances are answered by the series that hold them.
-    found = orthanc.bulk("Series", {*series_ids, *instance_ids})
+    # Of one that has more in it than is read nothing is entered, and of the others all.
+    found = orthanc.described("Series", {*series_ids, *instance_ids}).items
     try:
         study_ids = frozenset(str(item["ParentStudy"]) for item in found)
         stored = frozenset(
             item["ID"] for item in found if not set(instance_ids).isdisjoint(item["Instances"])
         )
-        write(orthanc.bulk("Study", study_ids), found)
+        write(orthanc.described("Study", study_ids).items, found)
     except (KeyError, TypeError, AttributeError):
         raise ArchiveUnavailable("Orthanc described its resources in another way") from None
     return Entered(study_ids, stored)

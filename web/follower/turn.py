@@ -14,7 +14,7 @@ from threading import Event
 import structlog
 from django.utils import timezone
 
-from web.archive.errors import ArchiveUnavailable
+from web.archive.errors import ArchiveError
 from web.archive.orthanc import Orthanc, archive
 from web.follower import changes, index, results, walk
 from web.follower.models import ArchivePlace
@@ -61,7 +61,7 @@ class Turn:
 
 
 def take_turn(pace: Pace, orthanc: Orthanc | None = None, stopping: Event | None = None) -> Turn:
-    """Read on, compare, walk, sweep. Raises `ArchiveUnavailable`; what was done by then stays.
+    """Read on, compare, walk, sweep. Raises `ArchiveError`; what was done by then stays.
 
     Not inside a transaction. Killed at any point it is taken up again where it was: the place is
     written after what was read up to there, and everything else may be done twice. A step that the
@@ -72,13 +72,13 @@ def take_turn(pace: Pace, orthanc: Orthanc | None = None, stopping: Event | None
     # Where this is not answered, the archive as a whole is away.
     place = _place(source)
     steps = (_read, partial(_compare, pace), _walk, partial(_sweep, pace))
-    unanswered: list[ArchiveUnavailable] = []
+    unanswered: list[ArchiveError] = []
     for step in steps:
         if turn.stopping.is_set():
             break
         try:
             step(place, source, turn)
-        except ArchiveUnavailable as exc:
+        except ArchiveError as exc:
             unanswered.append(exc)
     if unanswered:
         raise unanswered[0]

@@ -38,11 +38,11 @@ def walk_on(place: ArchivePlace, orthanc: Orthanc) -> int | None:
     passed = place.walked or 0
     page = orthanc.studies_page(max(0, passed - OVERLAP), STUDIES + OVERLAP)
     try:
-        series = orthanc.bulk("Series", [one for study in page for one in study["Series"]])
-        index.write(page, series)
+        ids = [one for study in page.items for one in study["Series"]]
+        index.write(page.items, orthanc.described("Series", ids).items)
     except (KeyError, TypeError, AttributeError):
         raise ArchiveUnavailable("Orthanc described its resources in another way") from None
-    end = max(0, passed - OVERLAP) + len(page)
+    end = max(0, passed - OVERLAP) + page.asked
     return end if end > passed else None
 
 
@@ -67,15 +67,20 @@ def sweep(orthanc: Orthanc, limit: int = SERIES, after_s: float = LOOK_AGAIN_SEC
     if not known:
         _forget_empty(due)
         return set()
-    found: list[dict[str, Any]] = orthanc.bulk("Series", known)
+    described = orthanc.described("Series", known)
+    found = described.items
     try:
         counts = {item["ID"]: len(item["Instances"]) for item in found}
-        studies = orthanc.bulk("Study", {item["ParentStudy"] for item in found})
-        index.write(studies, found)
+        studies = orthanc.described("Study", {item["ParentStudy"] for item in found})
+        index.write(studies.items, found)
         changed = {item["ParentStudy"] for item in found if counts[item["ID"]] != known[item["ID"]]}
     except (KeyError, TypeError, AttributeError):
         raise ArchiveUnavailable("Orthanc described its resources in another way") from None
-    gone = [series_id for series_id in known if series_id not in counts]
+    # What is too long to be described is there, and not asked for again before the others.
+    long = IndexedSeries.objects.filter(pk__in=described.too_long)
+    long.update(looked_at=timezone.now())
+    there = counts.keys() | described.too_long
+    gone = [series_id for series_id in known if series_id not in there]
     return changed | (index.drop_series(gone) if gone else set())
 
 

@@ -24,6 +24,7 @@ from web.archive.errors import (
     NotAnOrthancId,
     SeriesNotFound,
     StudyNotFound,
+    UnusableAnswer,
 )
 from web.archive.orthanc import Orthanc, checked_id
 from web.archive.patience import within
@@ -129,6 +130,8 @@ def look_up(
         raise no_study() from None
     except SeriesNotFound:
         raise _no_series() from None
+    except UnusableAnswer:
+        raise NotAsked("too_large", _("This study has more in it than can be read.")) from None
     except ArchiveUnavailable:
         sentence = _("The image archive does not answer. Nothing was sent; please try again.")
         raise NotNow("archive_unavailable", sentence) from None

@@ -20,7 +20,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from messages.input_digest import input_digest
-from web.archive.errors import ArchiveUnavailable, NotInArchive
+from web.archive.errors import ArchiveUnavailable, NotInArchive, UnusableAnswer
 from web.archive.orthanc import Orthanc
 from web.archive.patience import within
 from web.inference.models import InferenceRequest
@@ -64,7 +64,10 @@ class Compared:
 
 
 def held_of(rows: Iterable[InferenceRequest], orthanc: Orthanc) -> Held:
-    """What the archive holds of these results: two calls. Raises `ArchiveUnavailable`."""
+    """What the archive holds of these results: two calls.
+
+    Raises `ArchiveUnavailable`, and `UnusableAnswer` where a series has more than is read.
+    """
     rows = list(rows)
     series = {series_id for row in rows for series_id in _read(row)}
     objects = {primary_of(row) for row in rows}
@@ -168,7 +171,7 @@ def looked_at(row: InferenceRequest, orthanc: Orthanc) -> InferenceRequest:
     try:
         with within(LOOK_SECONDS):
             found = compared(row, held_of([row], orthanc), None)
-    except ArchiveUnavailable:
+    except (ArchiveUnavailable, UnusableAnswer):
         _silent_until[orthanc] = time.monotonic() + SILENT_SECONDS
         return row
     before = (row.input_state, row.result_state)

@@ -60,20 +60,20 @@ def keep(letters: Sequence[tuple[Letter, UUID | None]], *, always: bool = False)
     beyond: Counter[str] = Counter()
     ids = {about for _, about in letters if about is not None}
     known = set(InferenceRequest.objects.filter(pk__in=ids).values_list("pk", flat=True))
-    kept = 0
+    kept: list[tuple[Letter, UUID | None]] = []
     for letter, about in letters:
         if not always:
             if room[letter.sender] <= 0:
                 beyond[letter.sender] += 1
                 continue
             room[letter.sender] -= 1
-        _save(letter, about if about in known else None)
-        kept += 1
+        kept.append((letter, about if about in known else None))
+    _save(kept)
     for sender, count in beyond.items():
         _count(sender, count)
     if beyond:
         log.warning("letters_counted_only", count=beyond.total(), senders=len(beyond))
-    return kept
+    return len(kept)
 
 
 def _room(letters: Iterable[Letter]) -> dict[str, int]:
@@ -86,17 +86,24 @@ def _room(letters: Iterable[Letter]) -> dict[str, int]:
     return rooms
 
 
-def _save(letter: Letter, about: UUID | None) -> None:
+def _save(letters: Sequence[tuple[Letter, UUID | None]]) -> None:
     try:
         with transaction.atomic():
-            _row(letter, about).save(force_insert=True)
+            DeadLetter.objects.bulk_create([_row(letter, about) for letter, about in letters])
     except (OperationalError, InterfaceError):
         raise
     except Exception:
+        if len(letters) > 1:
+            for one in letters:
+                _save([one])
+            return
+        ((letter, about),) = letters
         # A text that this database does not take: that it came is kept all the same.
         log.exception("letter_kept_without_texts", reason=letter.reason)
-        bare = dict.fromkeys(("type", "message_id", "correlation_id", "routing_key"), "")
-        _row(replace(letter, **bare, content_type=""), about).save(force_insert=True)
+        bare = replace(
+            letter, type="", message_id="", correlation_id="", routing_key="", content_type=""
+        )
+        _row(bare, about).save(force_insert=True)
 
 
 def _row(letter: Letter, about: UUID | None) -> DeadLetter:

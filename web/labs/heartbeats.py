@@ -108,7 +108,7 @@ def _known(lab: Lab, served: Sequence[str]) -> list[Any]:
 
 
 def _bounded(models: list[Any]) -> list[Any]:
-    left, offered = OFFER_BYTES, []
+    left, offered = OFFER_BYTES, list[Any]()
     for model in models:
         left -= len(json.dumps(model, ensure_ascii=False).encode())
         if left < 0:

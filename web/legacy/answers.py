@@ -11,10 +11,13 @@ from django.db import InterfaceError, OperationalError
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
+from web.archive import answers as archive_answers
 from web.archive.errors import (
     ArchiveUnavailable,
     NotInArchive,
+    TooLargeResult,
     UnreadableResult,
+    UnusableAnswer,
 )
 from web.database import DatabaseAway
 from web.errors import sentence_for
@@ -80,6 +83,8 @@ def _told(error: Exception) -> tuple[int, str | Promise]:
             answer = 503, _("The image archive does not answer. Please try again shortly.")
         case NotInArchive():
             answer = 404, _("This series is not in the archive.")
+        case TooLargeResult() | UnusableAnswer():
+            answer = archive_answers.told(error)
         case UnreadableResult():
             answer = 500, _("The stored result cannot be drawn on these images.")
         case DisallowedHost():

@@ -6,6 +6,7 @@ import math
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
+import structlog
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.http import HttpRequest
@@ -13,11 +14,13 @@ from django.utils.translation import gettext as _
 
 from web.door import limits
 from web.door.audit import Action, Way
-from web.door.origin import is_foreign
+from web.door.origin import compared, is_foreign
 from web.door.tokens import names_token, user_of_token
 from web.door.visitor import Visitor, neighbour, visitor, visitor_of
 from web.errors import sentence_for
 from web.legacy.answers import Told
+
+log = structlog.get_logger(__name__)
 
 #: What a proxy adds to what it passes on, beside ``X-Forwarded-…``.
 _PROXY = frozenset({"forwarded", "x-real-ip", "via"})
@@ -52,7 +55,9 @@ def at_home(request: HttpRequest) -> None:
     """
     headers = {name.lower(): value for name, value in request.headers.items()}
     # As Django understands it: a host project may trust its proxy's X-Forwarded-Host.
-    if is_foreign(headers | {"host": request.get_host()}):
+    headers["host"] = request.get_host()
+    if is_foreign(headers):
+        log.warning("foreign_call_refused", method=request.method, **compared(headers))
         raise Told(403, _("Another site sent this. Nothing was changed."))
 
 

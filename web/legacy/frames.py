@@ -8,25 +8,38 @@ from __future__ import annotations
 
 import io
 from base64 import b64encode
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom.errors import InvalidDicomError
 
-from web.archive.errors import InstanceNotFound, NotInArchive, SeriesNotFound, UnreadableResult
+from web.archive.errors import (
+    InstanceNotFound,
+    NotInArchive,
+    SeriesNotFound,
+    TooLargeResult,
+    UnreadableResult,
+)
+from web.archive.heavy import large
+from web.archive.keeping import Keeping
 from web.archive.orthanc import Orthanc
+from web.archive.patience import seconds_left, within
 from web.archive.segmentation import Source, marked_in, sources
 from web.archive.stack import Stack, read_stack
+from web.archive.stored_file import stored_file
 from web.inference.presentation import phase_of
 from web.inference.withdraw import result_in
 
-#: Results whose pictures a process keeps: some tens of kilobytes each.
+#: Letters of one answer. A black picture of 512 x 512 has 2 000: a thousand slices take 2 MB.
+MAX_LETTERS = 48_000_000
+
+#: Letters of the pictures that a process keeps: some tens of thousands of each result.
+KEPT_LETTERS = 96_000_000
+
+#: Results of which a process keeps what they refer to.
 _KEPT_RESULTS = 16
 
 
@@ -55,9 +68,11 @@ def frames_of(orthanc: Orthanc, stored: StoredSegmentation) -> list[str]:
     result it is, and for the SEG of no request the one that it refers to. Slices without a mask are
     black. Raises the errors of `web.archive.errors`.
     """
-    # Instances never change in the archive, but the series may still grow: its order is read.
-    stack, marked = _asked(orthanc, stored) or (_referred(orthanc, stored),) * 2
-    return list(_pictures(orthanc, stored.instance_id, stack, marked))
+    with within():
+        # Instances never change in the archive, but the series may still grow: its order is read.
+        stack, marked = _asked(orthanc, stored) or (_referred(orthanc, stored),) * 2
+        kept = (orthanc, stored.instance_id, stack, marked)
+        return list(_kept_pictures.or_read(kept, lambda: _pictures(*kept)))
 
 
 def _asked(orthanc: Orthanc, stored: StoredSegmentation) -> tuple[Stack, Stack] | None:
@@ -81,28 +96,33 @@ def _asked(orthanc: Orthanc, stored: StoredSegmentation) -> tuple[Stack, Stack] 
         raise UnreadableResult("the first input is not in its series any more") from exc
 
 
-@lru_cache(maxsize=_KEPT_RESULTS)
-def _pictures(orthanc: Orthanc, instance_id: str, stack: Stack, marked: Stack) -> Sequence[str]:
-    volume = marked_in(_file(orthanc, instance_id), marked).volume
-    if volume.shape[1:] != _size(orthanc, stack):
-        raise UnreadableResult("the segmentation has another size than the images")
-    black = _picture(np.zeros(volume.shape[1:], dtype=np.bool_))
-    masks = {
-        (one.sop_instance_uid, one.frame): _picture(mask)
-        for one, mask in zip(marked.slices, volume, strict=True)
-        if mask.any()
-    }
-    return tuple(masks.get((one.sop_instance_uid, one.frame), black) for one in stack.slices)
+def _pictures(orthanc: Orthanc, instance_id: str, stack: Stack, marked: Stack) -> tuple[str, ...]:
+    with large():
+        size = _size(orthanc, stack)
+        masks = marked_in(stored_file(orthanc.result_file(instance_id)), marked, size).masks
+        black = _picture(np.zeros(size, dtype=np.bool_))
+        pictures, letters = {}, len(black) * len(stack.slices)
+        for index in masks:
+            if letters > MAX_LETTERS:
+                break
+            seconds_left()
+            one, picture = marked.at(index), _picture(masks.of(index))
+            letters += len(picture)
+            pictures[one.sop_instance_uid, one.frame] = picture
+        if letters > MAX_LETTERS:
+            raise TooLargeResult("the pictures of the segmentation are too long")
+        return tuple(pictures.get((one.sop_instance_uid, one.frame), black) for one in stack.slices)
+
+
+_kept_pictures: Keeping[tuple[Orthanc, str, Stack, Stack], tuple[str, ...]] = Keeping(
+    KEPT_LETTERS, lambda one: 1000 + sum(map(len, one))
+)
 
 
 def _picture(mask: NDArray[np.bool_]) -> str:
     buffer = io.BytesIO()
     Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).save(buffer, format="PNG")
     return b64encode(buffer.getvalue()).decode("ascii")
-
-
-def _file(orthanc: Orthanc, instance_id: str) -> bytes:
-    return orthanc.result_file(instance_id)
 
 
 def _size(orthanc: Orthanc, stack: Stack) -> tuple[int, int]:
@@ -141,16 +161,15 @@ def _referred(orthanc: Orthanc, stored: StoredSegmentation) -> Stack:
 @lru_cache(maxsize=_KEPT_RESULTS)
 def _references(orthanc: Orthanc, instance_id: str) -> tuple[list[str], set[Source]]:
     """UIDs of the series that a SEG lists, and the images that its frames name."""
-    seg = _parsed(_file(orthanc, instance_id))
-    series = [
-        str(item.get("SeriesInstanceUID", "")) for item in seg.get("ReferencedSeriesSequence", ())
-    ]
-    groups = seg.get("PerFrameFunctionalGroupsSequence", ())
-    return series, {one for group in groups for one in sources(group)}
-
-
-def _parsed(file: bytes) -> Any:
-    try:
-        return pydicom.dcmread(io.BytesIO(file))
-    except (InvalidDicomError, AttributeError, ValueError, TypeError) as exc:
-        raise UnreadableResult(f"the segmentation cannot be read: {type(exc).__name__}") from exc
+    with large():
+        seg = stored_file(orthanc.result_file(instance_id)).head
+        try:
+            listed = seg.get("ReferencedSeriesSequence", ())
+            series = [str(item.get("SeriesInstanceUID", "")) for item in listed]
+            groups = seg.get("PerFrameFunctionalGroupsSequence", ())
+            return series, {one for group in groups for one in sources(group)}
+        except Exception as exc:  # noqa: BLE001 - anybody's object may break the parser in any way
+            # Its text may quote what it read.
+            raise UnreadableResult(
+                f"the segmentation cannot be read: {type(exc).__name__}"
+            ) from None

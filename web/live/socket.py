@@ -16,7 +16,6 @@ from uuid import UUID
 
 import structlog
 from channels.auth import get_user  # type: ignore[import-untyped]
-from channels.db import database_sync_to_async  # type: ignore[import-untyped]
 from channels.exceptions import StopConsumer  # type: ignore[import-untyped]
 from channels.generic.websocket import (  # type: ignore[import-untyped]
     AsyncJsonWebsocketConsumer,
@@ -45,6 +44,7 @@ from web.live.messages import (
     SnapshotMessage,
 )
 from web.live.notify import LABS_GROUP, group_of_session
+from web.live.turns import reads
 
 log = structlog.get_logger(__name__)
 
@@ -104,14 +104,23 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     async def connect(self) -> None:
         """Take pages of logged-in readers; the others are told why by the close code."""
+        user = self.scope.get("user")
+        stranger = user is None or not user.is_authenticated
+        if stranger and limits.allowed(Kind.SOCKET, limits.address_key(self._address)) is not None:
+            # Before it opens: the server answers 403, and nothing stays open meanwhile.
+            await self.close(code=TOO_MUCH)
+            return
         await self.accept()
         self.language = language_of(self.scope)
-        user = self.scope.get("user")
-        if user is None or not user.is_authenticated:
+        if stranger:
             await self.close(code=NOT_LOGGED_IN)
             return
         if limits.allowed(Kind.SOCKET, limits.visitor_key(user.pk, None)) is not None:
             log.warning("rate_limited", kind=Kind.SOCKET.value, user_id=user.pk)
+            await self.close(code=TOO_MUCH)
+            return
+        if self._open_of(user) >= settings.SITE.max_sockets_per_user:
+            log.warning("too_many_sockets", user_id=user.pk)
             await self.close(code=TOO_MUCH)
             return
         watch.sockets.add(self)
@@ -143,14 +152,15 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         """Something may have changed: read it and send what is newer than what was sent."""
         ids = {UUID(text) for text in hint["request_ids"]}
         sight = self.following.sight
-        newer = self.following.newer(await _read(reading.requests_by_id, ids, self.language, sight))
+        views = await self._read(reading.requests_by_id, ids, self.language, sight)
+        newer = self.following.newer(views)
         await self._note(newer)
         for view in newer:
             await self._say(EventMessage(request=view))
 
     async def labs_changed(self, _hint: dict[str, Any]) -> None:
         """Send the labs when a reader would see a difference."""
-        labs = await _read(reading.labs)
+        labs = await self._read(reading.labs)
         seen = [lab.model_dump(exclude={"last_seen"}) for lab in labs]
         if seen != self._labs:
             self._labs = seen
@@ -167,7 +177,7 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         user = await get_user({"session": session})
         if not user.is_authenticated:
             await self._away(NOT_LOGGED_IN)
-        self.following.sight = await _read(reading.sight, user)
+        self.following.sight = await self._read(reading.sight, user)
 
     async def session_ended(self, _hint: dict[str, Any]) -> None:
         """Send the page away: its reader has logged out."""
@@ -191,13 +201,13 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         for group in self.following.add(wanted):
             await self.channel_layer.group_add(group, self.channel_name)
         # Only now: what changes from here on is told to the groups.
-        sight = self.following.sight = await _read(reading.sight, self.scope["user"])
+        sight = self.following.sight = await self._read(reading.sight, self.scope["user"])
         views: list[RequestView] = []
         if wanted.request_ids:
             ids = wanted.request_ids
-            views += await _read(reading.requests_by_id, ids, self.language, sight)
+            views += await self._read(reading.requests_by_id, ids, self.language, sight)
         if wanted.worklist:
-            views += await _read(reading.worklist, self.language, sight)
+            views += await self._read(reading.worklist, self.language, sight)
         snapshot = {str(view.request_id): view for view in views}
         await self._note(snapshot.values())
         self.following.are_sent(snapshot.values())
@@ -209,18 +219,25 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         told = [(view.study_id, view.request_id) for view in views if view.result is not None]
         if not told:
             return
-        client = self.scope.get("client") or (None,)
         visitor = Visitor(
-            self.scope["user"], Way.SESSION, address_in(client[0]), self.following.sight
+            self.scope["user"], Way.SESSION, address_in(self._address), self.following.sight
         )
-        await _read(visitor.sees_results, told)
+        await self._read(visitor.sees_results, told)
+
+    async def _read(self, function: Any, *args: Any) -> Any:
+        return await reads.run(self.scope["user"].pk, function, *args)
+
+    @property
+    def _address(self) -> str | None:
+        client: tuple[str | None, ...] = self.scope.get("client") or (None,)
+        return client[0]
+
+    @staticmethod
+    def _open_of(user: Any) -> int:
+        return sum(socket.scope["user"].pk == user.pk for socket in watch.sockets)
 
     async def _refuse(self, code: str, sentence: str) -> None:
         await self._say(ErrorMessage(code=code, message=sentence))
 
     async def _say(self, message: ServerMessage) -> None:
         await self.send(text_data=message.model_dump_json())
-
-
-async def _read(function: Any, *args: Any) -> Any:
-    return await database_sync_to_async(function)(*args)

@@ -28,7 +28,7 @@ def _put_back(world: World) -> None:
 
 def _unbind(world: World, queue: str) -> None:
     """Take every binding of the topology away from the queue, as the administrator."""
-    (declared,) = (one for one in topology.QUEUES if one.name == queue)
+    (declared,) = (one for one in topology.queues() if one.name == queue)
     url = world.stack.rabbitmq.url("admin", world.stack.passwords["admin"])
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:
         channel = connection.channel()
@@ -98,14 +98,14 @@ def requests_unbound(world: World) -> float:
 @row(
     "broker",
     "the bindings of the replies are deleted in the inference",
-    injected="queue_unbind mri.replies while a bundle computes; the definitions imported again",
+    injected="queue_unbind mri.replies.lab while a bundle computes; the definitions imported again",
     measures="bindings back to completed on the page",
 )
 def replies_unbound(world: World) -> float:
     click = computing(world)
     refused = world.logged("publish.refused", "")
     try:
-        _unbind(world, topology.REPLIES_QUEUE)
+        _unbind(world, topology.replies_queue("lab"))
         world.bundle.release()
         wait_until(lambda: world.logged("publish.refused", "") > refused, "say so", PATIENCE)
         assert world.state(click).get("state") != "completed"
@@ -118,11 +118,12 @@ def replies_unbound(world: World) -> float:
 @row(
     "broker",
     "the way back from a retry tier is deleted while a request waits there",
-    injected="the work queue unbound while its copy waits out mri.retry.30s; then imported again",
+    injected="the work queue unbound while its copy waits out mri.retry.lab.30s; then imported "
+    "again",
     measures="binding back to accepted (RabbitMQ tries the way again each 180 s)",
 )
 def way_back_unbound(world: World) -> float:
-    tier = topology.retry_queue("30s", "lab")
+    tier = topology.retry_queue("lab", "30s")
     world.door.go_wrong(Wrong.BUSY, is_download, times=1000)
     click = world.click()
     world.wait_state(click, "waiting")
@@ -171,7 +172,7 @@ def queue_purged(world: World) -> float:
     "broker",
     "the queue of replies is purged while an outcome lies there",
     injected="SIGKILL to the site in the inference; the lab tells its outcome; rabbitmqctl "
-    "purge_queue mri.replies; the site started",
+    "purge_queue mri.replies.lab; the site started",
     measures="site answers to completed, of which about 150 s are its quiet time",
 )
 def replies_purged(world: World) -> float:
@@ -181,9 +182,11 @@ def replies_purged(world: World) -> float:
     world.bundle.release()
     world.wait_logged("job.completed", click.request_id)
     wait_until(lambda: waiting_replies(world) > 0, "have the outcome in the queue", PATIENCE)
-    _purge(world, topology.REPLIES_QUEUE)
+    _purge(world, topology.replies_queue("lab"))
     wait_until(
-        lambda: world.queues()[topology.REPLIES_QUEUE] == (0, 0), "lose the outcome", PATIENCE
+        lambda: world.queues()[topology.replies_queue("lab")] == (0, 0),
+        "lose the outcome",
+        PATIENCE,
     )
     answered = started_again(world)
     # The hints of its last stages have a queue of their own.

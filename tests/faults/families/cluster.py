@@ -18,7 +18,7 @@ from tests.faults.rows import row
 from tests.faults.world import World
 
 #: The work queue of the lab's pool, from which the lab takes, and that from which the site does.
-QUEUE, REPLIES = topology.requests_queue("lab"), topology.REPLIES_QUEUE
+QUEUE, REPLIES = topology.requests_queue("lab"), topology.replies_queue("lab")
 
 #: Seconds that a node is cut off or stopped.
 AWAY = 60.0
@@ -99,8 +99,8 @@ def leader_cut_off(world: World) -> float:
 @row(
     "cluster",
     "a node is cut off for 60 s: the leader of the replies, to which the site is connected",
-    injected="the site's node made the leader of mri.replies and cut off in the same way while a "
-    "bundle computes; the outcome comes, and a reader clicks",
+    injected="the site's node made the leader of mri.replies.lab and cut off in the same way while "
+    "a bundle computes; the outcome comes, and a reader clicks",
     measures="cut off to the outcome shown",
     goal=SILENT,
 )

@@ -61,9 +61,9 @@ def garbage(world: World) -> None:
     for type_, body in itertools.product(TYPES, (dice.randbytes(300), b"")):
         for exchange, key in (
             (topology.REQUESTS, KEY),
-            (topology.EVENTS, OUTCOME),
-            (topology.EVENTS, HINT),
-            (topology.CONTROL, ""),
+            (topology.events_exchange("lab"), OUTCOME),
+            (topology.events_exchange("lab"), HINT),
+            (topology.control_exchange("lab"), ""),
         ):
             post(world, exchange, key, body, type_=type_)
     world.bundle.release()
@@ -85,8 +85,8 @@ def fifteen_megabytes(world: World) -> None:
     request = study.request()
     messages = (
         (topology.REQUESTS, KEY, request),
-        (topology.EVENTS, OUTCOME, a_completed(request.request_id)),
-        (topology.EVENTS, HINT, a_progressed(request.request_id)),
+        (topology.events_exchange("lab"), OUTCOME, a_completed(request.request_id)),
+        (topology.events_exchange("lab"), HINT, a_progressed(request.request_id)),
     )
     for exchange, key, message in messages:
         assert not _accepted_by_broker(world, exchange, key, message), "the broker took it"
@@ -136,8 +136,8 @@ def wrong_schema(world: World) -> None:
     for wrong in ({"volume_voxels": -1}, {"request_id": "42"}):
         fields = {**event.model_dump(mode="json", exclude_none=True), **wrong}
         body = json.dumps(fields).encode()
-        post(world, topology.EVENTS, OUTCOME, body, type_=event.wire_type())
-    post(world, topology.EVENTS, OUTCOME, b"{}", type_="lab.heartbeat.v1")
+        post(world, topology.events_exchange("lab"), OUTCOME, body, type_=event.wire_type())
+    post(world, topology.events_exchange("lab"), OUTCOME, b"{}", type_="lab.heartbeat.v1")
     world.wait_state(world.click(), "completed")
     _letters(world, 6)
     undisturbed.check()
@@ -163,7 +163,7 @@ def future_request(world: World) -> None:
             lambda: world.logged("delivery.defer", "") >= deferred + 2, "defer it twice", PATIENCE
         )
         wait_until(lambda: waiting_in_tiers(world) == 1, "keep it in a tier", PATIENCE)
-        _purge(world, *(topology.retry_queue(tier, "lab") for tier in topology.RETRY_TIERS))
+        _purge(world, *(topology.retry_queue("lab", tier) for tier in topology.RETRY_TIERS))
     undisturbed.check()
 
 
@@ -183,14 +183,16 @@ def future_event(world: World) -> None:
     event = a_completed(uuid4())
     held = site_said(world, "reply_held")
     body = event.model_dump_json(exclude_none=True).encode()
-    post(world, topology.EVENTS, OUTCOME, body, type_="inference.completed.v2")
+    post(world, topology.events_exchange("lab"), OUTCOME, body, type_="inference.completed.v2")
     # Beside it the others go on.
     world.wait_state(world.click(), "completed")
     wait_until(lambda: site_said(world, "reply_held") >= held + 2, "hold it twice", PATIENCE)
     undisturbed.check()
     world.stack.web.kill()
     wait_until(
-        lambda: world.queues()[topology.REPLIES_QUEUE] == (1, 0), "have it in the queue", PATIENCE
+        lambda: world.queues()[topology.replies_queue("lab")] == (1, 0),
+        "have it in the queue",
+        PATIENCE,
     )
-    _purge(world, topology.REPLIES_QUEUE)
+    _purge(world, topology.replies_queue("lab"))
     world.stack.start_web()

@@ -103,7 +103,7 @@ def _history_without_repeats(world: World, click: Click) -> None:
 )
 def events_again_after_the_end(world: World) -> None:
     undisturbed = Undisturbed(world)
-    with overhear(world, topology.EVENTS, "request.*") as heard:
+    with overhear(world, topology.events_exchange("lab"), "request.*") as heard:
         _three_ends(world)
         kept = list(heard())
     kinds = {message.properties.type for message in kept}
@@ -166,7 +166,10 @@ def request_five_times(world: World) -> None:
 )
 def cancel_five_times(world: World) -> None:
     undisturbed = Undisturbed(world)
-    with overhear(world, topology.REQUESTS) as published, overhear(world, topology.CONTROL) as told:
+    with (
+        overhear(world, topology.REQUESTS) as published,
+        overhear(world, topology.control_exchange("lab")) as told,
+    ):
         unwanted = computing(world)
         asked = _of(published, unwanted)
         answer = world.reader.post(f"/api/v1/requests/{unwanted.request_id}/cancel", {})

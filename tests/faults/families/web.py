@@ -99,7 +99,9 @@ def killed_before_a_replys_commit(world: World) -> float:
         world.wait_logged("job.completed", click.request_id)
         wait_until(lambda: unsettled_replies(world) > 0, "have the outcome in hand", PATIENCE)
         world.stack.web.kill()
-        assert world.queues()[topology.REPLIES_QUEUE][0] > 0, "acknowledged before the commit"
+        assert world.queues()[topology.replies_queue("lab")][0] > 0, (
+            "acknowledged before the commit"
+        )
     answered = started_again(world)
     return world.wait_state(click, "completed") - answered
 

@@ -81,7 +81,7 @@ def database_gone(world: World) -> float:
     with pytest.raises(PageRefused):
         world.click()
     time.sleep(max(0.0, gone + GONE - time.monotonic()))
-    assert world.queues()[topology.REPLIES_QUEUE][0] > 0, "acknowledged without a database"
+    assert world.queues()[topology.replies_queue("lab")][0] > 0, "acknowledged without a database"
     postgres.start()
     back = time.monotonic()
     return world.wait_state(click, "completed") - back

@@ -9,6 +9,7 @@ urlpatterns = [
     path("", views.home, name="studies"),
     path("staff/enter/", LoginView.as_view(template_name="portal/enter.html"), name="enter"),
     path("api/stock/", views.stock),
+    path("api/scan/", views.scan),
 ]
 
 urlpatterns += [

@@ -60,6 +60,11 @@ class Sweeper:
                 # Behind the others: one that the archive fails each time keeps nobody waiting.
                 _plan(row, timezone.now())
                 break
+            except Exception:
+                # A fault of ours at this one: no other may stay in the archive for it.
+                log.exception("sweep_failed", request_id=str(row.pk))
+                _plan(row, timezone.now())
+                continue
             self._away = False
             _plan(row, _last_look(row) if clean else timezone.now())
         return _due().count()

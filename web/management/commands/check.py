@@ -57,5 +57,9 @@ class Command(SystemChecks):
             raise CommandError(f"{found} of these must be mended")
 
     def _style(self, state: State) -> Any:
-        styles = {State.OK: self.style.SUCCESS, State.BAD: self.style.ERROR}
+        styles = {
+            State.OK: self.style.SUCCESS,
+            State.WARNED: self.style.WARNING,
+            State.BAD: self.style.ERROR,
+        }
         return styles.get(state)

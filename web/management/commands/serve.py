@@ -14,6 +14,7 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from web import connections
 from web.broker import tasks
 from web.broker.connection import why_not
 from web.database import why_not_migrated
@@ -66,6 +67,7 @@ class Command(BaseCommand):
             host="127.0.0.1",
             port=site.web_port,
             lifespan="on",
+            http=connections.Connection,
             log_config=None,
             # An address may hold what a reader searched for.
             access_log=False,
@@ -75,6 +77,7 @@ class Command(BaseCommand):
             timeout_graceful_shutdown=GOODBYE_SECONDS,
             ws_max_size=64 * 1024,
         )
+        connections.many_files()
         # uvicorn raises the signal once more when it has stopped: a stop as told is no failure.
         signal.signal(signal.SIGTERM, _leave)
         server = Server(config)
