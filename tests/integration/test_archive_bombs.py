@@ -19,7 +19,7 @@ import httpx
 import numpy as np
 import pytest
 from pydicom import Dataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
 from infra.demo.reader import Reader
 from infra.local.orthanc import OrthancNode
@@ -165,14 +165,6 @@ def _deflated(series: Series) -> bytes:
     return bombs.file_of(seg, *bombs.zeros(450 * MIB), syntax=DeflatedExplicitVRLittleEndian)
 
 
-def _deflated_in_disguise(series: Series) -> bytes:
-    """The same, whose head says first that it is plain, and then that it is not."""
-    file = _deflated(series)
-    at = file.index(b"\x02\0\x10\0UI")
-    plain = ExplicitVRLittleEndian.encode() + b"\0"
-    return file[:at] + b"\x02\0\x10\0UI" + len(plain).to_bytes(2, "little") + plain + file[at:]
-
-
 def _run_lengths(series: Series) -> bytes:
     """Frames of 8 bits whose runs decode to 300 MB."""
     frames = 300 * MIB // (512 * 512)
@@ -207,7 +199,6 @@ CANNOT_BE_DRAWN = "The stored result cannot be drawn on these images."
 #: Each with what a reader is told.
 KINDS = {
     "deflated": (_deflated, TOO_LARGE),
-    "deflated in disguise": (_deflated_in_disguise, CANNOT_BE_DRAWN),
     "run lengths": (_run_lengths, TOO_LARGE),
     "many frames": (_many_frames, CANNOT_BE_DRAWN),
     "many elements": (_many_elements, TOO_LARGE),
