@@ -201,9 +201,10 @@ def test_a_click_reaches_the_queue_and_the_socket_tells_what_the_lab_says(
         request_id = answer.json()["request_id"]
         socket.send(json.dumps({"type": "follow", "request_ids": [request_id]}))
         assert lab_takes_and_tells(rabbit, request_id) == request_id
-        assert heard_state(socket, request_id, "completed")
+        assert heard_state(socket, request_id, "reported")
         row = reader.get(f"/api/v1/requests/{request_id}").json()
-        assert (row["state"], row["lab"]) == ("completed", "lab1")
+        # Nothing of it is stored.
+        assert (row["state"], row["lab"], row["result"]) == ("reported", "lab1", None)
 
 
 def test_the_socket_speaks_the_clinics_language_too(host: Host) -> None:

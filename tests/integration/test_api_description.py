@@ -27,13 +27,12 @@ from messages.failures import FailureCode
 from messages.phases import DCE_ROLES
 from tests import report_tree as tree
 from tests.integration.test_web_api import body, store
-from tests.integration.web_requests import a_run, place
+from tests.integration.web_requests import a_run, place, take_in
 from tests.site import reader_of, use_archive
 from web.door import limits
 from web.door.tokens import issue
 from web.inference.chosen import Selection
 from web.inference.models import InferenceRequest
-from web.inference.record import record_event
 from web.inference.submit import submit
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -122,7 +121,7 @@ def known(orthanc: OrthancNode, stored: tuple[str, list[str]], settings: Any) ->
     )
     with transaction.atomic():
         for event in (*a_run(rows[0].pk), fault):
-            record_event(event)
+            take_in(event)
     assert InferenceRequest.objects.get(pk=rows[0].pk).result
     report = tree.report(
         tree.group(tree.code(tree.NEOPLASM, tree.PRESENT)), tree.lesion("lesion 1", *CURVE)

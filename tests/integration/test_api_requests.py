@@ -20,7 +20,7 @@ from messages import identity
 from messages.events import InferenceProgressed, InferenceRetryScheduled, RunEvent, Stage
 from messages.failures import FAILURE_TEXTS, FailureCode
 from tests.integration.test_web_api import REQUESTS, ask, body, error_of, store
-from tests.integration.web_requests import ORTHANC_ID, a_run, place
+from tests.integration.web_requests import ORTHANC_ID, a_run, place, take_in
 from tests.site import reader_of, site_with, use_archive
 from web.door.audit import Action
 from web.door.models import AuditEntry
@@ -68,7 +68,7 @@ def written(study_id: str = ORTHANC_ID, **values: Any) -> InferenceRequest:
 def told(*events: RunEvent) -> None:
     for event in events:
         with transaction.atomic():
-            record_event(event)
+            take_in(event)
 
 
 def test_a_repeated_click_is_the_same_request(reader: Client, study: tuple[str, list[str]]) -> None:
@@ -274,10 +274,15 @@ def test_a_history_holds_every_change_of_state_and_no_mere_progress(
     events = answer["events"]
     assert answer["request_id"] == str(request_id)
     states = "queued accepted downloading inferring waiting accepted downloading inferring"
-    assert [event["state"] for event in events] == [*states.split(), "uploading", "completed"]
-    assert [event["attempt"] for event in events] == [1] * 5 + [2] * 5
+    assert [event["state"] for event in events] == [
+        *states.split(),
+        "uploading",
+        "reported",
+        "completed",
+    ]
+    assert [event["attempt"] for event in events] == [1] * 5 + [2] * 6
     # The progress raised the version as well.
-    assert [event["version"] for event in events] == [1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
+    assert [event["version"] for event in events] == [1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12]
     assert (events[0]["lab"], events[1]["lab"]) == ("", "lab1")
     sentence = FAILURE_TEXTS[code].reader("en")
     assert events[4]["failure"]["code"] == code

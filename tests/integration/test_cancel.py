@@ -22,7 +22,7 @@ from messages.events import (
 )
 from messages.failures import FailureCode
 from tests.integration.test_web_api import error_of
-from tests.integration.web_requests import a_run, place, write_request
+from tests.integration.web_requests import a_run, place, take_in, write_request
 from tests.site import reader_of
 from web.broker import leases
 from web.door.audit import Action
@@ -31,7 +31,7 @@ from web.door.tokens import issue
 from web.inference.again import send_again
 from web.inference.happenings import CancelSettled, DeadLettered
 from web.inference.models import InferenceRequest, Outbox
-from web.inference.record import record, record_event
+from web.inference.record import record
 from web.inference.states import State
 
 REQUESTS = "/api/v1/requests"
@@ -53,7 +53,7 @@ def cancel(client: Client, row: InferenceRequest, **headers: str) -> Any:
 def told(*events: Any) -> None:
     for event in events:
         with transaction.atomic():
-            record_event(event)
+            take_in(event)
 
 
 def stops(row: InferenceRequest) -> list[Outbox]:

@@ -19,13 +19,12 @@ from messages.events import InferenceAccepted, InferenceCancelled, InferenceFail
 from messages.failures import FailureCode
 from tests.dicom_factory import Series, part10
 from tests.integration.lab import StoredStudy, orthanc_get, orthanc_post, store_small_study
-from tests.integration.web_requests import a_run, place, write_request
+from tests.integration.web_requests import a_run, place, take_in, write_request
 from tests.site import site_with, use_archive
 from web.archive.orthanc import Orthanc, archive
 from web.inference.cancel import cancel
 from web.inference.models import InferenceRequest, Outbox
 from web.inference.reconciler.sweep import STORING_SECONDS, Sweeper, sweep_due
-from web.inference.record import record_event
 from web.inference.states import State
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -65,7 +64,7 @@ def upload(orthanc: OrthancNode, request_id: UUID, study: StoredStudy, count: in
 def told(*events: RunEvent) -> None:
     for event in events:
         with transaction.atomic():
-            record_event(event)
+            take_in(event)
 
 
 def a_request(study: StoredStudy) -> InferenceRequest:

@@ -82,7 +82,8 @@ def test_the_reader_sees_every_stage_go_by_and_the_result_is_in_the_archive(
             system.bundle.release()
         if ended(request):
             break
-    order = ["published", "accepted", "downloading", "inferring", "uploading", "completed"]
+    order = ["published", "accepted", "downloading", "inferring", "uploading", "reported"]
+    order += ["completed"]
     assert [s for s in dict.fromkeys(seen) if s in order] == sorted(
         set(seen) & set(order), key=order.index
     )

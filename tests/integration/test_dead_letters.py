@@ -34,6 +34,7 @@ from tests.integration.web_requests import (
     lab_side,
     place,
     running_tasks,
+    take_in,
     write_request,
     written_request,
 )
@@ -41,7 +42,6 @@ from web.door.models import AuditEntry
 from web.inference.cancel import cancel
 from web.inference.letters import LeftAsItIs, discard, replay
 from web.inference.models import DeadLetter, InferenceRequest, Outbox, RequestEvent
-from web.inference.record import record_event
 from web.inference.states import State
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -52,7 +52,7 @@ PATIENCE = 60.0
 
 def told(event: Any) -> None:
     with transaction.atomic():
-        record_event(event)
+        take_in(event)
 
 
 def left(deed: Callable[..., str], letter_id: int) -> str:
@@ -96,11 +96,11 @@ async def test_a_dead_request_that_is_replayed_goes_out_as_the_next_attempt_and_
         assert (again.attempt, again.failure_code, again.finished_at) == (2, "", None)
         for event in a_run(row.pk):
             await lab.tell(event.model_copy(update={"attempt": 2}))
-        await in_state(row.pk, State.COMPLETED, PATIENCE)
+        await in_state(row.pk, State.REPORTED, PATIENCE)
 
     states = [event.state async for event in RequestEvent.objects.filter(request=row)]
     assert states[states.index("dead") :][:2] == ["dead", "queued"]
-    assert states[-1] == "completed"
+    assert states[-1] == "reported"
     await letter.arefresh_from_db()
     assert letter.settled_as == "replayed"
     assert letter.settled_at is not None
@@ -279,16 +279,16 @@ def test_an_event_that_could_not_be_read_is_applied_once_the_fault_is_mended() -
     assert left(partial(replay, lab="server1"), letter.pk) == another
     assert InferenceRequest.objects.get(pk=row.pk).state == State.QUEUED
     assert replay(letter.pk, STAFF, lab="lab1") == (
-        f"The event was applied: request {row.pk} is now completed."
+        f"The event was applied: request {row.pk} is now reported."
     )
-    assert InferenceRequest.objects.get(pk=row.pk).state == State.COMPLETED
+    assert InferenceRequest.objects.get(pk=row.pk).state == State.REPORTED
 
 
 def test_an_event_that_was_applied_when_it_came_changes_nothing_more() -> None:
     row = write_request()
     letter = letter_of(a_run(row.pk)[-1], queue=REPLIES)
     row.refresh_from_db()
-    assert row.state == State.COMPLETED
+    assert row.state == State.REPORTED
     assert replay(letter.pk, STAFF) == (
         "The event changed nothing: it was known, or has come too late."
     )

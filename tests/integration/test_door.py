@@ -24,7 +24,7 @@ from httpx import MockTransport as Mock
 
 from infra.local.orthanc import OrthancNode
 from tests.integration.test_web_api import store
-from tests.integration.web_requests import a_run
+from tests.integration.web_requests import a_run, take_in
 from tests.site import reader_of, use_archive
 from web.application import labrelay
 from web.archive.errors import ArchiveUnavailable
@@ -35,7 +35,6 @@ from web.door.limits import Kind, allowed
 from web.door.models import AuditEntry, StudyGrant
 from web.door.tokens import issue
 from web.inference.models import InferenceRequest
-from web.inference.record import record_event
 from web.live import notify
 from web.live.socket import NOT_LOGGED_IN, TOO_MUCH
 from web.live.watch import LOOK_SECONDS, LOOKS_A_SESSION, check_sessions, watch
@@ -653,7 +652,7 @@ def with_result(study_id: str) -> InferenceRequest:
     row = request_of(study_id)
     for event in a_run(row.pk):
         with transaction.atomic():
-            record_event(event)
+            take_in(event)
     return row
 
 
@@ -700,7 +699,7 @@ async def test_a_result_that_a_socket_tells_is_written_down(
         await page.hear("snapshot")
         assert await sync_to_async(viewed)(row) == 0
         for event in a_run(row.pk):
-            await sync_to_async(transaction.atomic(record_event))(event)
+            await sync_to_async(transaction.atomic(take_in))(event)
         await notify.requests_changed([row.pk])
         assert (await page.hear("event"))["request"]["result"]
         assert await sync_to_async(viewed)(row) == 1

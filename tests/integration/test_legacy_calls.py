@@ -29,7 +29,7 @@ from messages.failures import FAILURE_TEXTS, FailureCode
 from messages.lab import LabHeartbeat, ModelDescriptor
 from messages.phases import DCE_ROLES
 from tests.integration.lab import StoredStudy, orthanc_get, store_small_study
-from tests.integration.web_requests import a_run, eventually, place, write_request
+from tests.integration.web_requests import a_run, eventually, place, take_in, write_request
 from tests.site import reader_of, site_with, use_archive
 from web.application import labrelay
 from web.database import DatabaseThread
@@ -38,7 +38,7 @@ from web.door.models import AuditEntry
 from web.door.tokens import issue
 from web.handler import OneThreadHandler
 from web.inference.models import InferenceRequest, Outbox
-from web.inference.record import record_dead, record_event
+from web.inference.record import record_dead
 from web.inference.states import State
 from web.labs import registry
 from web.labs.heartbeats import record_heartbeat
@@ -117,7 +117,7 @@ async def the_request() -> InferenceRequest:
 def applied(*events: RunEvent) -> None:
     for event in events:
         with transaction.atomic():
-            record_event(event)
+            take_in(event)
 
 
 def time_is_up() -> None:

@@ -17,9 +17,8 @@ from messages.request import InferenceRequested
 from tests.integration.test_api_requests import OTHER_ID, logged_in, written
 from tests.integration.test_web_api import REQUESTS
 from tests.integration.test_web_live import page as open_page
-from tests.integration.web_requests import ORTHANC_ID, a_run
+from tests.integration.web_requests import ORTHANC_ID, a_run, take_in
 from tests.site import reader_of
-from web.broker.listener import write
 from web.inference.models import InferenceRequest, Outbox
 from web.inference.outbox import enqueue_request
 from web.inference.presentation import RequestView
@@ -42,7 +41,10 @@ def asked(minutes: int, **values: Any) -> InferenceRequest:
 
 
 def complete(row: InferenceRequest) -> list[Any]:
-    return write(a_run(row.pk))
+    with transaction.atomic():
+        for event in a_run(row.pk):
+            take_in(event)
+        return with_superseded([row.pk])
 
 
 def view(row: InferenceRequest) -> RequestView:

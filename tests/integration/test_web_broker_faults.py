@@ -79,7 +79,7 @@ async def test_a_message_that_is_no_amqp_becomes_a_dead_letter_and_outcomes_go_o
         assert (await DeadLetter.objects.afirst()).type == "\ufffd" * 3
 
         await lab.tell(a_run(row.pk)[-1])
-        await in_state(row.pk, State.COMPLETED, 5)
+        await in_state(row.pk, State.REPORTED, 5)
         assert await lab.waiting("mri.dead") == 0
 
 
@@ -131,11 +131,11 @@ async def test_more_replies_of_an_unknown_version_than_a_batch_do_not_hold_up_an
             await lab.tell_raw("request.completed", b"{}", type="inference.completed.v2")
         await lab.tell(a_run(first.pk)[-1])
         async with running_tasks(rabbit):
-            await in_state(first.pk, State.COMPLETED, 8)
+            await in_state(first.pk, State.REPORTED, 8)
             # The next one comes when all the held ones have been offered once more.
             await asyncio.sleep(11)
             await lab.tell(a_run(second.pk)[-1])
-            await in_state(second.pk, State.COMPLETED, 8)
+            await in_state(second.pk, State.REPORTED, 8)
         await asyncio.sleep(0.5)
         await lab.has_waiting(REPLIES, held)
         assert await DeadLetter.objects.acount() == 0

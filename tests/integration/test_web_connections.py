@@ -90,7 +90,7 @@ async def test_a_line_that_falls_silent_is_given_up_and_afterwards_nothing_is_mi
             assert any(entry["event"] == "broker_lost" for entry in logs)
 
             line.mend()
-            await in_state(first.pk, State.COMPLETED, 60)
+            await in_state(first.pk, State.REPORTED, 60)
             await in_state(second.pk, State.PUBLISHED, 60)
             assert (await lab.take(30)).correlation_id == str(second.pk)
         assert await DeadLetter.objects.acount() == 0

@@ -87,7 +87,7 @@ async def test_outcomes_wait_at_the_broker_while_another_process_locks_the_datab
 
             await eventually(released, "the lock released", LOCKED_SECONDS + 60)
         for row in rows:
-            await in_state(row.pk, State.COMPLETED, 60)
+            await in_state(row.pk, State.REPORTED, 60)
         await _all_acknowledged(lab)
         assert await DeadLetter.objects.acount() == 0
 
@@ -117,7 +117,7 @@ async def test_a_site_that_ends_while_the_database_is_locked_has_acknowledged_no
 
             await eventually(back, "the outcome back in its queue")
         async with running_tasks(rabbit):
-            await in_state(row.pk, State.COMPLETED, 60)
+            await in_state(row.pk, State.REPORTED, 60)
         assert await DeadLetter.objects.acount() == 0
 
 
@@ -148,8 +148,8 @@ def test_a_postgresql_that_is_killed_and_started_again_costs_neither_request_nor
         _says_so_on_pages_too(site, reader)
 
         postgres.start()
-        wait_until(lambda: _state(postgres.url, request_id) == "completed", "take the outcome", 60)
-        assert reader.read(request_id)["state"] == "completed"
+        wait_until(lambda: _state(postgres.url, request_id) == "reported", "take the outcome", 60)
+        assert reader.read(request_id)["state"] == "reported"
         assert clinic.ready(topology.DEAD_QUEUE) == 0
         assert not _rows(postgres.url, "SELECT id FROM labrelay_inference_deadletter")
         # And the next click as well.

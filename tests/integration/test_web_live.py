@@ -23,9 +23,8 @@ from uvicorn.protocols.utils import ClientDisconnected
 from messages.events import InferenceFailed, RunEvent
 from messages.failures import FAILURE_TEXTS, FailureCode
 from messages.lab import LabHeartbeat
-from tests.integration.web_requests import a_run, place, written_request
+from tests.integration.web_requests import a_run, place, take_in, written_request
 from tests.site import reader_of
-from web.inference.record import record_event
 from web.labs import registry
 from web.labs.heartbeats import record_heartbeat
 from web.live import notify, reading
@@ -110,7 +109,7 @@ def applied(*events: RunEvent) -> None:
     """Events as the listener writes them, without the push that follows."""
     for event in events:
         with transaction.atomic():
-            record_event(event)
+            take_in(event)
 
 
 async def test_a_page_without_a_log_in_is_closed_with_its_own_code() -> None:

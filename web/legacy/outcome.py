@@ -130,7 +130,7 @@ def _success(view: RequestView, result: Result, series_id: str) -> dict[str, Any
         "tumor_detected": result.tumor_detected,
         "tumor_volume_voxels": result.volume_voxels,
         "seg_instance_id": result.seg_instance_id,
-        "elapsed_time_seconds": elapsed(result),
+        "elapsed_time_seconds": elapsed(view, result),
         "saved_to_orthanc": True,
         "processed_by": _PROCESSED_BY.get(view.pool, "server"),
         "successful_slices": result.slices if result.tumor_detected else 0,
@@ -138,13 +138,18 @@ def _success(view: RequestView, result: Result, series_id: str) -> dict[str, Any
     }
 
 
-def elapsed(result: Result) -> float:
+def elapsed(view: RequestView, result: Result) -> float:
     """Seconds that the run took from the download to the stored result, to the millisecond.
 
     The old front end calls them the time of the inference: what a request waited for a lab is
-    not part of them.
+    not part of them. Where no lab has timed its stages, they are the site's own, from when it heard
+    that the request was taken; never the difference of two times by a lab's clock.
     """
-    return round(sum(result.stage_seconds.values()), 3)
+    if result.stage_seconds:
+        return round(sum(result.stage_seconds.values()), 3)
+    if view.accepted_at is None or view.finished_at is None:
+        return 0.0
+    return round(max(0.0, (view.finished_at - view.accepted_at).total_seconds()), 3)
 
 
 def status_of(row: InferenceRequest) -> str:
@@ -180,6 +185,6 @@ def _result(view: RequestView) -> dict[str, Any]:
         "seg_instance_id": result and result.seg_instance_id,
         "tumor_detected": result and result.tumor_detected,
         "tumor_volume_voxels": result and result.volume_voxels,
-        "elapsed_time_seconds": result and elapsed(result),
+        "elapsed_time_seconds": result and elapsed(view, result),
         "error": None if result else failure(view),
     }
