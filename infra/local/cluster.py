@@ -43,8 +43,8 @@ class NodePorts:
         )
 
 
-#: Classic queues lie on all nodes. Before 3.12 no policy says so, and newer versions do not know the
-#: word in rabbitmq.conf: here it is passed over.
+#: Classic queues lie on all nodes. Before 3.12 no policy says so, and newer versions do not know
+#: the word in rabbitmq.conf: here it is passed over.
 _SPREAD = '[{rabbit, [{queue_master_locator, <<"min-masters">>}]}].'
 
 
