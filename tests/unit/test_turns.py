@@ -1,71 +1,113 @@
-"""Sockets read in turn, user by user."""
+"""Whose turn it is: suspects alone, and no request that kills its lab takes a neighbour along."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from web.live.turns import Turns
+from consumer.amqp.turns import ALONE_FROM, choose
 
-pytestmark = pytest.mark.asyncio
-
-
-async def settled() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
+#: The delivery limit of the topology: at the next count a request becomes a dead letter.
+LIMIT = 20
 
 
-async def test_the_next_user_comes_before_the_second_question_of_the_first() -> None:
-    turns = Turns("test", threads=1, of_one=1)
-    gate, order = threading.Event(), []
-    first = asyncio.ensure_future(turns.run("a", gate.wait))
-    await settled()
-    others = [asyncio.ensure_future(turns.run(user, order.append, user)) for user in "aaaabbc"]
-    await settled()
-    gate.set()
-    await asyncio.gather(first, *others)
-    assert "".join(order) == "abcabaa"
+@dataclass
+class Named:
+    request_id: UUID
+    attempt: int = 1
 
 
-async def test_one_user_never_holds_every_thread() -> None:
-    turns = Turns("test", threads=3, of_one=2)
-    gate = threading.Event()
-    many = [asyncio.ensure_future(turns.run("a", gate.wait)) for _ in range(10)]
-    await settled()
-    # It would wait for ever behind the others.
-    assert await asyncio.wait_for(turns.run("b", lambda: "there"), 30) == "there"
-    gate.set()
-    await asyncio.gather(*many)
+@dataclass
+class Waiting:
+    count: int = 0
+    request: Named = field(default_factory=lambda: Named(uuid4()))
+    cancelled: Event = field(default_factory=Event)
 
 
-async def test_a_question_that_nobody_waits_for_any_more_leaves_its_place() -> None:
-    turns = Turns("test", threads=1, of_one=1)
-    gate = threading.Event()
-    first = asyncio.ensure_future(turns.run("a", gate.wait))
-    await settled()
-    gone = [asyncio.ensure_future(turns.run(user, gate.wait)) for user in "ab"]
-    await settled()
-    for one in gone:
-        one.cancel()
-    await asyncio.gather(*gone, return_exceptions=True)
-    gate.set()
-    await first
-    # Also one that was given its turn in the moment in which it was cancelled.
-    late = asyncio.ensure_future(turns.run("a", gate.wait))
-    await asyncio.sleep(0)
-    late.cancel()
-    await asyncio.gather(late, return_exceptions=True)
-    assert await asyncio.wait_for(turns.run("c", lambda: "there"), 30) == "there"
+def cancelled(count: int = 0) -> Waiting:
+    candidate = Waiting(count)
+    candidate.cancelled.set()
+    return candidate
 
 
-async def test_what_a_question_raises_comes_to_who_asked_and_the_place_is_free() -> None:
-    turns = Turns("test", threads=1, of_one=1)
+def chosen(waiting: list[Waiting], running: list[Waiting], **changes: Any) -> Waiting | None:
+    return choose(waiting, running, **{"at_once": 2, "healthy": True, "closed": True, **changes})
 
-    def broken() -> None:
-        raise ValueError("no")
 
-    for _ in range(2):
-        with pytest.raises(ValueError, match="no"):
-            await turns.run("a", broken)
+def test_requests_begin_in_the_order_in_which_they_came_and_no_more_than_may_run() -> None:
+    first, second, third = Waiting(), Waiting(2), Waiting()
+    assert chosen([first, second], []) is first
+    assert chosen([second], [first]) is second
+    assert chosen([third], [first, second]) is None
+
+
+def test_a_suspect_waits_for_the_others_and_for_a_lab_that_takes_no_more() -> None:
+    suspect, other = Waiting(ALONE_FROM), Waiting()
+    assert chosen([suspect, other], []) is other
+    assert chosen([suspect], [other]) is None
+    assert chosen([suspect], [], closed=False) is None
+    assert chosen([suspect], []) is suspect
+
+
+def test_nothing_begins_while_a_suspect_runs_not_even_what_was_cancelled() -> None:
+    assert chosen([Waiting(), cancelled()], [Waiting(ALONE_FROM)]) is None
+
+
+def test_while_the_lab_is_not_healthy_only_a_cancelled_request_begins() -> None:
+    gone = cancelled()
+    assert chosen([Waiting(), Waiting(ALONE_FROM)], [], healthy=False) is None
+    assert chosen([Waiting(), gone], [], healthy=False) is gone
+
+
+@pytest.mark.parametrize("count", [0, ALONE_FROM])
+def test_a_cancelled_request_begins_beside_as_many_as_may_run(count: int) -> None:
+    gone = cancelled(count)
+    assert chosen([gone], [Waiting(), Waiting()], closed=False) is gone
+
+
+@given(st.lists(st.integers(ALONE_FROM, LIMIT), min_size=1, max_size=16), st.data())
+def test_among_suspects_each_is_first_after_some_of_as_many_deaths_as_they_are(
+    counts: list[int], data: st.DataObject
+) -> None:
+    ids = data.draw(st.lists(st.uuids(), min_size=16, max_size=16, unique=True))
+    first = set()
+    for deaths in range(len(counts)):
+        suspects = [
+            Waiting(count + deaths, Named(id_)) for count, id_ in zip(counts, ids, strict=False)
+        ]
+        choice = chosen(suspects, [])
+        assert choice is not None
+        first.add(choice.request.request_id)
+    assert len(first) == len(counts)
+
+
+@given(
+    st.integers(1, 16).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n - 1))),
+    st.lists(st.uuids(), min_size=16, max_size=16, unique=True),
+)
+def test_one_that_kills_its_lab_each_time_wears_out_nobody_but_itself(
+    sizes: tuple[int, int], ids: list[UUID]
+) -> None:
+    # All at once in one lab, from their first delivery on, as many as a lab may hold.
+    number, killer = sizes
+    held = [Waiting(0, Named(id_)) for id_ in ids[:number]]
+    poison = held[killer]
+    while poison.count <= LIMIT:
+        waiting, running = list(held), list[Waiting]()
+        while choice := chosen(waiting, running, at_once=number):
+            waiting.remove(choice)
+            running.append(choice)
+            if choice.count >= ALONE_FROM and choice is not poison:
+                held.remove(choice)
+                running.remove(choice)
+        assert poison in running
+        for each in held:
+            each.count += 1
+            assert each is poison or each.count <= LIMIT
+    assert held == [poison]
