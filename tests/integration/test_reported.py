@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 from uuid import UUID
@@ -28,6 +29,7 @@ from tests.integration.lab import orthanc_get, orthanc_post
 from tests.integration.nodes import TestBroker
 from tests.integration.reconciler_bench import (
     LONG,
+    QUICK,
     Archive,
     ago,
     change,
@@ -67,7 +69,9 @@ async def taken_request(
     broker: TestBroker, archive: Archive
 ) -> AsyncIterator[tuple[LabSide, InferenceRequest]]:
     """A site, and a request that a lab has taken."""
-    async with lab_side(broker) as lab, site(broker):
+    # What is silent for a moment is not taken for lost, and looked for by another rule.
+    patient = replace(QUICK, lost_s=600)
+    async with lab_side(broker) as lab, site(broker, patient):
         row = await request_for(archive.series, archive.study_id)
         await in_state(row.pk, State.PUBLISHED)
         await lab.take()

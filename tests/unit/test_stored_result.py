@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from io import BytesIO
 from uuid import UUID
 
@@ -290,9 +291,34 @@ def no_figures(seg: Dataset, report: Dataset) -> None:
     del report.ContentSequence
 
 
+def about_another(seg: Dataset, report: Dataset) -> None:
+    for item in [report, *_below(report)]:
+        for reference in item.get("ReferencedSOPSequence", ()):
+            reference.ReferencedSOPInstanceUID = "2.25.7"
+
+
+def _below(item: Dataset) -> Iterator[Dataset]:
+    for child in item.get("ContentSequence", ()):
+        yield child
+        yield from _below(child)
+
+
+def test_a_report_in_the_place_of_the_segmentation_that_states_a_finding_is_no_result(memory):
+    source = index(memory, pre=Series())
+    _, told = lab_work(source, two_foci(), result_spec())
+    report = dcmread(BytesIO(told.report))
+    report.SeriesInstanceUID = identity.primary_series_uid(REQUEST)
+    uid = identity.primary_instance_uid(REQUEST)
+    report.SOPInstanceUID = report.file_meta.MediaStorageSOPInstanceUID = uid
+
+    with pytest.raises(UnreadableResult):
+        stored_result(asked_for(source), Shelf(sr=part10(report)).orthanc(source.study_uid))
+
+
 @pytest.mark.parametrize(
     "broken",
     [
+        about_another,
         another_volume,
         another_study,
         no_equipment,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
@@ -82,26 +83,32 @@ class Asked:
     inputs: Sequence[InputSeries]
 
 
-def stored_result(asked: Asked, orthanc: Orthanc) -> StoredResult | None:
+def stored_result(
+    asked: Asked, orthanc: Orthanc, turn: AbstractContextManager[object] | None = None
+) -> StoredResult | None:
     """The whole result as the archive holds it; None while a part of it is not there.
 
+    What is there is read in its `turn`, if that is given: whoever looks for several at once must
+    not take all the places for what is large. What is not there is known without.
     Raises `ArchiveUnavailable`, `NotLookedInto` where the images were not looked into in time, and
     `UnreadableResult` when what lies there under the request's UIDs is not its result: whoever has
     an account at the archive may have put it there.
     """
     try:
-        with within(RESULT_SECONDS), large():
-            return _look(asked, orthanc)
+        with within(RESULT_SECONDS):
+            primary_uid = identity.primary_instance_uid(asked.request_id)
+            primary_id = _instance_in_study(asked, primary_uid, orthanc)
+        if primary_id is None:
+            return None
+        with turn or nullcontext(), within(RESULT_SECONDS), large():
+            return _look(asked, primary_id, orthanc)
     except InstanceNotFound:
         # Removed between the two questions.
         return None
 
 
-def _look(asked: Asked, orthanc: Orthanc) -> StoredResult | None:
+def _look(asked: Asked, primary_id: str, orthanc: Orthanc) -> StoredResult | None:
     primary_uid = identity.primary_instance_uid(asked.request_id)
-    primary_id = _instance_in_study(asked, primary_uid, orthanc)
-    if primary_id is None:
-        return None
     file = orthanc.result_file(primary_id)
     primary = _read(file, asked, primary_uid, identity.primary_series_uid(asked.request_id))
     if primary.head.SOPClassUID == ComprehensiveSRStorage:

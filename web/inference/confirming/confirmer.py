@@ -7,6 +7,7 @@ its own: a lab that reports thousands of results that are none keeps no other po
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -31,7 +32,7 @@ log = structlog.get_logger(__name__)
 #: Reports of a pool that are in hand together.
 BATCH = 20
 
-#: Of these the archive is asked at once: one result can be large.
+#: Of these the archive is asked at once.
 THREADS = 2
 
 
@@ -109,6 +110,9 @@ class _Lane:
         self._database = database
         self._errands = errands
         self._pace = pace
+        #: What is found is read one after the other: there are few places for what is large
+        #: (`web.archive.heavy`), and the other pools need theirs.
+        self._turn = threading.Lock()
         self._queue: asyncio.Queue[Owed] = asyncio.Queue(BATCH)
         self._in_hand: set[UUID] = set()
         #: How often in a row the archive has not answered, by request, and of whatever request.
@@ -159,7 +163,7 @@ class _Lane:
             heed_cancel()
 
     async def _confirm(self, one: Owed, thread: DatabaseThread) -> None:
-        found = await thread.run(owing.look, one)
+        found = await thread.run(owing.look, one, self._turn)
         if found is not None:
             self._silences = 0
         self._unanswered.pop(one.request_id, None)

@@ -7,6 +7,7 @@ under the request's derived UIDs in its own study.
 from __future__ import annotations
 
 import re
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
@@ -20,8 +21,7 @@ from messages.envelope import NAME_PATTERN
 from messages.events import InferenceCompleted
 from messages.request import InputSeries
 from web.archive.errors import UnreadableResult
-from web.archive.orthanc import Orthanc, archive
-from web.archive.patience import within
+from web.archive.orthanc import archive
 from web.archive.stored_result import Asked, StoredResult, stored_result
 from web.inference.happenings import ResultFound
 from web.inference.models import InferenceRequest
@@ -29,10 +29,6 @@ from web.inference.record import record
 from web.inference.superseded import with_superseded
 
 log = structlog.get_logger(__name__)
-
-#: Seconds that the archive may take for one look. The largest results are a few hundred megabytes
-#: on a machine that is one hop away.
-LOOK_SECONDS = 60.0
 
 #: In the place of the lab, where no lab was ever heard and the report names none.
 ARCHIVE = "archive"
@@ -66,8 +62,8 @@ class Look:
     detail: str = ""
 
 
-def look_for(row: InferenceRequest, orthanc: Orthanc | None = None) -> Look:
-    """Look for the whole result of the request.
+def look_for(row: InferenceRequest, turn: AbstractContextManager[object] | None = None) -> Look:
+    """Look for the whole result of the request; what is there is read in its `turn`.
 
     What lies there and is not its result counts as nothing: anybody with an account at the archive
     may have been there first. Not inside a transaction: it speaks with the archive. Raises
@@ -75,8 +71,7 @@ def look_for(row: InferenceRequest, orthanc: Orthanc | None = None) -> Look:
     """
     asked = Asked(row.pk, row.study_id, row.study_uid, _INPUTS.validate_python(row.inputs))
     try:
-        with within(LOOK_SECONDS):
-            found = stored_result(asked, orthanc or archive("results"))
+        found = stored_result(asked, archive("results"), turn)
         if found is None:
             return Look(detail="the study does not hold the whole result")
         return Look(figures=_figures(row.pk, found), lab=_lab(found))

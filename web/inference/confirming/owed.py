@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -53,13 +54,14 @@ def due(pool: str, without: Collection[UUID], limit: int) -> list[Owed]:
     return [Owed(pk, at) for pk, at in found if at is not None]
 
 
-def look(owed: Owed) -> Look | None:
+def look(owed: Owed, turn: AbstractContextManager[object]) -> Look | None:
     """Look for the result; None where nothing could complete the request any more.
 
+    What is there is read in its `turn`.
     Not inside a transaction. Raises `ArchiveError`.
     """
     row = InferenceRequest.objects.filter(pk=owed.request_id).first()
-    return look_for(row) if row is not None and snapshot(row).can_complete else None
+    return look_for(row, turn) if row is not None and snapshot(row).can_complete else None
 
 
 def settle(owed: Owed, found: Look | None, pauses_s: Sequence[float]) -> list[UUID]:
