@@ -170,7 +170,7 @@ def test_a_request_that_a_lab_may_have_is_being_cancelled_and_the_labs_are_told(
     assert answer.json()["state"] == "cancelling"
     assert answer.json()["cancel_asked_at"]
     (stop,) = stops(row)
-    assert (stop.exchange, stop.routing_key) == ("mri.control", "")
+    assert (stop.exchange, stop.routing_key) == ("mri.control.lab", "")
     message = decode(bytes(stop.body), type_=stop.type)
     assert isinstance(message, CancelRequested)
     assert message.request_id == row.pk

@@ -101,7 +101,9 @@ def messages_left(system: System) -> int:
         "-q", "-p", topology.VHOST, "list_queues", "name", "messages"
     ).splitlines()
     cells = [row.split() for row in rows]
-    return sum(int(c[1]) for c in cells if c[1:] and c[1].isdecimal() and c[0] != "mri.progress")
+    return sum(
+        int(c[1]) for c in cells if c[1:] and c[1].isdecimal() and "mri.progress" not in c[0]
+    )
 
 
 def owed(system: System) -> int:
