@@ -183,7 +183,11 @@ def queues(
 def control_queues(lab: str, pool: str) -> tuple[Queue, ...]:
     """The control queues of one lab."""
     return tuple(
-        Queue(control_queue(lab, number), bindings=((control_exchange(pool), ""),), kind="classic")
+        Queue(
+            control_queue(lab, number),
+            bindings=((control_exchange(pool), ""),),
+            kind="classic",
+        )
         for number in range(1, CONTROL_QUEUES + 1)
     )
 
@@ -275,7 +279,14 @@ POLICIES: Final = (
     Policy(
         "mri-control",
         r"^mri\.control\.[^.]+\.[0-9]+$",
-        {"message-ttl": CONTROL_TTL_MS, "max-length": 1_000, "overflow": "drop-head"},
+        {
+            "message-ttl": CONTROL_TTL_MS,
+            "max-length": 1_000,
+            "overflow": "drop-head",
+            # A classic queue lies on one node of a cluster, and is away with it: a lab then takes
+            # another one. On 3.10 and 3.11, where this is for other kinds, rabbitmq.conf says so.
+            "queue-leader-locator": "balanced",
+        },
     ),
     Policy(
         "mri-dead",

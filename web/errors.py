@@ -37,6 +37,12 @@ VIEWER_NAMESPACE = "labrelay_viewer"
 #: Where a request keeps that its answer failed for want of the database.
 _DATABASE_AWAY = "labrelay.database_away"
 
+#: Headers that tell of the page that they came with.
+_OF_THE_CONTENT = frozenset(
+    {"Content-Type", "Content-Length", "Content-Encoding", "Content-Disposition", "ETag"}
+    | {"Last-Modified", "Location"}
+)
+
 #: Below this a status is no error.
 FIRST_ERROR = 400
 
@@ -94,7 +100,7 @@ def json_errors(
             # What was written for this answer lies in a file that nobody will open again.
             request.META[_DATABASE_AWAY] = True
             response.close()
-            response = HttpResponse(status=HTTPStatus.INTERNAL_SERVER_ERROR)
+            response = _in_place_of(response, HttpResponse(status=HTTPStatus.SERVICE_UNAVAILABLE))
         if request.META.get(_DATABASE_AWAY) and response.status_code >= FIRST_ERROR:
             response = _as_page(request, response)
         return _as_json(request, response)
@@ -133,12 +139,15 @@ def _as_page(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
         return response
     status = HTTPStatus.SERVICE_UNAVAILABLE
     page = render_to_string("labrelay/503.html", {"sentence": sentence_for(status)})
-    answer = HttpResponse(page, status=status)
-    answer.headers["Cache-Control"] = "no-store"
-    # Those that the middleware inside has set for every page stay.
+    return _in_place_of(response, HttpResponse(page, status=status))
+
+
+def _in_place_of(response: HttpResponseBase, answer: HttpResponse) -> HttpResponse:
+    """The answer with the headers that the middleware inside sets on every page; no cookies."""
     for name, value in response.headers.items():
-        if name not in {"Content-Type", "Content-Length", "Content-Encoding", "ETag"}:
+        if name not in _OF_THE_CONTENT:
             answer.headers[name] = value
+    answer.headers["Cache-Control"] = "no-store"
     return answer
 
 

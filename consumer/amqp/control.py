@@ -25,6 +25,9 @@ _ACCESS_REFUSED, _NOT_FOUND = 403, 404
 #: The broker's words where another one consumes exclusively; a missing right is a 403 as well.
 _IN_USE = "in exclusive use"
 
+#: Its words for a queue on a node that is away; one that does not exist is a 404 as well.
+_AWAY = "home node"
+
 #: Messages that one turn of the main loop handles: more wait, so that work gets its turn.
 _AT_ONCE = 100
 
@@ -98,7 +101,7 @@ class Control:
     def _take(
         self, lab: str, pool: str, error: type[TopologyMissing] | None
     ) -> tuple[str, BlockingChannel]:
-        in_use = 0
+        in_use = away = 0
         missing = []
         for number in range(1, CONTROL_QUEUES + 1):
             queue = control_queue(lab, number)
@@ -107,7 +110,9 @@ class Control:
             try:
                 channel.basic_consume(queue, self._on_message, exclusive=True)
             except ChannelClosedByBroker as exc:
-                if exc.reply_code == _NOT_FOUND:
+                if exc.reply_code == _NOT_FOUND and _AWAY in exc.reply_text:
+                    away += 1
+                elif exc.reply_code == _NOT_FOUND:
                     missing.append(queue)
                 elif exc.reply_code == _ACCESS_REFUSED and _IN_USE in exc.reply_text:
                     in_use += 1
@@ -121,6 +126,8 @@ class Control:
                     raise
             else:
                 return queue, channel
+        if away:
+            raise BrokerUnavailable(f"{away} control queues of {lab} lie on a node that is away")
         raise (error or BrokerUnavailable)(
             _none_free(lab, in_use) if in_use else _none_there(lab, pool, missing)
         )

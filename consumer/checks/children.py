@@ -39,6 +39,7 @@ def lines(*seen: Walls) -> Iterator[Line]:
     yield _rights(seen)
     yield _network(seen)
     yield _lab(seen)
+    yield _settings(seen)
     yield _processes(seen)
     yield _landlock(seen)
 
@@ -95,6 +96,18 @@ def _lab(seen: tuple[Walls, ...]) -> Line:
             "a kernel with CONFIG_SECCOMP_FILTER on x86_64 or aarch64",
         )
     return ok(noun, "children can neither read it nor end the lab")
+
+
+def _settings(seen: tuple[Walls, ...]) -> Line:
+    noun = "lab's settings"
+    files = sorted({file for one in seen for file in one.settings})
+    if files:
+        return bad(
+            noun,
+            f"children can read {', '.join(files)}, which may hold passwords",
+            f"chown root: {files[0]} && chmod 600 {files[0]}, and run the lab as a user of its own",
+        )
+    return ok(noun, "children can read none of the files that hold them")
 
 
 def _processes(seen: tuple[Walls, ...]) -> Line:

@@ -19,6 +19,10 @@ _IO_URING_SETUP = 425
 _FAMILIES = ("AF_INET", "AF_INET6", "AF_NETLINK", "AF_PACKET", "AF_VSOCK")
 
 
+#: Where an installation keeps the settings of a lab (docs/operations.md), and where a person does.
+_SETTINGS = ("/etc/labrelay/lab.env", "lab.env", ".env")
+
+
 @dataclass(frozen=True)
 class Walls:
     """What a child can do, and with what it was begun."""
@@ -32,6 +36,8 @@ class Walls:
     network: tuple[str, ...]
     #: Files of the lab, and of the keeper, that it may open.
     readable: tuple[str, ...]
+    #: Files of settings that it may open.
+    settings: tuple[str, ...]
     #: Whether the lab or the keeper may be signalled.
     signals: bool
     #: Whether what it leaves behind comes to its keeper, which ends it.
@@ -55,6 +61,7 @@ def look_around(lab: int) -> Walls:
             for file in ("environ", "mem", "maps")
             if _opens(Path(f"/proc/{pid}/{file}"))
         ),
+        settings=tuple(file for file in _SETTINGS if _opens(Path(file))),
         signals=any(_reaches(pid) for pid in (lab, keeper)),
         kept=_orphan_comes_to(keeper),
         landlock=landlock.version(),

@@ -43,6 +43,11 @@ class NodePorts:
         )
 
 
+#: Classic queues lie on all nodes. Before 3.12 no policy says so, and newer versions do not know
+#: the word in rabbitmq.conf: here it is passed over.
+_SPREAD = '[{rabbit, [{queue_master_locator, <<"min-masters">>}]}].'
+
+
 class RabbitCluster:
     """The nodes under `root`; the same `root` gives the same cluster, queues and messages again.
 
@@ -74,6 +79,7 @@ class RabbitCluster:
                 # Queues that one node made while it was alone would have that one member only.
                 definitions={},
                 settings=self._settings(names),
+                advanced=_SPREAD,
                 port_mapper=nodes[0].epmd if nodes else port_mapper,
             )
             nodes.append(node)

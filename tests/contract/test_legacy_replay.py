@@ -14,6 +14,7 @@ import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import httpx
@@ -120,7 +121,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 def labs_known(system: System) -> set[str]:
     """Labs whose heartbeat, and with it whose models, the site has heard."""
-    with sqlite3.connect(system.stack.root / "web" / "web.sqlite3") as database:
+    with closing(sqlite3.connect(system.stack.root / "web" / "web.sqlite3")) as database:
         return {name for (name,) in database.execute("SELECT name FROM labrelay_labs_lab")}
 
 

@@ -104,13 +104,18 @@ def sequence(tag: tuple[int, int], items: bytes) -> bytes:
     return struct.pack("<HH2sHI", *tag, b"SQ", 0, len(items)) + items
 
 
+def item(body: bytes) -> bytes:
+    """An item of a defined length."""
+    return struct.pack("<HHI", 0xFFFE, 0xE000, len(body)) + body
+
+
 def crowded_items(items: int, elements: int) -> bytes:
     """Items with so many small elements each, which are nobody's."""
     body = b"".join(
         struct.pack("<HH2sH", 0x0009 + 2 * (n // 0xF000), 0x1000 + n % 0xF000, b"SH", 0)
         for n in range(elements)
     )
-    return (struct.pack("<HHI", 0xFFFE, 0xE000, len(body)) + body) * items
+    return item(body) * items
 
 
 def nested(tag: tuple[int, int], depth: int) -> bytes:

@@ -175,6 +175,14 @@ def test_labs_and_models_are_told_as_the_labs_describe_them(reader: Client) -> N
     assert [(lab["lab"], lab["online"]) for lab in labs] == [("lab1", True)]
     assert reader.get("/api/v1/models", {"pool": "nowhere"}).status_code == 422
 
+    assert korean[0]["disagreement"] == ""
+    registry.confirm("lab2", "lab")
+    other = model.model_copy(update={"notice": "Approved for clinical use"})
+    record_heartbeat(beat.model_copy(update={"lab": "lab2", "models": (other,)}))
+    (told,) = reader.get("/api/v1/models").json()["models"]
+    assert told["notice"] == model.notice
+    assert "differently: the notice." in told["disagreement"]
+
 
 def test_the_description_needs_no_log_in_and_its_page_does(reader: Client) -> None:
     assert Client().get("/api/v1/openapi.json").json()["openapi"] == "3.1.0"

@@ -311,7 +311,9 @@ def mistakes(reader: Any, study: Planted) -> None:
     content = '{"study_id": "카나리아'.encode()
     headers = {"Content-Type": "application/json"}
     client.post("/api/v1/requests", content=content, headers=headers)
-    client.post("/api/v1/requests", json=whole, headers={"Origin": "https://cnry.example"})
+    # The name of another site is logged, for the operator whose proxy changes it; no words.
+    for origin in ("https://evil.example/cnry", "cnry comment"):
+        client.post("/api/v1/requests", json=whole, headers={"Origin": origin})
 
 
 def strangers(system: System, seen: Seen) -> None:

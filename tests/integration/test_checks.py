@@ -341,7 +341,10 @@ def test_a_site_that_lacks_nothing_gets_a_check_mark_for_everything(runs: Runs) 
     rows = [line for line in done.output.splitlines() if not line.startswith("System check")]
     # No lab was heard of yet, and nothing analysed: worth saying, and no fault.
     assert [line for line in rows if not line.startswith("✓ ")] == [
-        "! labs: none heard of yet  — fix: start mri-consumer run, and this site",
+        (
+            "! labs: none is confirmed yet  — fix: mri-web lab add NAME --pool POOL, and start "
+            "mri-consumer run there"
+        ),
         "- newest result: there is none yet; mri-consumer check stores an object and reads it",
     ]
 

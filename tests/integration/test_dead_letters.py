@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -119,7 +120,7 @@ async def test_a_letter_that_comes_while_the_database_is_away_is_held_and_writte
         with capture_logs() as logs:
             async with running_tasks(rabbit):
                 await in_state(row.pk, State.PUBLISHED, PATIENCE)
-                with sqlite3.connect(name, isolation_level=None) as other:
+                with closing(sqlite3.connect(name, isolation_level=None)) as other:
                     other.execute("BEGIN IMMEDIATE")
                     await give_up(lab)
 

@@ -9,11 +9,12 @@ from django.contrib import admin
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import path, reverse
+from django.utils import timezone
 
 from tests.integration.letters import dead_request, letter_of, staff_member, stored_letter
 from tests.integration.web_requests import a_run, write_request
 from web.door.models import AuditEntry
-from web.inference.models import DeadLetter, InferenceRequest, Outbox
+from web.inference.models import DeadLetter, InferenceRequest, LettersBeyond, Outbox
 from web.inference.states import State
 
 LIST = "/admin/labrelay_inference/deadletter/"
@@ -205,3 +206,28 @@ def test_the_pages_work_where_a_host_project_has_its_admin(staff: Client, settin
     assert 'href="/backoffice/"' in text(staff.post(listed, form))
     answer = staff.post(listed, {**form, "confirmed": "yes"}, follow=True)
     assert f"Request {row.pk} stays dead." in text(answer)
+
+
+def test_staff_say_who_has_spoken_where_the_broker_has_not(staff: Client) -> None:
+    row = write_request()
+    letter = letter_of(a_run(row.pk)[-1], user_id="")
+    assert "Nobody knows who has sent this" in page_of(staff, letter)
+    form = {"action": "replay_selected", "_selected_action": str(letter.pk)}
+    asked_for = staff.post(LIST, form)
+    assert "The lab that has spoken" in asked_for.content.decode()
+
+    staff.post(LIST, {**form, "confirmed": "yes"})
+    row.refresh_from_db()
+    assert row.state != State.COMPLETED
+    staff.post(LIST, {**form, "confirmed": "yes", "lab": "lab1"})
+    row.refresh_from_db()
+    assert row.state == State.COMPLETED
+
+
+def test_letters_that_were_only_counted_are_shown_to_staff(client: Client) -> None:
+    User.objects.create_superuser("chief")
+    client.force_login(User.objects.get(username="chief"))
+    LettersBeyond.objects.create(sender="lab9", count=2000, last_at=timezone.now())
+    page = client.get("/admin/labrelay_inference/lettersbeyond/").content.decode()
+    assert "lab9" in page
+    assert "2000" in page

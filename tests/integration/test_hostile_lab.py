@@ -369,6 +369,35 @@ async def test_hundreds_of_huge_heartbeats_under_every_name_leave_one_row_and_a_
     assert [one.name for one in offered] == ["brain"]
 
 
+@pytest.mark.parametrize("kind", ["garbage", "unsigned", "another pool's", "an unknown request's"])
+async def test_a_flood_of_hints_holds_up_no_outcome_and_no_step_of_another_pool(
+    rabbit: TestBroker, kind: str
+) -> None:
+    async with lab_side(rabbit) as honest, speaking_as(rabbit, "server1") as attacker:
+        row = await written_request()
+        _, step, *_ = (as_lab(event, "server1") for event in a_run(row.pk))
+        signed = wired(step, "server1")
+        match kind:
+            case "garbage":
+                hints = [("request.progressed", b"{", signed[2])] * FLOOD
+            case "unsigned":
+                hints = [wired(step, None)] * FLOOD
+            case "another pool's":
+                hints = [signed] * FLOOD
+            case _:
+                steps = (step.model_copy(update={"request_id": uuid4()}) for _ in range(FLOOD))
+                hints = [wired(one, "server1") for one in steps]
+        await flood(attacker, hints)
+        accepted, downloading, *_, completed = a_run(row.pk)
+        async with running_tasks(rabbit):
+            await honest.tell(accepted, downloading)
+            shown = await in_state(row.pk, State.DOWNLOADING, PATIENCE)
+            assert shown.lab == "lab1"
+            await honest.tell(completed)
+            await in_state(row.pk, State.COMPLETED, PATIENCE)
+    assert await DeadLetter.objects.acount() == 0
+
+
 async def test_a_lab_describes_a_bounded_number_of_models(rabbit: TestBroker) -> None:
     async with lab_side(rabbit) as lab:
         told = [

@@ -94,3 +94,6 @@ def test_a_row_without_the_new_columns_is_taken_and_reads_as_one_of_today() -> N
     assert not Outbox.objects.get().attempted
     assert DeadLetter.objects.get().settled_as == ""
     assert Lab.objects.get().condition == "serving"
+    # Known by its heartbeat alone: nobody has confirmed it.
+    assert Lab.objects.get().confirmed_at is None
+    assert DeadLetter.objects.get().user_id == ""

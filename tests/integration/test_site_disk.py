@@ -74,6 +74,8 @@ def test_a_click_into_a_database_that_is_not_there_is_never_answered_202(
         how(root / "web.sqlite3")
         statuses = []
         with suppress(httpx.TransportError):
+            page = reader.get("/")
+            assert (page.status_code, "Content-Security-Policy" in page.headers) == (503, True)
             for number in range(1, 1000):
                 click = {"study_id": study.study_id, "inputs": inputs, "threshold": number / 1000}
                 statuses.append(reader.post("/api/v1/requests", click).status_code)

@@ -13,7 +13,12 @@ import pytest
 
 from web.archive import connection, heavy
 from web.archive.connection import ARRAY, MAX_JSON_NODES, MAX_TAGS_BYTES
-from web.archive.errors import ArchiveUnavailable, TooLongAnswer, UnusableAnswer
+from web.archive.errors import (
+    ArchiveUnavailable,
+    TooLongAnswer,
+    UnreadableResult,
+    UnusableAnswer,
+)
 from web.archive.heavy import large
 from web.archive.keeping import Keeping
 from web.archive.orthanc import Orthanc
@@ -203,3 +208,18 @@ def test_what_is_kept_weighs_no_more_than_it_may():
     assert [kept.get(key) for key in "abc"] == ["xxxxx", None, "xxxx"]
     kept.keep("d", "x" * 11)
     assert [kept.get(key) for key in "acd"] == [None, None, None]
+
+
+class Copied(Orthanc):
+    """An archive in which an object lies in very many studies."""
+
+    def instances_with(self, _sop_instance_uid):
+        return [ID] * 1000
+
+    def filed(self, _instance_id):
+        raise AssertionError("nobody is to wait for a thousand answers")
+
+
+def test_of_a_thousand_copies_nobody_asks_where_each_lies():
+    with pytest.raises(UnreadableResult):
+        Copied("http://a.invalid", "u", "p").instances_in((ID, "1.2.3"), "1.2.3.4")

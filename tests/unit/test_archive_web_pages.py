@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 from uuid import UUID
 
 import httpx
 import numpy as np
 import pytest
+from django.template.loader import render_to_string
 
 from tests.site import reader_of, site_with
 from web.archive import slices, stack, views
@@ -176,3 +178,14 @@ def test_pages_hold_no_inline_script_or_style(client):
     assert "<style" not in page
     assert " style=" not in page
     assert "onclick" not in page
+
+
+def test_the_page_says_in_what_the_labs_of_the_pool_differ():
+    proposal = SimpleNamespace(roles=[], problem="")
+    model = {"name": "m", "version": "1", "notice": "n", "arriving": "", "proposal": proposal}
+    differ = render_to_string(
+        "labrelay/analysis.html", {"models": [{**model, "disagreement": "D"}]}
+    )
+    agree = render_to_string("labrelay/analysis.html", {"models": [{**model, "disagreement": ""}]})
+    assert '<p class="hint disagreement">D</p>' in differ
+    assert "disagreement" not in agree

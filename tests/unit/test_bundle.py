@@ -10,6 +10,7 @@ import pytest
 
 from consumer.bundle import BundleInvalid, find_bundles, read_bundle
 from consumer.settings import LabSettings
+from messages.lab import MAX_LABELS, MAX_MODELS
 
 HELD = Path(__file__).parents[1] / "bundles" / "held"
 
@@ -85,3 +86,21 @@ def test_a_reading_phase_that_is_none_of_the_roles_is_refused_by_name(
 ) -> None:
     with pytest.raises(BundleInvalid, match=r"reading_phase in .*metadata\.json is none of"):
         read_bundle(with_reading_phase(bundle, role))
+
+
+def test_what_one_message_cannot_tell_is_refused_before_the_lab_serves(bundle: Path) -> None:
+    file = bundle / "configs" / "metadata.json"
+    metadata = json.loads(file.read_text("utf-8"))
+    outputs = metadata["network_data_format"]["outputs"]["pred"]
+    # Each of them is short enough, and all together are more than a message may hold.
+    outputs["channel_def"] = {str(number): "뇌" * 64 for number in range(MAX_LABELS)}
+    file.write_text(json.dumps(metadata))
+    with pytest.raises(BundleInvalid, match=r"more than the .* that the site can be told"):
+        read_bundle(bundle)
+
+
+def test_a_folder_of_more_bundles_than_a_heartbeat_can_name_is_refused(bundle: Path) -> None:
+    for number in range(MAX_MODELS):
+        shutil.copytree(bundle, bundle.parent / f"another-{number}")
+    with pytest.raises(BundleInvalid, match=f"holds {MAX_MODELS + 1} bundles; one lab serves"):
+        find_bundles(bundle.parent)

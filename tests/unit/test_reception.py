@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,4 +117,28 @@ def test_a_request_for_another_pool_is_rejected_from_either_queue() -> None:
     bench.reception.on_message(None, method, properties, wire.body)  # type: ignore[arg-type]
     bench.reception.on_rule(2, properties, wire.body)
     assert bench.channel.rejected == [(1, False), (2, False)]
+    assert not len(bench.hand)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"attempt": 2**63},
+        {"deadline_s": 2**31},
+        {"retries": 10**7},
+        {"model": "x" * 64},
+        {"threshold": float("nan")},
+        {"inputs": []},
+        {"number": 0},
+    ],
+    ids=str,
+)
+def test_a_request_out_of_bounds_is_rejected_and_nothing_is_taken_in_hand(
+    field: dict[str, Any],
+) -> None:
+    bench = Bench()
+    body = json.dumps({**request().model_dump(mode="json", exclude_none=True), **field}).encode()
+    properties = pika.BasicProperties(type="inference.requested.v1")
+    bench.reception.on_rule(1, properties, body)
+    assert bench.channel.rejected == [(1, False)]
     assert not len(bench.hand)

@@ -341,7 +341,7 @@ def test_a_report_without_a_result_fails_and_a_later_find_completes_it() -> None
     assert (found.state, found.failure_code, found.failure_detail) == (State.COMPLETED, "", "")
 
 
-@pytest.mark.parametrize("state", set(State) - {State.REPORTED})
+@pytest.mark.parametrize("state", sorted(set(State) - {State.REPORTED}))
 def test_that_a_result_is_missing_ends_nothing_but_a_report(state: State) -> None:
     row = replace(NEW, state=state)
     assert after([MISSING], row) == row

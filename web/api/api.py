@@ -39,6 +39,14 @@ _RETRY_AFTER = {
     }
 }
 
+#: As Python said until 3.12; 3.13 has other words, and the document must not change with the Python
+#: that serves it.
+_PHRASES = {
+    413: "Request Entity Too Large",
+    414: "Request-URI Too Long",
+    416: "Requested Range Not Satisfiable",
+    422: "Unprocessable Entity",
+}
 
 #: Answers name patients, and a host project need not have a middleware that says it.
 _CACHE_CONTROL = "private, no-store"
@@ -65,6 +73,9 @@ class DescribedApi(NinjaAPI):
         for operations in document["paths"].values():
             for operation in operations.values():
                 operation["responses"][429]["headers"] = _RETRY_AFTER
+                for status, phrase in _PHRASES.items():
+                    if status in operation["responses"]:
+                        operation["responses"][status]["description"] = phrase
         return document
 
 

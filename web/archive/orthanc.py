@@ -42,6 +42,10 @@ __all__ = ["Described", "Level", "Orthanc", "archive", "checked_id"]
 
 log = structlog.get_logger(__name__)
 
+#: Objects of one UID of which it is asked where they lie: a result is copied into a teaching file
+#: or two.
+MOST_COPIES = 64
+
 #: Where Orthanc names the UIDs of an instance, and as what.
 _UIDS = {"/study": "StudyInstanceUID", "/series": "SeriesInstanceUID", "": "SOPInstanceUID"}
 
@@ -235,6 +239,17 @@ class Orthanc(Connection):
             return [checked_id(item["ID"]) for item in found if item["Type"] == "Instance"]
         except (KeyError, TypeError, NotAnOrthancId):
             raise ArchiveUnavailable("Orthanc answered a lookup with something else") from None
+
+    def instances_in(self, study: tuple[str, str], sop_instance_uid: str) -> list[str]:
+        """Those of them that lie in a study (Orthanc's id and the UID): copies are somebody else's.
+
+        One call, and one for each copy. Raises `UnreadableResult` where there are so many that a
+        reader would wait for nothing else.
+        """
+        found = self.instances_with(sop_instance_uid)
+        if len(found) > MOST_COPIES:
+            raise UnreadableResult(f"the archive holds {len(found)} objects {sop_instance_uid}")
+        return [one for one in found if self.filed(one) == study]
 
     def instances_of_series(self, series_instance_uid: str) -> list[str]:
         """Orthanc's ids of the instances of every series with this UID, copies included."""

@@ -50,13 +50,12 @@ def stored_report(
     """
     series_uid, uid = report_uids(request_id, tumor_detected=tumor_detected)
     with within(), large():
-        # Copies of it in other studies are somebody else's.
-        found = [one for one in orthanc.instances_with(uid) if orthanc.filed(one) == study]
-        if not found:
-            raise InstanceNotFound("the archive holds no such report")
-        if len(found) > 1:
-            raise UnreadableReport("the study holds several reports under one UID")
         try:
+            found = orthanc.instances_in(study, uid)
+            if not found:
+                raise InstanceNotFound("the archive holds no such report")
+            if len(found) > 1:
+                raise UnreadableReport("the study holds several reports under one UID")
             file = orthanc.result_file(found[0])
         except UnreadableResult as exc:
             raise UnreadableReport(str(exc)) from None

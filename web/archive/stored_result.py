@@ -131,7 +131,7 @@ def _instance_in_study(asked: Asked, uid: str, orthanc: Orthanc) -> str | None:
     same UID, and has another id.
     """
     study = (asked.study_id, asked.study_uid)
-    found = [one for one in orthanc.instances_with(uid) if orthanc.filed(one) == study]
+    found = orthanc.instances_in(study, uid)
     if len(found) > 1:
         raise UnreadableResult(f"the study holds {len(found)} objects {uid}")
     return found[0] if found else None

@@ -86,7 +86,9 @@ def store(*letters: Letter) -> list[UUID]:
         speakers = Speakers(heard)
         changed: list[UUID] = []
         ordinary: list[tuple[Letter, UUID | None]] = []
-        for letter, message in zip(letters, messages, strict=True):
+        pairs = list(zip(letters, messages, strict=True))
+        # As the listener locks their requests: two would wait for each other otherwise.
+        for letter, message in sorted(pairs, key=lambda pair: str(_request_id(*pair))):
             about = _request_id(letter, message)
             try:
                 with transaction.atomic():

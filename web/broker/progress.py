@@ -212,7 +212,8 @@ def write(hints: Hints) -> list[UUID]:
         speakers = Speakers(hints.steps.values())
         _each("model", record_model, hints.models.values())
         _each("heartbeat", beat, hints.beats.values())
-        _each("progress", step, hints.steps.values())
+        # As the listener locks their requests: two would wait for each other otherwise.
+        _each("progress", step, [hints.steps[pk] for pk in sorted(hints.steps)])
     return changed
 
 

@@ -83,16 +83,7 @@ def _told_by_lab(row: Snapshot, event: RunEvent) -> Snapshot | None:
     return None
 
 
-def _decided_here(
-    row: Snapshot,
-    what: DeadLettered
-    | CancelAsked
-    | CancelSettled
-    | TimedOut
-    | ResultMissing
-    | Released
-    | ReleaseRefused,
-) -> Snapshot | None:
+def _decided_here(row: Snapshot, what: Happening) -> Snapshot | None:
     match what:
         case DeadLettered():
             return _dead(row, what)
@@ -102,11 +93,11 @@ def _decided_here(
             return _cancelled(row, what.at) if row.state is State.CANCELLING else None
         case TimedOut():
             return _timed_out(row, what)
-        case ResultMissing():
-            # Another report was looked for than that which this row waits for.
-            return None
         case Released() | ReleaseRefused():
             return _released(row, what)
+    # Above all a result that is missing: another report was looked for than that which this row
+    # waits for.
+    return None
 
 
 def _reported(row: Snapshot, event: InferenceCompleted) -> Snapshot | None:

@@ -50,7 +50,8 @@ def take_up(limit: int = LIMIT) -> TakenUp:
     with transaction.atomic():
         waiting = _waiting()
         letters = list(waiting.order_by("pk").select_for_update()[:limit])
-        pairs = list(_heard(letters))
+        # As the listener locks their requests: two would wait for each other otherwise.
+        pairs = sorted(_heard(letters), key=lambda pair: pair[1].event.request_id)
         speakers = Speakers([heard for _, heard in pairs])
         for letter, heard in pairs:
             doubt = speakers.doubt_about(heard)

@@ -80,8 +80,9 @@ def _taken(row: InferenceRequest) -> bool:
     # The lab that had it has let go of it: its copy in a tier is the next attempt.
     before = RequestEvent.objects.filter(request=row).exclude(state=State.CANCELLING)
     last = before.order_by("-version").first()
-    waits = last is not None and last.state == State.WAITING
-    return not (waits and (last.attempt, last.delivery) == (row.attempt, row.delivery))
+    if last is None or last.state != State.WAITING:
+        return True
+    return (last.attempt, last.delivery) != (row.attempt, row.delivery)
 
 
 def settle_cancel(request_id: UUID) -> bool:
