@@ -17,11 +17,6 @@ def site_with(settings: Any, **values: Any) -> None:
     settings.SITE = settings.SITE.model_copy(update=values)
 
 
-#: For sites of tests that ask for a study which they stored a moment ago, and are about something
-#: else: the archive calls its series unstable for seconds.
-ASKS_AT_ONCE = {"WAIT_FOR_WHOLE_SERIES": "false"}
-
-
 def use_archive(settings: Any, orthanc: OrthancNode, *, waits: bool = False) -> None:
     """Let the site read from this Orthanc; whether requests wait for series that still grow."""
     site_with(

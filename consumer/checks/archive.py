@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from io import BytesIO
+from typing import TYPE_CHECKING
 from uuid import uuid5
 
-from consumer.checks.line import Line, bad, ok, skipped
+from consumer.checks.line import Line, bad, ok, skipped, warned
 from consumer.errors import ArchiveUnavailable, LabError, UploadRejected
 from consumer.memory import MemoryFile
 from consumer.orthanc import Archive
 from messages.identity import LABRELAY
 from messages.part10 import transfer_syntax
 
+if TYPE_CHECKING:
+    # Loaded only where something is stored.
+    from pydicom import Dataset
+
 #: Answers an empty list and no patient: there is no such study.
 _QIDO = "/dicom-web/studies?StudyInstanceUID=2.25.0&limit=1"
 
 #: Nouns of what is stored and deleted again.
-_STORING = ("writable", "first write stays", "read back", "WADO-RS")
+_STORING = ("writable", "masks", "first write stays", "read back", "WADO-RS")
 
 #: What must come back as it was sent, beside the pixels.
 _COMPARED = ("PatientID", "PatientName", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
@@ -90,6 +95,7 @@ def _storing(archive: Archive, lab: str, *, dicomweb: bool) -> Iterator[Line]:
         return
     try:
         yield ok("writable", "an object was stored")
+        yield _takes_masks(archive, lab)
         yield _first_stays(archive, lab, instance_id)
         yield _read_back(archive, lab, instance_id)
         yield _comes_back(archive, lab) if dicomweb else skipped("WADO-RS", "DICOMweb")
@@ -105,6 +111,26 @@ def _storing(archive: Archive, lab: str, *, dicomweb: bool) -> Iterator[Line]:
             "delete it (patient LABRELAY-CHECK), or give ORTHANC_USER the right to; "
             "--no-store leaves this check out",
         )
+
+
+def _takes_masks(archive: Archive, lab: str) -> Line:
+    """Store what a result is: Orthanc 1.13 that re-encodes refuses masks of some widths."""
+    try:
+        instance_id = archive.store(mask_object(lab))
+    except UploadRejected as error:
+        return warned(
+            "masks",
+            f"a mask whose columns are no multiple of 8 is refused ({error.detail}): results on "
+            "images of such a width would be",
+            "set IngestTranscoding to nothing in Orthanc's configuration (its log has the reason)",
+        )
+    if not _removed(archive, instance_id):
+        return bad(
+            "masks",
+            f"the check's own instance {instance_id} could not be deleted",
+            "delete it (patient LABRELAY-CHECK), or give ORTHANC_USER the right to",
+        )
+    return ok("masks", "one of an odd width was stored")
 
 
 def _first_stays(archive: Archive, lab: str, instance_id: str) -> Line:
@@ -188,6 +214,27 @@ def _uid(lab: str, part: str) -> str:
 
 def check_object(lab: str, comment: str) -> bytes:
     """A Part 10 file of nobody: secondary capture, 16 x 16, patient LABRELAY^CHECK."""
+    return _part10(_object(lab, comment))
+
+
+def mask_object(lab: str) -> bytes:
+    """The same as two frames of one bit a pixel, 12 columns wide."""
+    ds = _object(lab, "a mask")
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = _uid(lab, "mask")
+    ds.SeriesInstanceUID = _uid(lab, "masks")
+    ds.NumberOfFrames, ds.Columns = 2, 12
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 1, 1, 0
+    ds.PixelData = bytes(2 * 16 * 12 // 8)
+    return _part10(ds)
+
+
+def _part10(ds: Dataset) -> bytes:
+    out = BytesIO()
+    ds.save_as(out, enforce_file_format=True)
+    return out.getvalue()
+
+
+def _object(lab: str, comment: str) -> Dataset:
     from pydicom import Dataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
@@ -215,6 +262,4 @@ def check_object(lab: str, comment: str) -> bytes:
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 8, 8, 7, 0
     # Every value, so that a compression with loss shows.
     ds.PixelData = bytes(range(256))
-    out = BytesIO()
-    ds.save_as(out, enforce_file_format=True)
-    return out.getvalue()
+    return ds

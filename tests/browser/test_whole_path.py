@@ -18,7 +18,7 @@ from infra.demo import web
 from infra.demo.stack import PAGE_USER, Ports, Stack
 from infra.demo.study import ensure_stored
 from infra.phantom.grid import Grid
-from tests.site import ASKS_AT_ONCE
+from tests.asks_at_once import ASKS_AT_ONCE
 
 #: A plain phantom that no training saw, with one tumour of 21.8 mm.
 SEED = 15

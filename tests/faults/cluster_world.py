@@ -16,13 +16,13 @@ from infra.local.process import Service
 from infra.local.rabbitmq import RabbitNode
 from infra.local.settings import child_environment
 from messages import topology
+from tests.asks_at_once import ASKS_AT_ONCE
 from tests.faults.archive_door import ArchiveDoor
 from tests.faults.epmd_door import EpmdDoor
 from tests.faults.link import Link
 from tests.faults.running import WEB_SECONDS, stopped_at_the_end, temporary_directory
 from tests.faults.world import OTHER_LAB, World
 from tests.integration.lab import HeldBundle
-from tests.site import ASKS_AT_ONCE
 
 
 class LinkedCluster(RabbitCluster):

@@ -10,12 +10,12 @@ from infra.demo.stack import LAB, Ports, Stack
 from infra.local.passwords import stored_passwords
 from infra.local.process import ServiceFailed
 from messages import topology
+from tests.asks_at_once import ASKS_AT_ONCE
 from tests.faults.archive_door import ArchiveDoor
 from tests.faults.left_behind import left_behind
 from tests.faults.link import Link
 from tests.faults.world import OTHER_LAB, World
 from tests.integration.lab import HeldBundle
-from tests.site import ASKS_AT_ONCE
 
 #: Seconds for the site to answer after a start: it shares the machine with all others here, and
 #: how long a start takes is not what a row shows.

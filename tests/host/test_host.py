@@ -25,10 +25,10 @@ from infra.local.process import Service
 from infra.local.settings import REPOSITORY, child_environment
 from messages import codec, topology
 from messages.events import InferenceAccepted
+from tests.asks_at_once import ASKS_AT_ONCE
 from tests.integration.lab import Clinic, StoredStudy, store_small_study
 from tests.integration.nodes import TestBroker
 from tests.integration.web_requests import a_run, place
-from tests.site import ASKS_AT_ONCE
 
 HERE = Path(__file__).parent
 

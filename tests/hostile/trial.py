@@ -20,6 +20,7 @@ from infra.demo.stack import LAB, PAGE_USER, POOL, Ports, Stack
 from infra.local.process import wait_until
 from infra.local.settings import REPOSITORY, child_environment
 from messages import topology
+from tests.asks_at_once import ASKS_AT_ONCE
 from tests.integration.lab import HeldBundle, StoredStudy, store_small_study
 
 #: The lab that works, and its pool.
@@ -203,8 +204,7 @@ def running(root: Path, say: Callable[[str], None]) -> Iterator[Trial]:
         model_path=bundle.path,
         lab_module="tests.integration.plain_lab",
         web_settings={
-            # The study is stored a moment before it is asked for.
-            "WAIT_FOR_WHOLE_SERIES": "false",
+            **ASKS_AT_ONCE,
             "DEFAULT_MODEL": "held",
             # Clicks go to the pool `VICTIM_POOL`.
             "USE_LOCAL_INFERENCE": "false",

@@ -17,8 +17,8 @@ from infra.local.orthanc import OrthancNode
 from infra.local.ports import free_ports
 from infra.local.process import Service, wait_until
 from infra.local.settings import REPOSITORY, child_environment
+from tests.asks_at_once import ASKS_AT_ONCE
 from tests.integration.nodes import TestBroker
-from tests.site import ASKS_AT_ONCE
 
 PASSWORD = "a long pass phrase"
 

@@ -13,9 +13,9 @@ from infra.demo.reader import Reader
 from infra.demo.stack import PAGE_USER, Ports, Stack
 from infra.local.orthanc import OrthancNode
 from messages import topology
+from tests.asks_at_once import ASKS_AT_ONCE
 from tests.integration.lab import HeldBundle, StoredStudy, store_small_study
 from tests.integration.plain_lab import module_for
-from tests.site import ASKS_AT_ONCE
 
 
 class AgeingOrthanc(OrthancNode):

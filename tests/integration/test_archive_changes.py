@@ -277,20 +277,26 @@ def test_the_labs_check_says_what_the_archive_changes(
     nodes: dict[str, OrthancNode], name: str
 ) -> None:
     lines = {line.noun: line for line in lab_check.check(lab_of(nodes[name]), lab="x", store=True)}
+    masks = lines.pop("masks")
+    assert masks.state is (State.WARNED if refuses_odd_masks(nodes[name]) else State.OK)
     assert {line.state for line in lines.values()} == {State.OK}, list(map(str, lines.values()))
     assert ARCHIVES[name][0] in lines["read back"].text
+
+
+def refuses_odd_masks(node: OrthancNode) -> bool:
+    """Orthanc 1.13.0 re-encodes no mask of one bit whose columns do not fill its last byte."""
+    version = asked(node, "/system").json()["Version"]
+    newer = tuple(map(int, version.split(".")[:2])) >= (1, 13)
+    return newer and "IngestTranscoding" in node.options
 
 
 def test_a_width_that_the_archive_cannot_encode_is_refused_and_nothing_is_kept(
     nodes: dict[str, OrthancNode],
 ) -> None:
-    """Orthanc 1.13.0 re-encodes no mask of one bit whose columns do not fill its last byte."""
-    for name, node in nodes.items():
+    for node in nodes.values():
         lab, one = lab_of(node), made(number=b"T-9", columns=9)
         stored = store_images(node, one.images)
-        version = asked(node, "/system").json()["Version"]
-        newer = tuple(map(int, version.split(".")[:2])) >= (1, 13)
-        if newer and ARCHIVES[name][0]:
+        if refuses_odd_masks(node):
             with pytest.raises(UploadRejected):
                 lab.store(one.primary(), study_id=stored.study_id)
             assert lab.find_instance(one.about.primary_instance_uid, stored.study_id) is None

@@ -180,6 +180,8 @@ def test_a_lab_that_stops_and_hears_no_cancels_lets_the_others_end_in_their_grac
     finally:
         ask.set()
         release.set()
+        put_back = bench.broker.node.root / "definitions.json"
+        bench.broker.node.ctl("-q", "import_definitions", str(put_back))
     wait_until(bench.ended, "end", LONG)
     wait_until(lambda: clinic.ready(QUEUE) == 1, "have settled the other", LONG)
     assert bench.worker.unfinished == 1

@@ -123,7 +123,13 @@ def test_a_lab_that_is_not_heard_has_no_check_mark() -> None:
     now = timezone.now()
     for name, seen in {"lab1": now, "lab2": now - timedelta(minutes=5)}.items():
         Lab.objects.create(
-            name=name, pool="lab", device="cpu", models=[], current=[], last_seen=seen
+            name=name,
+            pool="lab",
+            device="cpu",
+            models=[],
+            current=[],
+            last_seen=seen,
+            confirmed_at=now,
         )
     lines = [str(line) for line in database.check() if line.noun == "labs"]
     assert lines[0] == "✓ labs: lab1 (lab) online"

@@ -213,14 +213,14 @@ def test_a_lab_moves_to_another_pool_only_by_hand() -> None:
 
 def test_the_check_names_strangers_conflicts_and_clocks_as_things_to_mend() -> None:
     lines = [str(line) for line in database._labs()]
-    assert [line[0] for line in lines] == ["-"]
+    assert [line[0] for line in lines] == ["!"]
     registry.confirm("lab1", "lab")
     beat(at=timezone.now() - timedelta(seconds=45))
     beat("stranger")
     lines = [str(line) for line in database._labs()]
-    assert lines[0] == "✓ labs: lab1 (lab, online)"
+    assert lines[0] == "✓ labs: lab1 (lab) online"
     assert lines[1].startswith("✗ labs: the clock of lab1 is 45 s behind this site's")
-    assert lines[2].startswith("✗ labs: stranger asks to be let in, for the pool lab")
+    assert lines[2].startswith("! labs: stranger asks to be let in, for the pool lab")
     # An offline lab is no tick.
     Lab.objects.update(last_seen=timezone.now() - timedelta(minutes=5))
-    assert str(next(iter(database._labs()))).startswith("✗ labs: none is online")
+    assert str(next(iter(database._labs()))).startswith("! labs: lab1 (lab) not heard for")

@@ -23,6 +23,7 @@ from infra.demo.stack import LAB, PAGE_USER, POOL, Ports, Stack
 from infra.local.process import ServiceFailed, wait_until
 from infra.local.settings import REPOSITORY
 from messages import topology, topology_before
+from tests.asks_at_once import ASKS_AT_ONCE
 from tests.integration.lab import HeldBundle, StoredStudy, store_small_study
 
 #: The last commit with the topology of before.
@@ -41,8 +42,7 @@ class Trial:
         common = {
             "model_path": self.bundle.path,
             "lab_module": "tests.integration.plain_lab",
-            # The study is stored a moment before it is asked for.
-            "web_settings": {"WAIT_FOR_WHOLE_SERIES": "false"},
+            "web_settings": ASKS_AT_ONCE,
         }
         self.new = Stack(root / "var", ports, **common)  # type: ignore[arg-type]
         self.old = Stack(root / "var", ports, **common, tree=old_tree)  # type: ignore[arg-type]

@@ -3,9 +3,8 @@
 What settles a delivery:
 
 - ack, after the commit that holds the event (or knew it already, or knows no such request), or the
-  letter that it has become: whoever sent it may not say it, or it failed here at each of its tries
-  (`web.inference.heard.Doubt`);
-- reject without requeue, when it can never be read: it goes to ``mri.dead``;
+  letter that it has become: it can never be read, whoever sent it may not say it, or it failed here
+  at each of its tries (`web.inference.heard.Doubt`);
 - nack with requeue, after a pause and a few times, when a newer site will read it.
 
 So one event can hurt one event: what fails is tried again beside the others, not in front of them,
@@ -31,6 +30,7 @@ from messages.codec import decode
 from messages.errors import UndecodableMessage, UnknownVersion
 from messages.events import InferenceCompleted, RunEvent
 from messages.identity import delivery_of
+from messages.request import InferenceRequested
 from messages.topology import replies_queue
 from messages.topology_before import REPLIES_QUEUE
 from web.broker.connection import Session
@@ -60,6 +60,9 @@ MOST_TRIED = 20
 
 #: So that neither can keep the next batch out.
 PREFETCH = BATCH + MOST_HELD + MOST_TRIED
+
+#: Reason of a letter that can never be read: the broker's word for what a consumer rejects.
+REJECTED = "rejected"
 
 #: Messages that are read before other tasks have their turn: 64 KB take milliseconds.
 _READ_AT_ONCE = 10
@@ -115,14 +118,14 @@ class Listener:
                             await self._settle(await self._read(some, queue, inbox), queue, inbox)
 
     async def _read(self, items: Sequence[Item], queue: str, inbox: Inbox) -> Batch:
-        batch, now = Batch(), timezone.now()
+        batch, now, unreadable, why = Batch(), timezone.now(), 0, ""
         for number, item in enumerate(items, 1):
             message = item.message
             try:
                 event = decoded(message)
             except UndecodableMessage as exc:
-                log.warning("reply_rejected", message_id=message.message_id, detail=str(exc))
-                await message.reject(requeue=False)
+                batch.letters.append(_unreadable(item, queue))
+                unreadable, why = unreadable + 1, str(exc)
             except UnknownVersion as exc:
                 if inbox.held < MOST_HELD and delivery_of(message.headers) < MOST_OFFERS:
                     log.warning("reply_held", message_id=message.message_id, detail=str(exc))
@@ -133,6 +136,8 @@ class Listener:
                 batch.heard.append((item, Heard(event, text_of(message.user_id), now)))
             if number % _READ_AT_ONCE == 0:
                 await asyncio.sleep(0)
+        if unreadable:
+            log.warning("replies_rejected", queue=queue, count=unreadable, detail=why)
         return batch
 
     async def _settle(self, batch: Batch, queue: str, inbox: Inbox) -> None:
@@ -220,6 +225,17 @@ def decoded(message: AbstractIncomingMessage) -> RunEvent:
     return event
 
 
+def _unreadable(item: Item, queue: str) -> tuple[Item, Letter, UUID | None]:
+    """A letter at once, and not by way of ``mri.dead``: thousands of them take the broker long."""
+    message = item.message
+    is_request = message.type == InferenceRequested.wire_type()
+    letter = letter_of(message, queue, Doubt.NOT_FROM_ITS_POOL if is_request else REJECTED)
+    try:
+        return item, letter, UUID(letter.correlation_id)
+    except ValueError:
+        return item, letter, None
+
+
 def put_aside(letters: Sequence[tuple[Letter, UUID | None]]) -> None:
     """Keep letters, in a transaction."""
     with transaction.atomic():
@@ -245,11 +261,16 @@ def write(
     done, aside = Written(), list(letters)
     results: list[UUID] = []
     broken: set[UUID] = set()
+    unknown = 0
     with transaction.atomic():
-        doubts = _doubts(heard)
+        speakers = Speakers(heard)
+        doubts = _doubts(heard, speakers)
         for number in order:
             event = heard[number].event
-            if number in doubts:
+            if not (number in doubts or speakers.knows(event.request_id)):
+                # As `record_event` leaves it; a stranger can tell of such without end.
+                unknown += 1
+            elif number in doubts:
                 aside.append((replace(raw[number], reason=str(doubts[number])), event.request_id))
             elif event.request_id in broken:
                 # What holds one of its events up holds up all of them; each is tried alone later.
@@ -263,13 +284,14 @@ def write(
                     results.append(event.request_id)
         keep(aside)
         done.changed += with_superseded(results) if results else []
+    if unknown:
+        log.warning("events_of_unknown_requests", count=unknown)
     done.changed = list(dict.fromkeys(done.changed))
     return done
 
 
-def _doubts(heard: Sequence[Heard]) -> dict[int, Doubt]:
+def _doubts(heard: Sequence[Heard], speakers: Speakers) -> dict[int, Doubt]:
     """Why some of the events may not be applied, by their places."""
-    speakers = Speakers(heard)
     all_ = ((number, speakers.doubt_about(one)) for number, one in enumerate(heard))
     doubts = {number: doubt for number, doubt in all_ if doubt is not None}
     counted = Counter((doubt, heard[number].user) for number, doubt in doubts.items())
