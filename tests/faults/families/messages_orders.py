@@ -43,8 +43,8 @@ Order = tuple[RunEvent, ...]
     "messages",
     "the events of a request that completes in its second attempt come in every order",
     injected="accepted, retry_scheduled, accepted and completed of one request, told in all 24 "
-    "orders for 24 others whose lab is stopped, its hints in between at random (seed 5); the archive "
-    "holds none of these results until the lab is started again",
+    "orders for 24 others whose lab is stopped, its hints in between at random (seed 5); the "
+    "archive holds none of these results until the lab is started again",
 )
 def every_order(world: World) -> None:
     with Tap(world) as tap, short_tiers(world):
