@@ -55,9 +55,12 @@ def _users(rabbit: TestBroker, tmp_path_factory: pytest.TempPathFactory) -> Iter
         for user, (c, w, r) in USERS.items()
     ]
     file: Path = tmp_path_factory.mktemp("users") / "users.json"
-    file.write_text(json.dumps({"users": users, "permissions": permissions}))
+    labs = topology.definitions(("lab",), {"posing": "lab"})
+    file.write_text(json.dumps({**labs, "users": users, "permissions": permissions}))
     rabbit.node.ctl("-q", "import_definitions", str(file))
     yield
+    for queue in topology.control_queues("posing", "lab"):
+        rabbit.node.ctl("-q", "-p", topology.VHOST, "delete_queue", queue.name)
     for user in USERS:
         rabbit.node.ctl("-q", "delete_user", user)
 
@@ -114,9 +117,9 @@ def lab_seen(rabbit: TestBroker, user: str, queue: str) -> Seen:
 
 
 @contextmanager
-def start_of_lab(rabbit: TestBroker, user: str, queue: str) -> Iterator[None]:
-    """What a lab does first on a connection."""
-    intake = Intake([url(rabbit, user)], "lab", queue, (), 1, 30, "test")
+def start_of_lab(rabbit: TestBroker, user: str, pool: str) -> Iterator[None]:
+    """What a lab of that pool does first on a connection."""
+    intake = Intake([url(rabbit, user)], pool, prefetch=1, heartbeat=30, name="test")
     connection = link.connect(intake.urls, heartbeat=30, name="test")
     try:
         intake.check_topology(connection, first=True)
@@ -167,14 +170,14 @@ def test_a_missing_queue_is_called_missing_where_the_user_may_ask(rabbit: TestBr
     assert sentence == f"queue {ABSENT} is missing: {IMPORT_SENTENCE}"
     with (
         pytest.raises(TopologyMissing, match=f"The queue {ABSENT} is missing: on the broker"),
-        start_of_lab(rabbit, "admin", ABSENT),
+        start_of_lab(rabbit, "admin", "absent"),
     ):
         pass
 
 
 def test_where_the_user_may_not_ask_both_possibilities_are_said(rabbit: TestBroker) -> None:
     sentence = asyncio.run(why_not([url(rabbit, "blind")], Needs(queues=(ABSENT,)))) or ""
-    with pytest.raises(TopologyMissing) as refusal, start_of_lab(rabbit, "blind", ABSENT):
+    with pytest.raises(TopologyMissing) as refusal, start_of_lab(rabbit, "blind", "absent"):
         pass
     both = "is missing, or" if hides(rabbit) else "is missing"
     assert f"queue {ABSENT} {both}" in sentence
@@ -186,8 +189,8 @@ def test_a_version_that_cannot_be_used_is_named_with_the_one_that_can(
     rabbit: TestBroker, version: str
 ) -> None:
     with announced(rabbit, version):
-        sentence = asyncio.run(why_not([url(rabbit, "web")], tasks.NEEDS)) or ""
-        with pytest.raises(TopologyMissing) as refusal, start_of_lab(rabbit, "lab1", "mri.dead"):
+        sentence = asyncio.run(why_not([url(rabbit, "web")], tasks.needs("lab"))) or ""
+        with pytest.raises(TopologyMissing) as refusal, start_of_lab(rabbit, "lab1", "lab"):
             pass
         lines = [site_lines(rabbit, "web"), lab_lines(rabbit, "lab1")]
     for said in (sentence, str(refusal.value)):
@@ -198,7 +201,7 @@ def test_a_version_that_cannot_be_used_is_named_with_the_one_that_can(
         assert f"RabbitMQ {version} cannot be used" in found[0]
         assert f"fix: use {UNUSABLE[version]} or newer" in found[0]
         assert "- queues: skipped, needs another broker" in found
-    assert asyncio.run(why_not([url(rabbit, "web")], tasks.NEEDS)) is None
+    assert asyncio.run(why_not([url(rabbit, "web")], tasks.needs("lab"))) is None
 
 
 def test_a_right_to_write_is_told_from_none_whatever_is_looked_at_first(rabbit: TestBroker) -> None:

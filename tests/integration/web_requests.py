@@ -141,9 +141,17 @@ def take_in(event: RunEvent) -> bool:
 class LabSide:
     """What the other end of the broker does, over a real connection, as the user of a lab."""
 
-    def __init__(self, channel: aio_pika.abc.AbstractChannel, user: str = "lab1") -> None:
+    def __init__(
+        self,
+        channel: aio_pika.abc.AbstractChannel,
+        user: str = "lab1",
+        *,
+        sees: aio_pika.abc.AbstractChannel,
+    ) -> None:
+        """`sees`: a channel of a user who is shown every queue, which a lab is not."""
         self.channel = channel
         self.user = user
+        self._sees = sees
         self.pool = LABS[user]
 
     async def tell(self, *events: RunEvent | LabHeartbeat | LabModel) -> None:
@@ -184,7 +192,7 @@ class LabSide:
 
     async def waiting(self, queue: str) -> int:
         """Messages that are ready in a queue; what a consumer holds is not counted."""
-        declared = await self.channel.declare_queue(queue, passive=True)
+        declared = await self._sees.declare_queue(queue, passive=True)
         return declared.declaration_result.message_count or 0
 
     async def has_waiting(self, queue: str, count: int) -> None:
@@ -220,8 +228,9 @@ async def lab_side(
 async def speaking_as(broker: TestBroker, user: str) -> AsyncIterator[LabSide]:
     """Connect as a lab of the broker, whether or not the site knows it."""
     connection = await aio_pika.connect(broker.url(user))
-    async with connection:
-        yield LabSide(await connection.channel(), user)
+    admin = await aio_pika.connect(broker.url("admin"))
+    async with connection, admin:
+        yield LabSide(await connection.channel(), user, sees=await admin.channel())
 
 
 async def eventually(condition: Callable[[], Any], what: str, seconds: float = 10.0) -> Any:

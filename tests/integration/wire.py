@@ -11,12 +11,16 @@ from typing import Self
 #: Bytes before an AMQP 0-9-1 frame's payload: type, channel, size. One byte ends the frame.
 _HEADER = 7
 
-#: Method frame of class basic (60), method ack (80).
+#: Method frames of class basic (60): consume (20), ack (80).
+_CONSUME = (1, struct.pack(">HH", 60, 20))
 _ACK = (1, struct.pack(">HH", 60, 80))
+
+#: Queues of work. What a lab hears of cancels it acknowledges too, on another channel.
+_WORK = b"mri.requests."
 
 
 class AckHold:
-    """Passes everything between labs and broker on, except acks of labs while `held`.
+    """Passes everything between labs and broker on, except acks of requests.
 
     The broker's own acks (publisher confirms) go the other way and are never held.
     """
@@ -75,11 +79,15 @@ class AckHold:
     ) -> None:
         # The protocol header comes before the first frame: "AMQP" and four bytes.
         to_broker.write(await lab.readexactly(8))
+        work: set[int] = set()
         while True:
             head = await lab.readexactly(_HEADER)
-            kind, _, size = struct.unpack(">BHI", head)
+            kind, channel, size = struct.unpack(">BHI", head)
             rest = await lab.readexactly(size + 1)
-            if (kind, rest[:4]) == _ACK:
+            # Behind class, method, a reserved number and the length of the queue's name.
+            if (kind, rest[:4]) == _CONSUME and rest[7:].startswith(_WORK):
+                work.add(channel)
+            if (kind, rest[:4]) == _ACK and channel in work:
                 self.acks_held.set()
                 continue
             to_broker.write(head + rest)
