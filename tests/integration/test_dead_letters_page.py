@@ -218,10 +218,10 @@ def test_staff_say_who_has_spoken_where_the_broker_has_not(staff: Client) -> Non
 
     staff.post(LIST, {**form, "confirmed": "yes"})
     row.refresh_from_db()
-    assert row.state != State.COMPLETED
+    assert row.state == State.QUEUED
     staff.post(LIST, {**form, "confirmed": "yes", "lab": "lab1"})
     row.refresh_from_db()
-    assert row.state == State.COMPLETED
+    assert row.state == State.REPORTED
 
 
 def test_letters_that_were_only_counted_are_shown_to_staff(client: Client) -> None:

@@ -186,15 +186,15 @@ async def test_a_flood_in_front_of_an_honest_event_holds_up_neither_its_own_pool
         await honest.tell(a_run(theirs.pk)[-1])
         began = time.monotonic()
         async with running_tasks(rabbit):
-            await in_state(theirs.pk, State.COMPLETED, PATIENCE)
+            await in_state(theirs.pk, State.REPORTED, PATIENCE)
             another = time.monotonic() - began
-            await in_state(own.pk, State.COMPLETED, PATIENCE)
+            await in_state(own.pk, State.REPORTED, PATIENCE)
             same = time.monotonic() - began
         began = time.monotonic()
         later = await sync_to_async(write_request)("server")
         async with running_tasks(rabbit):
             await attacker.tell(as_lab(a_run(later.pk)[-1], "server1"))
-            await in_state(later.pk, State.COMPLETED, PATIENCE)
+            await in_state(later.pk, State.REPORTED, PATIENCE)
         again = time.monotonic() - began
     print(f"{kind}: another pool {another:.2f} s, same pool {same:.2f} s, restarted {again:.2f} s")
     assert (await stored(theirs.pk)).lab == "lab1"
@@ -216,7 +216,7 @@ async def test_events_that_each_fail_here_hold_up_nothing_and_become_letters(
         try:
             began = time.monotonic()
             async with running_tasks(rabbit):
-                await in_state(good.pk, State.COMPLETED, PATIENCE)
+                await in_state(good.pk, State.REPORTED, PATIENCE)
                 print(f"events that fail: {time.monotonic() - began:.2f} s")
                 kept = (await letters())[0]
 
@@ -240,9 +240,9 @@ async def test_an_event_that_fails_once_is_applied_a_moment_later(rabbit: TestBr
             await sync_to_async(refused.__enter__)()
             await lab.tell(a_run(row.pk)[-1], a_run(other.pk)[-1])
             # In one batch or after it: the other one is not undone with it.
-            await in_state(other.pk, State.COMPLETED, PATIENCE)
+            await in_state(other.pk, State.REPORTED, PATIENCE)
             await sync_to_async(refused.__exit__)(None, None, None)
-            await in_state(row.pk, State.COMPLETED, PATIENCE)
+            await in_state(row.pk, State.REPORTED, PATIENCE)
         assert await DeadLetter.objects.acount() == 0
 
 
@@ -256,7 +256,7 @@ async def refused_event(rabbit: TestBroker, send: Any, pool: str = "lab") -> Dea
             # The site goes on, and has not believed it.
             other = await written_request()
             await honest.tell(a_run(other.pk)[-1])
-            await in_state(other.pk, State.COMPLETED, PATIENCE)
+            await in_state(other.pk, State.REPORTED, PATIENCE)
         found = await stored(row.pk)
         assert (found.state in {State.QUEUED, State.PUBLISHED}, found.result) == (True, None)
         assert not await SeenEvent.objects.filter(event_id=a_run(row.pk)[-1].event_id).aexists()
@@ -318,7 +318,7 @@ async def test_the_events_of_a_lab_that_nobody_knows_wait_until_staff_confirm_it
             assert (await stored(row.pk)).state in {State.QUEUED, State.PUBLISHED}
 
             await sync_to_async(registry.confirm)("lab2", "lab")
-            done = await in_state(row.pk, State.COMPLETED, PATIENCE)
+            done = await in_state(row.pk, State.REPORTED, PATIENCE)
         assert done.lab == "lab2"
         settled = [one.settled_as async for one in DeadLetter.objects.all()]
         assert settled == ["applied", "applied"]
@@ -359,7 +359,7 @@ async def test_hundreds_of_huge_heartbeats_under_every_name_leave_one_row_and_a_
             await flood(attacker, huge)
             row = await written_request()
             await honest.tell(beat("lab1", models=(model(),)), a_run(row.pk)[-1])
-            await in_state(row.pk, State.COMPLETED, PATIENCE)
+            await in_state(row.pk, State.REPORTED, PATIENCE)
             assert (await lab_row("lab1")).online
             await lab_row("server1")
     assert await Lab.objects.acount() == len(LABS)
@@ -394,7 +394,7 @@ async def test_a_flood_of_hints_holds_up_no_outcome_and_no_step_of_another_pool(
             shown = await in_state(row.pk, State.DOWNLOADING, PATIENCE)
             assert shown.lab == "lab1"
             await honest.tell(completed)
-            await in_state(row.pk, State.COMPLETED, PATIENCE)
+            await in_state(row.pk, State.REPORTED, PATIENCE)
     assert await DeadLetter.objects.acount() == 0
 
 
@@ -499,7 +499,7 @@ async def test_a_pool_whose_queues_are_missing_keeps_no_other_waiting_and_is_hea
         far = await sync_to_async(write_request)("ward")
         await in_state(row.pk, State.PUBLISHED, PATIENCE)
         await lab.tell(a_run(row.pk)[-1])
-        await in_state(row.pk, State.COMPLETED, PATIENCE)
+        await in_state(row.pk, State.REPORTED, PATIENCE)
         passwords = topology.lab_definitions("ward1", "ward", "a-password-of-a-test")
         await asyncio.to_thread(_import, rabbit, passwords)
         try:
@@ -512,7 +512,7 @@ async def test_a_pool_whose_queues_are_missing_keeps_no_other_waiting_and_is_hea
                 exchange = await channel.get_exchange("mri.events.ward", ensure=False)
                 key, body, properties = wired(as_lab(a_run(far.pk)[-1], "ward1"), "ward1")
                 await exchange.publish(aio_pika.Message(body, **properties), key)
-                await in_state(far.pk, State.COMPLETED, PATIENCE)
+                await in_state(far.pk, State.REPORTED, PATIENCE)
         finally:
             await asyncio.to_thread(_forget_ward, rabbit)
 

@@ -65,14 +65,14 @@ async def test_an_old_lab_and_a_new_one_are_heard_beside_each_other_and_each_eve
     with running_rabbit(tmp_path / "rabbit") as broker:
         await asyncio.to_thread(_upgraded, broker)
         async with lab_side(broker, shared=False) as new, running_tasks(broker):
-            old = OldLab(new.channel)
+            old = OldLab(new.channel, sees=new.sees)
             first, second = await written_request(), await written_request()
             beat = LabHeartbeat(lab="lab1", pool="lab", device="cpu", at=a_run(first.pk)[0].at)
             await old.tell_as_before(beat, *a_run(first.pk))
             # By the bridges it comes to both queues.
             await new.tell(*a_run(second.pk))
             for row in (first, second):
-                await in_state(row.pk, State.COMPLETED, PATIENCE)
+                await in_state(row.pk, State.REPORTED, PATIENCE)
 
             async def heard() -> bool:
                 return (await Lab.objects.aget(name="lab1")).last_seen is not None
@@ -82,6 +82,6 @@ async def test_an_old_lab_and_a_new_one_are_heard_beside_each_other_and_each_eve
                 await new.has_waiting(queue, 0)
             version = (await stored(second.pk)).version
             states = [event.state async for event in RequestEvent.objects.filter(request=second)]
-        assert states.count(State.COMPLETED) == 1
+        assert states.count(State.REPORTED) == 1
         assert (await stored(second.pk)).version == version
     assert await sync_to_async(DeadLetter.objects.count)() == 0

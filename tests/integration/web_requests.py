@@ -151,7 +151,7 @@ class LabSide:
         """`sees`: a channel of a user who is shown every queue, which a lab is not."""
         self.channel = channel
         self.user = user
-        self._sees = sees
+        self.sees = sees
         self.pool = LABS[user]
 
     async def tell(self, *events: RunEvent | LabHeartbeat | LabModel) -> None:
@@ -192,7 +192,7 @@ class LabSide:
 
     async def waiting(self, queue: str) -> int:
         """Messages that are ready in a queue; what a consumer holds is not counted."""
-        declared = await self._sees.declare_queue(queue, passive=True)
+        declared = await self.sees.declare_queue(queue, passive=True)
         return declared.declaration_result.message_count or 0
 
     async def has_waiting(self, queue: str, count: int) -> None:
