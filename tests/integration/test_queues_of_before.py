@@ -80,6 +80,12 @@ async def test_an_old_lab_and_a_new_one_are_heard_beside_each_other_and_each_eve
             await eventually(heard, "the heartbeat", PATIENCE)
             for queue in (topology_before.REPLIES_QUEUE, topology.replies_queue("lab")):
                 await new.has_waiting(queue, 0)
+
+            async def marked() -> bool:
+                # The relay notes a publish whatever was heard meanwhile.
+                return (await stored(second.pk)).published_at is not None
+
+            await eventually(marked, "the note that it was published", PATIENCE)
             version = (await stored(second.pk)).version
             states = [event.state async for event in RequestEvent.objects.filter(request=second)]
         assert states.count(State.REPORTED) == 1
