@@ -58,10 +58,15 @@ class ServedSite:
         )
 
     def prepare(self) -> None:
-        """Make the database and its reader."""
-        for module in (("web.cli", "migrate", "--verbosity", "0"), ("infra.demo.user",)):
+        """Make the database and its reader, and name the lab whose word counts."""
+        lab = ("web.cli", "lab", "add", "lab1", "--pool", "lab", "--registered-only")
+        for module in (("web.cli", "migrate", "--verbosity", "0"), ("infra.demo.user",), lab):
             subprocess.run(
-                (sys.executable, "-m", *module), env=self._environment, cwd=REPOSITORY, check=True
+                (sys.executable, "-m", *module),
+                env=self._environment,
+                cwd=REPOSITORY,
+                stdout=subprocess.DEVNULL,
+                check=True,
             )
 
     def start(self) -> None:

@@ -32,6 +32,7 @@ from tests.integration.web_requests import (
     in_state,
     lab_side,
     running_tasks,
+    speaking_as,
     written_request,
 )
 from web.configuration import SQLITE_OPTIONS
@@ -182,7 +183,7 @@ def _stops_cleanly(site: ServedSite) -> None:
 
 
 async def _tell_completed(broker: TestBroker, request_id: str) -> None:
-    async with lab_side(broker, shared=False) as lab:
+    async with speaking_as(broker, "lab1") as lab:
         await lab.tell(a_run(UUID(request_id))[-1])
 
 
