@@ -225,6 +225,11 @@ def _pool_queues(pool: str) -> Iterator[Queue]:
     )
 
 
+#: Bytes that a work or retry queue holds. A request is about 4 KB: ten thousand fit in. Counted in
+#: messages alone, a lab could fill the disk of the broker with ten thousand of a megabyte, and a
+#: full disk stops everybody.
+WORK_BYTES: Final = 64 * 1024 * 1024
+
 #: Limits of the queues. The patterns also match the names of before (`messages.topology_before`),
 #: whose limits must not end with an import.
 POLICIES: Final = (
@@ -235,6 +240,7 @@ POLICIES: Final = (
             "delivery-limit": 20,
             "dead-letter-exchange": DEAD,
             "max-length": 10_000,
+            "max-length-bytes": WORK_BYTES,
             **_AT_LEAST_ONCE,
         },
     ),
@@ -248,6 +254,7 @@ POLICIES: Final = (
                 "dead-letter-exchange": REQUESTS,
                 "delivery-limit": _NEVER_DROPPED,
                 "max-length": 10_000,
+                "max-length-bytes": WORK_BYTES,
                 **_AT_LEAST_ONCE,
             },
         )
@@ -291,7 +298,12 @@ POLICIES: Final = (
     Policy(
         "mri-dead",
         r"^mri\.dead$",
-        {"delivery-limit": _NEVER_DROPPED, "max-length": 100_000, "overflow": "reject-publish"},
+        {
+            "delivery-limit": _NEVER_DROPPED,
+            "max-length": 100_000,
+            "max-length-bytes": 512 * 1024 * 1024,
+            "overflow": "reject-publish",
+        },
     ),
 )
 

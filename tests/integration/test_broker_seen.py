@@ -175,6 +175,16 @@ def test_a_missing_queue_is_called_missing_where_the_user_may_ask(rabbit: TestBr
         pass
 
 
+def test_a_pool_that_staff_have_added_is_looked_at_like_those_that_ship(
+    rabbit: TestBroker,
+) -> None:
+    lines = asyncio.run(site_check.check([url(rabbit, "web")], (*topology.POOLS, "added")))
+    said = line_of([str(line) for line in lines], "queues")
+    assert said.startswith("✗ ")
+    for name in (topology.rules_queue("added"), topology.replies_queue("added")):
+        assert name in said
+
+
 def test_where_the_user_may_not_ask_both_possibilities_are_said(rabbit: TestBroker) -> None:
     sentence = asyncio.run(why_not([url(rabbit, "blind")], Needs(queues=(ABSENT,)))) or ""
     with pytest.raises(TopologyMissing) as refusal, start_of_lab(rabbit, "blind", "absent"):

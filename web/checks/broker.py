@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import assert_never
 
 from messages import brokers, repair, topology
@@ -21,22 +21,27 @@ _NOUNS = ("broker", "credentials", "vhost", "queues", "depth", "identity", "perm
 #: Bound to nothing: what is sent under it goes nowhere.
 _NOWHERE = "check.check"
 
-#: What the site publishes, with a key of each pool; the fanout has none.
-_WRITES = (
-    *((topology.REQUESTS, f"{pool}.check") for pool in topology.POOLS),
-    *((topology.control_exchange(pool), "") for pool in topology.POOLS),
-)
 
-#: What the site consumes.
-_READS = (
-    *map(topology.replies_queue, topology.POOLS),
-    *map(topology.progress_queue, topology.POOLS),
-    topology.DEAD_QUEUE,
-)
+def _writes(pools: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What the site publishes, with a key of each pool; a fanout has none."""
+    for pool in pools:
+        yield topology.REQUESTS, f"{pool}.check"
+        yield topology.control_exchange(pool), ""
 
 
-async def check(urls: Iterable[str]) -> list[Line]:
-    """Each broker of RABBITMQ_URL, as far as the one before lets it be looked at."""
+def _reads(pools: Sequence[str]) -> tuple[str, ...]:
+    """What the site consumes."""
+    of_pools = (
+        queue(p) for queue in (topology.replies_queue, topology.progress_queue) for p in pools
+    )
+    return (*of_pools, topology.DEAD_QUEUE)
+
+
+async def check(urls: Iterable[str], pools: Sequence[str] = topology.POOLS) -> list[Line]:
+    """Each broker of RABBITMQ_URL, as far as the one before lets it be looked at.
+
+    `pools`: those that ship, and those of labs that staff have added.
+    """
     lines: list[Line] = []
     for url in urls:
         probe = Probe(url)
@@ -50,7 +55,7 @@ async def check(urls: Iterable[str]) -> list[Line]:
             if brokers.why_unusable(probe.version):
                 lines += [skipped(noun, "another broker") for noun in _NOUNS[3:]]
             else:
-                lines += await _furnished(probe, user_of(url))
+                lines += await _furnished(probe, user_of(url), pools)
         except NotConnected as error:
             lines += _not_connected(error, url)
         except BrokerProblem as error:
@@ -109,16 +114,16 @@ def _not_connected(error: NotConnected, url: str) -> Iterator[Line]:
     yield from (skipped(later, needs) for later in _NOUNS[_NOUNS.index(needs) + 1 :])
 
 
-async def _furnished(probe: Probe, user: str) -> list[Line]:
-    queues = [queue.name for queue in topology.queues()]
-    exchanges = [exchange.name for exchange in topology.exchanges()]
+async def _furnished(probe: Probe, user: str, pools: Sequence[str]) -> list[Line]:
+    queues = [queue.name for queue in topology.queues(pools)]
+    exchanges = [exchange.name for exchange in topology.exchanges(pools)]
     seen = {("queue", name): await probe.queue(name) for name in queues}
     seen |= {("exchange", name): await probe.exchange(name) for name in exchanges}
     if missing := brokers.named(seen, Seen.MISSING):
         fault = bad("queues", f"missing: {', '.join(missing)}", _IMPORT)
         return [fault, *(skipped(noun, "queues") for noun in _NOUNS[4:])]
     # What follows can be asked whatever is hidden, and says which right it is.
-    there = [_shown(seen, user), _depth(seen, user)]
+    there = [_shown(seen, user), _depth(seen, user, pools)]
     if not await probe.takes_messages(topology.REQUESTS, _NOWHERE):
         alarm = bad("publishing", "the broker takes no messages now", _ALARM)
         return [*there, alarm, *(skipped(noun, "publishing") for noun in _NOUNS[5:])]
@@ -130,8 +135,10 @@ async def _furnished(probe: Probe, user: str) -> list[Line]:
         )
         return [*there, posing, skipped("permissions", "identity")]
     there.append(ok("identity", f"the broker lets {user} speak as {user} only"))
-    denied = [f"write {name}" for name, key in _WRITES if not await probe.may_write(name, key)]
-    denied += [f"read {name}" for name in _READS if not await probe.may_read(name)]
+    denied = [
+        f"write {name}" for name, key in _writes(pools) if not await probe.may_write(name, key)
+    ]
+    denied += [f"read {name}" for name in _reads(pools) if not await probe.may_read(name)]
     if denied:
         unique = ", ".join(dict.fromkeys(denied))
         return [*there, bad("permissions", f"{user} may not {unique}", _grant(user))]
@@ -149,9 +156,9 @@ def _shown(seen: brokers.Furniture, user: str) -> Line:
     return ok("queues", brokers.counted(seen, user))
 
 
-def _depth(seen: brokers.Furniture, user: str) -> Line:
+def _depth(seen: brokers.Furniture, user: str, pools: Sequence[str]) -> Line:
     """By the depth of its pool's queues a lost request is told from one that waits."""
-    waiting = {("queue", name) for pool in topology.POOLS for name in queues_of(pool)}
+    waiting = {("queue", name) for pool in pools for name in queues_of(pool)}
     asked = {key: what for key, what in seen.items() if key in waiting}
     if hidden := brokers.named(asked, Seen.HIDDEN):
         return bad(

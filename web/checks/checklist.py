@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 
 from django.conf import settings
+from django.db import DatabaseError
 
+from messages.topology import POOLS
 from web.checks import archive, broker, database, results
 from web.checks.line import Line, bad, note, ok
+from web.labs import registry
 
 
 def checklist() -> Iterator[Line]:
@@ -16,7 +19,7 @@ def checklist() -> Iterator[Line]:
     site = settings.SITE
     yield from _guarded("settings", _settings)
     yield from _guarded("database", database.check)
-    yield from _guarded("broker", lambda: asyncio.run(broker.check(site.broker_urls)))
+    yield from _guarded("broker", lambda: asyncio.run(broker.check(site.broker_urls, _pools())))
     yield from _guarded(
         "archive",
         lambda: archive.check(
@@ -29,6 +32,14 @@ def checklist() -> Iterator[Line]:
             site.orthanc_url, site.orthanc_user, site.orthanc_password.get_secret_value()
         ),
     )
+
+
+def _pools() -> tuple[str, ...]:
+    try:
+        return registry.pools()
+    except DatabaseError:
+        # The line of the database says so.
+        return POOLS
 
 
 def _settings() -> Iterator[Line]:
