@@ -10,6 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Any
@@ -176,6 +177,13 @@ async def close_session(session: Session) -> None:
     except (*CONNECTION_EXCEPTIONS, TimeoutError):
         # It was gone already: the broker puts the deliveries back all the same.
         log.debug("broker_close_failed")
+    finally:
+        if not session.connection.is_closed:
+            # It was broken off, and has given its transport away by then: once more, and it only
+            # notes that it is closed. Otherwise its finalizer would begin a task, whenever that
+            # comes.
+            with suppress(*CONNECTION_EXCEPTIONS, TimeoutError):
+                await asyncio.wait_for(session.connection.close(), timeout=CHILD_SECONDS)
 
 
 async def supervise(
