@@ -79,7 +79,8 @@ def test_a_click_into_a_database_that_is_not_there_is_never_answered_202(
             for number in range(1, 1000):
                 click = {"study_id": study.study_id, "inputs": inputs, "threshold": number / 1000}
                 statuses.append(reader.post("/api/v1/requests", click).status_code)
-        assert set(statuses) <= {503}
+        # Or nobody is known any more, where the session lay in a journal that went with the file.
+        assert set(statuses) <= {401, 503}
         assert site.ended() == GONE
         moved = tmp_path / "elsewhere" / "site.log"
         log = moved if moved.exists() else site.service.log

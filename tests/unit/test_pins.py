@@ -20,7 +20,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from infra.local.settings import REPOSITORY, LocalSettings
+from infra.local.settings import REPOSITORY, LocalSettings, child_environment
 from infra.local.steps import SetupError
 from infra.pins import install, renew
 from tests.installed import installs
@@ -335,6 +335,8 @@ def test_the_make_target_is_the_tested_path() -> None:
     said = subprocess.run(
         ("make", "-n", "constraints", "ARGS=--upgrade"),
         cwd=REPOSITORY,
+        # Not below the make that runs the tests: it would announce its folder.
+        env=child_environment(),
         capture_output=True,
         text=True,
         check=True,
