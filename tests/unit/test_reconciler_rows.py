@@ -70,6 +70,13 @@ def test_a_cancel_of_what_a_lab_lists_for_ever_ends_once_its_time_is_over():
     assert unheld.unanswered_cancels(10) == [one.pk]
 
 
+def test_a_lab_that_goes_on_telling_of_what_it_lists_keeps_no_cancel_from_ending():
+    one = row(State.CANCELLING, age=0, cancel_asked_at=ago(3700))
+    fresh = row(State.CANCELLING, age=0, cancel_asked_at=ago(60))
+    lab(one.pk, fresh.pk)
+    assert unheld.unanswered_cancels(10) == [one.pk]
+
+
 def test_what_a_stranger_or_a_lab_of_another_pool_lists_is_not_held():
     one, two = row(State.INFERRING), row(State.INFERRING)
     lab(one.pk, pool="server")

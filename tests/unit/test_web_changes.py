@@ -269,6 +269,12 @@ def test_a_waiting_request_leaves_only_with_a_newer_run() -> None:
     assert again.failure_code == ""
 
 
+def test_a_retry_of_what_was_never_accepted_starts_the_deadline_once() -> None:
+    row = after([retried(sequence=0)], replace(NEW, state=State.PUBLISHED))
+    assert row.accepted_at == retried(sequence=0).at
+    assert after([retried(sequence=7)], row).accepted_at == row.accepted_at
+
+
 def test_progress_that_overtakes_accepted_still_notes_when_the_run_began() -> None:
     row = after([progressed(Stage.DOWNLOADING, 1), accepted()])
     assert row.state is State.DOWNLOADING

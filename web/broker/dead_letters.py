@@ -26,7 +26,7 @@ from web.broker.connection import Session
 from web.broker.inbox import BATCH, HOLD_SECONDS, Inbox
 from web.broker.letter import letter_of
 from web.database import DatabaseThread, patiently
-from web.inference.heard import Doubt, Heard, Speakers
+from web.inference.heard import MOST_AHEAD, Doubt, Heard, Speakers
 from web.inference.letter_box import Letter, keep
 from web.inference.models import InferenceRequest
 from web.inference.record import record_dead, record_event
@@ -136,8 +136,7 @@ def _concluded(
 
 def _most_attempts(request_id: UUID) -> int:
     row = InferenceRequest.objects.only("attempt").get(pk=request_id)
-    # A lab may have raised it by its own tries, of which the news is still to come.
-    return row.attempt + 2 * len(RETRY_TIERS)
+    return row.attempt + MOST_AHEAD
 
 
 def _queues_of(pool: str) -> tuple[str, ...]:

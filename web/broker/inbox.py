@@ -13,6 +13,7 @@ import structlog
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
+from messages.envelope import MAX_BODY_BYTES
 from web.broker.connection import Session
 from web.broker.errors import BrokerLost
 from web.broker.loss import LOST
@@ -113,6 +114,10 @@ class Inbox:
         # The first ones may come before their number is known.
         old = self._lying is None or self._taken < self._lying
         self._taken += 1
+        if message.body_size > MAX_BODY_BYTES:
+            # No message of ours, by one byte as by a million: the rest is not kept in memory, for
+            # each of a whole prefetch. `body_size` goes on naming the size that it came with.
+            message.body = message.body[: MAX_BODY_BYTES + 1]
         self._items.put_nowait(Item(message, old=old))
 
     def _ended(self, *_: object) -> None:

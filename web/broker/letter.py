@@ -23,6 +23,7 @@ def letter_of(
         routing_key=text_of(message.routing_key),
         content_type=text_of(message.content_type),
         body=message.body,
+        size=message.body_size,
         user_id=text_of(message.user_id),
     )
 

@@ -299,7 +299,9 @@ def _run_ended(
     if isinstance(event, InferenceRetryScheduled):
         if row.state is State.WAITING and event.position <= row.position:
             return None
-        moved = replace(_moved(row, event), progress=None)
+        # Who puts it off has taken it, whether or not they say so: its deadline runs from here.
+        begun = row.accepted_at or event.at
+        moved = replace(_moved(row, event), progress=None, accepted_at=begun)
         if row.state is State.CANCELLING:
             # The reader waits for no next try: the copy in the tier ends with the cancel.
             return moved

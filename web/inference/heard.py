@@ -12,14 +12,20 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
+from messages.envelope import MAX_ATTEMPTS
 from messages.events import InferenceRetryScheduled, RunEvent
 from messages.topology import RETRY_TIERS
 from web.inference.models import InferenceRequest
 from web.labs.registry import pools_of
 
-#: Attempts up to which a lab is believed. An honest request has a handful; what is said of the
-#: millionth would leave the site no number for the next.
-MOST_ATTEMPTS = 1_000
+#: Attempts beyond that of the row up to which a lab is believed. It raises it by each of its own
+#: retries, of which the news may be still to come; what is said of the millionth would leave the
+#: site no number for the next. Of the row's own attempt and those before it can always be told.
+MOST_AHEAD = 2 * len(RETRY_TIERS)
+
+#: The last attempt to which labs can raise a request by going on like that. Half of what a message
+#: can name: the others are the site's own, for what it sends again.
+MOST_RAISED = MAX_ATTEMPTS // 2
 
 #: Seconds ahead that a next try can be, whatever a lab says: six times the longest tier.
 LONGEST_WAIT = 6 * max(RETRY_TIERS.values())
@@ -78,7 +84,10 @@ class Speakers:
         self._labs = pools_of({one.user for one in heard if one.user})
         ids = {one.event.request_id for one in heard}
         rows = InferenceRequest.objects.filter(pk__in=ids)
-        self._requests: dict[UUID, str] = dict(rows.values_list("pk", "pool"))
+        found = list(rows.values_list("pk", "pool", "attempt"))
+        self._requests: dict[UUID, str] = {pk: pool for pk, pool, _ in found}
+        #: The last attempt of each: as the row has it, or as was told before in the same batch.
+        self._attempts: dict[UUID, int] = {pk: attempt for pk, _, attempt in found}
 
     def doubt_about(self, heard: Heard) -> Doubt | None:
         """Why it is not applied, or None."""
@@ -92,8 +101,11 @@ class Speakers:
             return Doubt.UNCONFIRMED
         if self._requests.get(event.request_id, pool) != pool:
             return Doubt.ANOTHER_POOL
-        if event.attempt > MOST_ATTEMPTS:
+        last = self._attempts.get(event.request_id, 0)
+        if event.attempt > max(last, min(last + MOST_AHEAD, MOST_RAISED)):
             return Doubt.NO_SUCH_ATTEMPT
+        if event.attempt > last > 0:
+            self._attempts[event.request_id] = event.attempt
         return None
 
     def knows(self, request_id: UUID) -> bool:

@@ -43,6 +43,8 @@ class Letter:
     body: bytes
     #: The user of the broker that has sent it, as the broker has checked; empty: not said.
     user_id: str = ""
+    #: Bytes that it came with, of which `body` may hold only the first ones; 0: all of them.
+    size: int = 0
 
     @property
     def sender(self) -> str:
@@ -116,7 +118,7 @@ def _row(letter: Letter, about: UUID | None) -> DeadLetter:
         routing_key=letter.routing_key,
         content_type=letter.content_type,
         user_id=letter.user_id,
-        size=len(letter.body),
+        size=letter.size or len(letter.body),
         body=letter.body[:MAX_LETTER_BYTES],
         request_id=about,
     )

@@ -76,7 +76,7 @@ def missing(pace: Pace, empty_pools: Collection[str]) -> list[Missing]:
             return None
         return Missing(row.pk, row.version, row.changed_at)
 
-    return each(rows.only("version", "changed_at", "attempt", "pool", "deadline_s"), look)
+    return each(rows.only("version", "state", "changed_at", "attempt", "pool", "deadline_s"), look)
 
 
 def _silent(pace: Pace) -> QuerySet[InferenceRequest]:

@@ -40,10 +40,12 @@ def may_be_held(row: InferenceRequest, in_hand: Collection[tuple[str, UUID]]) ->
     """Whether a lab of its pool lists the request, and is still to be believed.
 
     Within its deadline: a lab that lists it for ever and tells nothing must not keep it for ever.
+    From a cancel it counts anew, and once: nothing that is told afterwards puts it off.
     """
     if (row.pool, row.pk) not in in_hand:
         return False
-    return timezone.now() - row.changed_at < timedelta(seconds=row.deadline_s)
+    asked_at = row.cancel_asked_at if row.state == State.CANCELLING else None
+    return timezone.now() - (asked_at or row.changed_at) < timedelta(seconds=row.deadline_s)
 
 
 def someone_online(pool: str) -> bool:
@@ -57,7 +59,7 @@ def unanswered_cancels(after_s: float) -> list[UUID]:
     rows = unfinished().filter(state=State.CANCELLING, cancel_asked_at__lte=asked_by)
     in_hand = held()
     return each(
-        rows.only("pool", "changed_at", "deadline_s"),
+        rows.only("pool", "state", "changed_at", "cancel_asked_at", "deadline_s"),
         lambda row: None if may_be_held(row, in_hand) else row.pk,
     )
 
