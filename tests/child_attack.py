@@ -206,6 +206,20 @@ def leaves_and_crashes(file: str) -> None:
     ctypes.string_at(0)
 
 
+def ends_its_keeper(file: str) -> list[str]:
+    """Leave a process behind, then end the keeper from within its own group; what was open."""
+    leaves(file)
+    found = []
+    for group in {os.getpgid(os.getppid()), os.getppid()}:
+        with suppress(OSError):
+            os.setpgid(0, group)
+            found.append(f"joined the group {group}")
+        with suppress(OSError):
+            os.kill(0, signal.SIGKILL if found else 0)
+            found.append("signal to the own group")
+    return found
+
+
 def leaves_a_chain(file: str) -> None:
     """Start a process that goes on from one child to the next, and never stays the same."""
     if os.fork() == 0:

@@ -59,8 +59,9 @@ def _become_child(how: Confinement, fd: int, keeper: int) -> NoReturn:
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != keeper:
         os._exit(1)
-    # A group of its own: a bundle that signals "its group" does not mean its keeper.
-    os.setpgid(0, 0)
+    # A session of its own, and not only a group: nothing of it can join its keeper's group then,
+    # and end the keeper by a signal to "its own group".
+    os.setsid()
     confine_child(how)
     from consumer.children.work import serve
 

@@ -105,8 +105,8 @@ def rules(*, sockets: bool, guarded: Iterable[int]) -> tuple[Rule, ...]:
     away = errno.EAFNOSUPPORT
     only_local = {"values": (socket.AF_UNIX,), "inverted": True}
     ids = tuple(guarded)
-    # By id, by group, and everybody at once.
-    reached = (*(_word(sign * one) for one in ids for sign in (1, -1)), _word(-1))
+    # By id, by group, everybody at once, and one's own group, whichever that is by then.
+    reached = (*(_word(sign * one) for one in ids for sign in (1, -1)), _word(-1), 0)
     return (
         Rule("socket", away, **only_local) if sockets else Rule("socket", away),  # type: ignore[arg-type]
         Rule("socketpair", away, **only_local),  # type: ignore[arg-type]

@@ -147,6 +147,23 @@ def test_a_child_can_end_neither_the_lab_nor_its_own_keeper(lab: AttackedLab, wh
     assert lab.ask(who, "signals", above) == []
 
 
+@pytest.mark.parametrize("who", ["reader", "segmenter"])
+def test_a_child_cannot_join_the_group_of_its_keeper_and_end_it_with_that(
+    lab: AttackedLab, who: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "left"
+    lab.order(who, "ends_its_keeper", str(file))
+    heard = lab.heard()
+    left = int(file.read_text())
+    try:
+        assert heard == {"answer": []}
+        lab.process.kill()
+        wait_until(lambda: gone(left), "end what a child has left behind", 10)
+    finally:
+        if not gone(left):
+            os.kill(left, 9)
+
+
 def test_a_child_can_end_no_process_of_its_user_where_there_is_landlock(
     one_lab: AttackedLab,
 ) -> None:
