@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pika
@@ -16,6 +19,8 @@ from pika.adapters.blocking_connection import BlockingChannel
 from messages import topology
 from messages import topology_before as before
 from tests.integration.nodes import TestBroker, running_rabbit
+from web.broker.retire import NotRetired
+from web.broker.retire import retire as retired
 
 VHOST = topology.VHOST
 
@@ -52,7 +57,7 @@ def retire(broker: TestBroker, tmp_path: Path, user: str = "admin") -> str:
     file = tmp_path / "url"
     file.write_text(broker.url(user) + "\n", "utf-8")
     out = io.StringIO()
-    call_command("retire_topology", str(file), stdout=out)
+    call_command("retire_topology", str(file), pause=0.05, stdout=out)
     return out.getvalue()
 
 
@@ -101,6 +106,54 @@ def test_it_refuses_while_messages_lie_there_and_then_takes_all_away(
     assert not old_exchanges & names(upgraded, "exchanges")
     assert {q.name for q in topology.queues()} <= names(upgraded, "queues")
     assert retire(upgraded, tmp_path) == "there was nothing of the version before\n"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("queue", [before.REPLIES_QUEUE, before.PROGRESS_QUEUE])
+def test_it_refuses_while_somebody_listens_who_may_hold_what_no_count_shows(
+    upgraded: TestBroker, admin: BlockingChannel, tmp_path: Path, queue: str
+) -> None:
+    admin.basic_publish(before.EVENTS, "request.failed", b"{}", mandatory=True)
+    admin.basic_publish(before.EVENTS, "lab.heartbeat", b"{}", mandatory=True)
+    for name in (before.REPLIES_QUEUE, before.PROGRESS_QUEUE):
+        if name != queue:
+            admin.queue_purge(name)
+    taken: list[bytes] = []
+    admin.basic_consume(queue, lambda *message: taken.append(message[-1]))
+    while not taken:
+        admin.connection.process_data_events(time_limit=1)
+    old_exchanges = set(before.exchange_names())
+    try:
+        with pytest.raises(CommandError, match=rf"listens to {queue}, .* stop every process"):
+            retire(upgraded, tmp_path)
+        assert old_exchanges <= names(upgraded, "exchanges")
+        assert queue in names(upgraded, "queues")
+    finally:
+        for tag in admin.consumer_tags:
+            admin.basic_cancel(tag)
+        if queue in names(upgraded, "queues"):
+            admin.basic_nack(0, multiple=True, requeue=False)
+
+
+def test_it_looks_more_than_once_for_what_comes_back_into_a_queue(
+    upgraded: TestBroker, admin: BlockingChannel
+) -> None:
+    queue = before.PROGRESS_QUEUE
+    admin.basic_publish(before.EVENTS, "lab.heartbeat", b"{}", mandatory=True)
+    taken = admin.basic_get(queue)
+    with ThreadPoolExecutor(1) as aside:
+        # Held without a consumer, it is in no number until it is handed back.
+        looking = aside.submit(
+            asyncio.run,
+            retired(upgraded.url("admin"), topology.POOLS, looks=20, pause=0.2),
+        )
+        time.sleep(1.5)
+        assert not looking.done()
+        admin.basic_nack(taken[0].delivery_tag, requeue=True)
+        with pytest.raises(NotRetired, match=r"mri\.progress \(1\)"):
+            looking.result(60)
+    assert queue in names(upgraded, "queues")
+    admin.queue_purge(queue)
 
 
 def test_no_address_is_an_argument_and_a_wrong_file_is_a_sentence(tmp_path: Path) -> None:

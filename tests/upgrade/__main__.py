@@ -191,9 +191,13 @@ def trial(at: Trial) -> None:
     wait_until(
         lambda: not any(map(at.messages, topology_before.queue_names())), "work off the rest", 60.0
     )
+    refused = at.retire()
+    require(refused.returncode != 0, "retire_topology went on beside a site that listens")
+    at.new.web.stop()
     done = at.retire()
     require(done.returncode == 0, f"retire_topology failed: {done.stderr[-500:]}")
     say(f"retired: {len(done.stdout.splitlines())} exchanges and queues of before")
+    at.start(site=at.new, lab=None)
     at.completes("new site, new lab, nothing of before")
     at.cancels("new site, new lab, nothing of before")
 

@@ -1,10 +1,16 @@
 """Takes away the exchanges and queues of the version before, once nothing lies in them.
 
 With the rights of an administrator, for this once: the site's own user may delete nothing.
+
+The broker tells anybody who asks how many messages of a queue are ready, and how many consumers it
+has, and no more. A consumer may hold some that are not ready, so there must be none: the site,
+which hears the old queues as well, is stopped meanwhile. What a retry queue has let go and not yet
+delivered is not ready either: hence several looks.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 from aio_pika.abc import AbstractConnection
@@ -16,26 +22,35 @@ from web.broker.connection import ANSWER_SECONDS, Needs, close_session, open_ses
 from web.broker.errors import BrokerProblem
 from web.broker.loss import library, named
 
+#: Looks at the queues before and after the ways in are taken away, and seconds between two of
+#: them: together longer than `web.broker.inbox.HOLD_SECONDS`, after which a site hands back what
+#: it could not store.
+LOOKS, PAUSE_SECONDS = 5, 3.0
+
 
 class NotRetired(BrokerProblem):
-    """Something lies there still, or this user may not delete; the sentence says which."""
+    """Something lies there still, somebody listens, or this user may not delete; it says which."""
 
 
-async def retire(url: str, pools: Iterable[str]) -> list[str]:
+async def retire(
+    url: str, pools: Iterable[str], *, looks: int = LOOKS, pause: float = PAUSE_SECONDS
+) -> list[str]:
     """Delete what is there of them; return the names, each with its kind, in that order.
 
-    Raises `NotRetired` before anything is deleted where a queue holds messages, and `BrokerLost`
-    where the broker does not answer.
+    `looks` at the queues, `pause` seconds apart, must all find them empty and without a consumer:
+    before anything is deleted, and again between the exchanges and the queues. Raises `NotRetired`
+    where one does not: at the second time the old exchanges are gone by then, and no queue is; the
+    next call goes on from there. Raises `BrokerLost` where the broker does not answer.
     """
     queues = before.queue_names(pools)
     session = await open_session(url, "retire", Needs())
     try:
         connection = session.connection
-        await _require_empty(connection, queues)
-        # First the ways in: then nothing comes between the second look and the deletion.
+        await _require_unused(connection, queues, looks, pause)
+        # First the ways in: then nothing comes between the second looks and the deletion.
         names = before.exchange_names()
         ways_in = [name for name in names if await _delete_exchange(connection, name)]
-        held = await _require_empty(connection, queues)
+        held = await _require_unused(connection, queues, looks, pause)
         for name in held:
             await _delete_queue(connection, name)
     finally:
@@ -43,20 +58,35 @@ async def retire(url: str, pools: Iterable[str]) -> list[str]:
     return [*(f"exchange {name}" for name in ways_in), *(f"queue {name}" for name in held)]
 
 
-async def _require_empty(connection: AbstractConnection, queues: Iterable[str]) -> list[str]:
-    """The queues that are there, all of them empty."""
-    found = {name: await _messages(connection, name) for name in queues}
-    full = [f"{name} ({count})" for name, count in found.items() if count]
-    if full:
-        raise NotRetired(
-            f"messages lie in {', '.join(full)}: let the site and the labs work them off first; "
-            "what waits in a retry queue comes out by itself"
-        )
-    return [name for name, count in found.items() if count is not None]
+async def _require_unused(
+    connection: AbstractConnection, queues: Iterable[str], looks: int, pause: float
+) -> list[str]:
+    """The queues that are there: at every look empty, and without a consumer."""
+    there: list[str] = []
+    for look in range(looks):
+        if look:
+            await asyncio.sleep(pause)
+        found = {name: await _look(connection, name) for name in queues}
+        seen = {name: state for name, state in found.items() if state is not None}
+        if full := [f"{name} ({ready})" for name, (ready, _) in seen.items() if ready]:
+            raise NotRetired(
+                f"messages lie in {', '.join(full)}: let the site and the labs work them off "
+                "first; what waits in a retry queue comes out by itself"
+            )
+        if heard := [name for name, (_, consumers) in seen.items() if consumers]:
+            raise NotRetired(
+                f"somebody listens to {', '.join(heard)}, and may hold messages of it: stop every "
+                "process of the site, which hears the old queues too, until this is done; what "
+                "labs tell meanwhile waits in the new queues"
+            )
+        there = list(seen)
+        if not there:
+            break
+    return there
 
 
-async def _messages(connection: AbstractConnection, queue: str) -> int | None:
-    """How many lie there; None when there is no such queue."""
+async def _look(connection: AbstractConnection, queue: str) -> tuple[int, int] | None:
+    """How many messages are ready, and how many consumers there are; None: no such queue."""
     with library():
         channel = await connection.channel()
     try:
@@ -67,7 +97,8 @@ async def _messages(connection: AbstractConnection, queue: str) -> int | None:
             return None
         raise
     else:
-        return found.declaration_result.message_count or 0
+        told = found.declaration_result
+        return told.message_count or 0, told.consumer_count or 0
     finally:
         await channel.close()
 

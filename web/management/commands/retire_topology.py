@@ -11,14 +11,15 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from messages.topology import POOLS
 from web.broker.errors import BrokerProblem
-from web.broker.retire import retire
+from web.broker.retire import LOOKS, PAUSE_SECONDS, retire
 from web.labs.models import Lab
 
 
 class Command(BaseCommand):
-    """Once site and labs are of this version, nothing uses them; while messages lie there it stops.
+    """Once every lab is of this version, and while the site is stopped, nothing uses them.
 
-    `infra/rabbitmq/README.md` has the order of an upgrade.
+    While messages lie there, or somebody listens, it stops. `infra/rabbitmq/UPGRADE.md` has the
+    order of an upgrade.
     """
 
     help = "Delete the exchanges and queues of the version before, if they are empty."
@@ -29,13 +30,19 @@ class Command(BaseCommand):
             "url_file",
             help="File with the amqp:// address of a user who may delete, or - for standard input.",
         )
+        parser.add_argument(
+            "--pause",
+            type=float,
+            default=PAUSE_SECONDS,
+            help=f"Seconds between two of {LOOKS} looks at the queues (default: %(default)s).",
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Do it, or say in one sentence why not."""
         url = _url(options["url_file"])
         pools = dict.fromkeys([*POOLS, *Lab.objects.values_list("pool", flat=True)])
         try:
-            deleted = asyncio.run(retire(url, pools))
+            deleted = asyncio.run(retire(url, pools, pause=options["pause"]))
         except BrokerProblem as exc:
             raise CommandError(str(exc)) from exc
         for name in deleted:
