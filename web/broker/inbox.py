@@ -117,7 +117,7 @@ class Inbox:
         if message.body_size > MAX_BODY_BYTES:
             # No message of ours, by one byte as by a million: the rest is not kept in memory, for
             # each of a whole prefetch. `body_size` goes on naming the size that it came with.
-            message.body = message.body[: MAX_BODY_BYTES + 1]  # type: ignore[misc]
+            message.body = message.body[: MAX_BODY_BYTES + 1]  # type: ignore[misc] # of its class
         self._items.put_nowait(Item(message, old=old))
 
     def _ended(self, *_: object) -> None:

@@ -116,12 +116,18 @@ def _do(row: InferenceRequest, duties: frozenset[Duty], what: Happening) -> None
 
 
 def _owe_look(row: InferenceRequest, report: InferenceCompleted) -> None:
-    """Likewise for the archive. One that is owed for later is due now; what was missed stays so."""
+    """Likewise for the archive. A look that is owed stays due when it is, and what was missed.
+
+    It is soon, and finds what was stored before this report; drawn forward by each of several
+    reports, the looks that are a minute apart would be over in an instant.
+    """
     now = timezone.now()
     if row.confirm_due_at is not None and row.confirm_due_at <= now:
         return
-    if row.confirm_due_at is None:
-        row.confirm_misses = 0
-    row.confirm_due_at = now
     row.reported_seconds = dict(report.stage_seconds)
+    if row.confirm_due_at is not None:
+        row.save(update_fields=["reported_seconds"])
+        return
+    row.confirm_misses = 0
+    row.confirm_due_at = now
     row.save(update_fields=["confirm_due_at", "confirm_misses", "reported_seconds"])

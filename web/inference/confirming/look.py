@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from messages.envelope import NAME_PATTERN
 from messages.events import InferenceCompleted
 from messages.request import InputSeries
-from web.archive.errors import UnreadableResult
+from web.archive.errors import UnreadableResult, UnusableAnswer
 from web.archive.orthanc import archive
 from web.archive.stored_result import Asked, StoredResult, stored_result
 from web.inference.happenings import ResultFound
@@ -66,8 +66,9 @@ def look_for(row: InferenceRequest, turn: AbstractContextManager[object] | None 
     """Look for the whole result of the request; what is there is read in its `turn`.
 
     What lies there and is not its result counts as nothing: anybody with an account at the archive
-    may have been there first. Not inside a transaction: it speaks with the archive. Raises
-    `ArchiveError` when that does not say what it holds.
+    may have been there first. So does what cannot be used of what the archive answers: a lab could
+    keep its report looked for without end by it. Not inside a transaction: it speaks with the
+    archive. Raises `ArchiveError` when that does not say what it holds.
     """
     asked = Asked(row.pk, row.study_id, row.study_uid, _INPUTS.validate_python(row.inputs))
     try:
@@ -75,7 +76,7 @@ def look_for(row: InferenceRequest, turn: AbstractContextManager[object] | None 
         if found is None:
             return Look(detail="the study does not hold the whole result")
         return Look(figures=_figures(row.pk, found), lab=_lab(found))
-    except UnreadableResult as exc:
+    except (UnreadableResult, UnusableAnswer) as exc:
         log.warning("stored_result_unreadable", request_id=str(row.pk), detail=str(exc))
         return Look(detail=str(exc))
 

@@ -81,9 +81,13 @@ def settle(owed: Owed, found: Look | None, pauses_s: Sequence[float]) -> list[UU
 
 
 def postpone(owed: Owed, seconds: float) -> None:
-    """Ask the archive, which did not answer, again later: it has said nothing."""
+    """Ask the archive, which did not answer, again later: it has said nothing.
+
+    What it has answered before counts all the same, or one failure in between each time would keep
+    a report for ever.
+    """
     later = timezone.now() + timedelta(seconds=seconds)
-    _rows(owed).update(confirm_due_at=later, confirm_misses=0)
+    _rows(owed).update(confirm_due_at=later)
 
 
 def _missed(owed: Owed, found: Look, pauses_s: Sequence[float]) -> list[UUID]:
