@@ -3,19 +3,22 @@
 An import removes nothing: on a broker that was there before, the old exchanges and queues are
 there still, and what lies in them is worked off. `upgrade` adds the bridges over which old labs
 and an old site hear the new ones and are heard. ``python -m messages.topology_before`` prints what
-``infra/rabbitmq/upgrade.json`` holds; with the name of a lab and its pool, the rights of a lab
-whose program may be the old or the new one. A new broker needs none of it.
+``infra/rabbitmq/upgrade.json`` holds, with ``--pool`` also for pools of one's own; with the name of
+a lab and its pool, the rights of a lab whose program may be the old or the new one. A new broker
+needs none of it.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from messages import topology
+from messages.envelope import NAME_PATTERN
 from messages.topology import (
     HINT_KEYS,
     OUTCOME_KEYS,
@@ -130,9 +133,9 @@ def upgrade(pools: Iterable[str] = POOLS) -> dict[str, Any]:
     }
 
 
-def rendered() -> str:
+def rendered(pools: Iterable[str] = POOLS) -> str:
     """The text of ``infra/rabbitmq/upgrade.json``."""
-    return json.dumps(upgrade(), indent=2) + "\n"
+    return json.dumps(upgrade(pools), indent=2) + "\n"
 
 
 def _command(lab: str, pool: str) -> str:
@@ -142,5 +145,37 @@ def _command(lab: str, pool: str) -> str:
     return f"rabbitmqctl set_permissions -p {VHOST} {lab} {patterns}\n"
 
 
+def _name(text: str) -> str:
+    if re.fullmatch(NAME_PATTERN, text) is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no name of a lab or pool: small letters, digits, - and _, 63 at most"
+        )
+    return text
+
+
+def output(arguments: Sequence[str]) -> str:
+    """What the command prints; it ends the program with a sentence at wrong arguments."""
+    parser = argparse.ArgumentParser(
+        prog="python -m messages.topology_before",
+        usage="%(prog)s [--pool POOL ...] | %(prog)s LAB POOL",
+        description="Print the bridges between old and new exchanges, or the rights of a lab "
+        "whose program may be the old or the new one.",
+    )
+    parser.add_argument("lab", nargs="*", type=_name, metavar="LAB POOL")
+    parser.add_argument(
+        "--pool",
+        action="append",
+        default=[],
+        type=_name,
+        help="Bridge this pool too, beside those that every broker has; may be repeated.",
+    )
+    given = parser.parse_args(arguments)
+    if not given.lab:
+        return rendered(dict.fromkeys([*POOLS, *given.pool]))
+    if len(given.lab) != 2 or given.pool:
+        parser.error("give a lab and its pool, or --pool once for each pool, and not both")
+    return _command(*given.lab)
+
+
 if __name__ == "__main__":
-    sys.stdout.write(_command(*sys.argv[1:]) if sys.argv[1:] else rendered())
+    sys.stdout.write(output(sys.argv[1:]))

@@ -153,6 +153,31 @@ def test_the_committed_definitions_are_those_of_the_topology() -> None:
     assert committed == topology.rendered(), "run: make definitions"
     bridges = (ROOT / "infra/rabbitmq/upgrade.json").read_text(encoding="utf-8")
     assert bridges == topology_before.rendered(), "run: make definitions"
+    assert topology_before.output([]) == bridges
+
+
+def test_the_bridges_of_pools_of_ones_own_are_printed_beside_the_others() -> None:
+    printed = json.loads(topology_before.output(["--pool", "ward", "--pool", "night"]))
+    assert printed == topology_before.upgrade([*topology.POOLS, "ward", "night"])
+    bridged = {one["source"] for one in printed["bindings"]}
+    assert {topology.events_exchange(pool) for pool in ("ward", "night", "lab")} <= bridged
+    assert "set_permissions -p mri lab7 " in topology_before.output(["lab7", "ward"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["lab7"], "give a lab and its pool"),
+        (["lab7", "ward", "--pool", "ward"], "give a lab and its pool"),
+        (["--pool", "Ward 7"], "'Ward 7' is no name of a lab or pool"),
+    ],
+)
+def test_wrong_arguments_for_the_bridges_are_a_sentence(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        topology_before.output(arguments)
+    assert said in capsys.readouterr().err
 
 
 def test_a_known_type_in_an_unknown_version_is_kept_for_a_newer_reader() -> None:

@@ -169,6 +169,11 @@ def test_a_lab_whose_user_exists_keeps_its_password(own_folder: Path) -> None:
     (file,) = own_folder.iterdir()
     assert "users" not in json.loads(file.read_text())
     assert "set_permissions -p mri lab1 '^$' '" in told
+    # An old program stops at the new rights: not one block to copy.
+    first, second = told.split("only once its program is the new one")
+    assert "import_definitions" in first
+    assert "_permissions" not in first
+    assert "clear_topic_permissions -p mri lab1" in second
     assert "set_topic_permissions -p mri lab1 mri.events.lab '" in told
     assert "set_user_limits lab1 '{" in told
 

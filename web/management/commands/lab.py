@@ -114,6 +114,10 @@ class Command(BaseCommand):
         may = topology.lab_permissions(name, pool)
         vhost = f"-p {topology.VHOST}"
         patterns = " ".join(f"'{may[right]}'" for right in ("configure", "write", "read"))
+        self.stdout.write(
+            "Then its rights, only once its program is the new one: an older one cannot work with "
+            "them."
+        )
         # No key of before stays allowed.
         self.stdout.write(f"  sudo rabbitmqctl clear_topic_permissions {vhost} {name}")
         self.stdout.write(f"  sudo rabbitmqctl set_permissions {vhost} {name} {patterns}")
