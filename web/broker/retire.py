@@ -60,8 +60,13 @@ async def retire(
 
 
 async def _require_unused(
-connection: AbstractConnection, queues: Iterable[str], looks: int, pause: float, *, alone: bool =
-True ) -> list[str]:
+    connection: AbstractConnection,
+    queues: Iterable[str],
+    looks: int,
+    pause: float,
+    *,
+    alone: bool = True,
+) -> list[str]:
     """The queues that are there: at every look empty, and if `alone` without a consumer."""
     there: list[str] = []
     for look in range(looks):
