@@ -122,11 +122,9 @@ def test_it_refuses_while_somebody_listens_who_may_hold_what_no_count_shows(
     admin.basic_consume(queue, lambda *message: taken.append(message[-1]))
     while not taken:
         admin.connection.process_data_events(time_limit=1)
-    old_exchanges = set(before.exchange_names())
     try:
-        with pytest.raises(CommandError, match=rf"listens to {queue}, .* stop every process"):
+        with pytest.raises(CommandError, match=rf"listens to {queue}, .*stop every process"):
             retire(upgraded, tmp_path)
-        assert old_exchanges <= names(upgraded, "exchanges")
         assert queue in names(upgraded, "queues")
     finally:
         for tag in admin.consumer_tags:

@@ -3,9 +3,10 @@
 With the rights of an administrator, for this once: the site's own user may delete nothing.
 
 The broker tells anybody who asks how many messages of a queue are ready, and how many consumers it
-has, and no more. A consumer may hold some that are not ready, so there must be none: the site,
-which hears the old queues as well, is stopped meanwhile. What a retry queue has let go and not yet
-delivered is not ready either: hence several looks.
+has, and no more. A consumer may hold some that are not ready, so there must be none when the queues
+go: the site, which hears them as well, is stopped by then. Not before the exchanges go: by the
+bridges the labs' words come in until then, and the site works them off. What a retry queue has let
+go and not yet delivered is not ready either: hence several looks.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from web.broker.connection import ANSWER_SECONDS, Needs, close_session, open_ses
 from web.broker.errors import BrokerProblem
 from web.broker.loss import library, named
 
-#: Looks at the queues before and after the ways in are taken away, and seconds between two of
+#: Looks at the queues once the ways in are taken away, and seconds between two of
 #: them: together longer than `web.broker.inbox.HOLD_SECONDS`, after which a site hands back what
 #: it could not store.
 LOOKS, PAUSE_SECONDS = 5, 3.0
@@ -37,16 +38,16 @@ async def retire(
 ) -> list[str]:
     """Delete what is there of them; return the names, each with its kind, in that order.
 
-    `looks` at the queues, `pause` seconds apart, must all find them empty and without a consumer:
-    before anything is deleted, and again between the exchanges and the queues. Raises `NotRetired`
-    where one does not: at the second time the old exchanges are gone by then, and no queue is; the
-    next call goes on from there. Raises `BrokerLost` where the broker does not answer.
+    The exchanges go once the queues look empty; the queues go once `looks`, `pause` seconds apart,
+    have all found them empty and without a consumer. Raises `NotRetired` where one does not: the
+    old exchanges may be gone by then, and no queue is; the next call goes on from there. Raises
+    `BrokerLost` where the broker does not answer.
     """
     queues = before.queue_names(pools)
     session = await open_session(url, "retire", Needs())
     try:
         connection = session.connection
-        await _require_unused(connection, queues, looks, pause)
+        await _require_unused(connection, queues, 1, pause, alone=False)
         # First the ways in: then nothing comes between the second looks and the deletion.
         names = before.exchange_names()
         ways_in = [name for name in names if await _delete_exchange(connection, name)]
@@ -59,9 +60,14 @@ async def retire(
 
 
 async def _require_unused(
-    connection: AbstractConnection, queues: Iterable[str], looks: int, pause: float
+    connection: AbstractConnection,
+    queues: Iterable[str],
+    looks: int,
+    pause: float,
+    *,
+    alone: bool = True,
 ) -> list[str]:
-    """The queues that are there: at every look empty, and without a consumer."""
+    """The queues that are there: at every look empty, and if `alone` without a consumer."""
     there: list[str] = []
     for look in range(looks):
         if look:
@@ -73,11 +79,12 @@ async def _require_unused(
                 f"messages lie in {', '.join(full)}: let the site and the labs work them off "
                 "first; what waits in a retry queue comes out by itself"
             )
-        if heard := [name for name, (_, consumers) in seen.items() if consumers]:
+        if alone and (heard := [name for name, (_, consumers) in seen.items() if consumers]):
             raise NotRetired(
-                f"somebody listens to {', '.join(heard)}, and may hold messages of it: stop every "
-                "process of the site, which hears the old queues too, until this is done; what "
-                "labs tell meanwhile waits in the new queues"
+                f"the old exchanges are gone; but somebody listens to {', '.join(heard)}, and may "
+                "hold messages of it: stop every process of the site, which hears the old queues "
+                "too, call this once more, and start the site; what labs tell meanwhile waits in "
+                "the new queues"
             )
         there = list(seen)
         if not there:
