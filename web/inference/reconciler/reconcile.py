@@ -47,13 +47,6 @@ LEASE = "reconciler"
 #: Seconds for which changes that wake the reconciler gather before its turn.
 GATHER_SECONDS = 0.05
 
-#: Seconds within which one cancelled request wakes the reconciler once, however much a lab tells of
-#: it. The look that is due for what it told then comes with the next turn.
-WAKE_SECONDS = 5.0
-
-#: Requests of which is remembered when they last did.
-_MOST_WOKEN = 1_000
-
 #: Cancelled requests that are swept in one step.
 SWEEPS = 10
 
@@ -87,8 +80,6 @@ class Reconciler:
         self._archive_silent = False
         #: Whether the archive has answered in this turn, and whether it has left a question open.
         self._answered = self._unanswered = False
-        #: When a cancelled request last woke this, by the monotonic clock.
-        self._woken: dict[UUID, float] = {}
         self._bell = asyncio.Event()
         self._cancel_asked = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -115,22 +106,10 @@ class Reconciler:
         self, instance: InferenceRequest, update_fields: Iterable[str] | None, **_: object
     ) -> None:
         # In the thread of whoever saved, within their transaction.
-        swept = "sweep_due_at" in (update_fields or ()) and instance.sweep_due_at is not None
-        if swept and self._may_wake(instance.pk):
+        if "sweep_due_at" in (update_fields or ()) and instance.sweep_due_at is not None:
             self._ring_on_commit(self._bell)
         if "state" in (update_fields or ()) and instance.state == State.CANCELLING:
             self._ring_on_commit(self._cancel_asked)
-
-    def _may_wake(self, request_id: UUID) -> bool:
-        now = time.monotonic()
-        last = self._woken.pop(request_id, None)
-        if last is not None and now - last < WAKE_SECONDS:
-            self._woken[request_id] = last
-            return False
-        if len(self._woken) >= _MOST_WOKEN:
-            self._woken.clear()
-        self._woken[request_id] = now
-        return True
 
     def _ring_on_commit(self, bell: asyncio.Event) -> None:
         transaction.on_commit(partial(self._loop.call_soon_threadsafe, bell.set), robust=True)
