@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import socket
 import threading
 import time
@@ -45,7 +46,7 @@ class Stranger:
             while True:
                 line, _ = self._listening.accept()
                 with line, suppress(OSError):
-                    line.recv(65536)
+                    _heard(line)
                     self._say(lambda data, line=line: self._send(line, data))
 
     def _send(self, line: socket.socket, data: bytes) -> None:
@@ -56,6 +57,21 @@ class Stranger:
         self.orthanc.close()
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
+
+
+def _heard(line: socket.socket) -> None:
+    """Take the whole call: a socket that is closed before that resets what it has answered."""
+    call = b""
+    while b"\r\n\r\n" not in call:
+        piece = line.recv(65536)
+        if not piece:
+            return
+        call += piece
+    head, _, body = call.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    left = int(length[1]) - len(body) if length else 0
+    while left > 0 and (piece := line.recv(65536)):
+        left -= len(piece)
 
 
 @contextmanager
