@@ -254,8 +254,9 @@ class Stack:
         for lab, pool in self._pools.items():
             self._prepare("web.cli", "lab", "add", lab, "--pool", pool, "--registered-only")
 
-    def _prepare(self, *arguments: str) -> None:
-        done = subprocess.run(
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a module of the site with its settings to its end, however that is."""
+        return subprocess.run(
             (sys.executable, "-m", *arguments),
             env=self._web_environment | {"PAGE_USER_PASSWORD": self.page_password},
             cwd=self._tree,
@@ -263,6 +264,9 @@ class Stack:
             text=True,
             check=False,
         )
+
+    def _prepare(self, *arguments: str) -> None:
+        done = self.command(*arguments)
         if done.returncode:
             raise ServiceFailed(f"the database could not be prepared:\n{done.stderr[-2000:]}")
 

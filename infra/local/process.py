@@ -71,11 +71,6 @@ class Service:
             )
 
     @property
-    def environment(self) -> dict[str, str]:
-        """What it runs with."""
-        return dict(self._env)
-
-    @property
     def pid(self) -> int | None:
         """Process id, also id of session and group; None when not started or already stopped."""
         return None if self._process is None else self._process.pid

@@ -182,15 +182,8 @@ class Trial:
                 attacker.kill()
 
     def _letters(self) -> int:
-        command = self._stack.site(("web.cli", "dead_letters", "list"), log="letters")
-        done = subprocess.run(
-            command.command,
-            env=command.environment,
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        done = self._stack.command("web.cli", "dead_letters", "list")
+        done.check_returncode()
         return len(done.stdout.splitlines())
 
 

@@ -135,15 +135,7 @@ class Trial:
         """Run the command of the new site with the administrator's address."""
         url = self._root / "admin-url"
         url.write_text(self.rabbitmq.url("admin", self.new.passwords["admin"]), "utf-8")
-        command = self.new.site(("web.cli", "retire_topology", str(url)), log="retire")
-        return subprocess.run(
-            command.command,
-            env=command.environment,
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return self.new.command("web.cli", "retire_topology", str(url))
 
 
 def trial(at: Trial) -> None:
