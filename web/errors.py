@@ -5,30 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from http import HTTPStatus
-from uuid import UUID
 
 from django.conf import settings
 from django.core.signals import got_request_exception
 from django.db import InterfaceError, OperationalError
 from django.dispatch import receiver
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
 from django.utils import translation
-from django.utils.functional import Promise
-from django.utils.translation import gettext as _
 
 from web import database_file
+from web.error_form import API_PREFIX, OLD_PREFIX, code_for, error_response, sentence_for
 from web.ownership import OWN_ADDRESSES, is_our_view, is_ours
-
-#: Where the answers are for programs.
-API_PREFIX = "/api/"
-
-#: The same, where we answer before anybody knows whose the address is: DICOMweb for the viewer.
-PROGRAM_PREFIXES = (API_PREFIX, "/dicom-web/")
-
-#: Where a front end shows ``error`` as it is: a sentence, and no object.
-OLD_PREFIX = "/api/mri/"
 
 #: Of our API's addresses, and of the viewer's.
 API_NAMESPACE = "labrelay_api"
@@ -45,43 +34,6 @@ _OF_THE_CONTENT = frozenset(
 
 #: Below this a status is no error.
 FIRST_ERROR = 400
-
-
-def error_response(
-    status: int, code: str, message: str | Promise, request_id: UUID | str | None = None
-) -> JsonResponse:
-    """The one form of an error; `request_id` is the analysis request that it is about."""
-    error = {
-        "code": code,
-        "message": str(message),
-        "request_id": None if request_id is None else str(request_id),
-    }
-    return JsonResponse({"error": error}, status=status)
-
-
-def sentence_for(status: int) -> str:
-    """What a reader is told when nothing more exact is known."""
-    known = {
-        400: _("The request cannot be read."),
-        401: _("Please log in."),
-        403: _("This is not allowed. Please load the page again."),
-        404: _("There is nothing at this address."),
-        405: _("This address does not take that method."),
-        408: _("The request did not arrive in time."),
-        413: _("The request is too large."),
-        422: _("The request is not complete or holds a value that is not allowed."),
-        500: _("Something went wrong on our side. It was written down."),
-        503: _("The database does not answer. Please try again."),
-    }
-    return known.get(status) or _("The request failed.")
-
-
-def code_for(status: int) -> str:
-    """``not_found`` for 404, and so on."""
-    try:
-        return HTTPStatus(status).name.lower()
-    except ValueError:
-        return "error"
 
 
 def json_errors(

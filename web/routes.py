@@ -8,6 +8,9 @@ from typing import Any
 
 from django.urls import Resolver404, resolve
 
+#: The address of the socket of a page.
+SOCKET_ROUTE = "ws/live/"
+
 #: In place of an address that leads nowhere.
 NOWHERE = "(no such address)"
 
@@ -81,9 +84,6 @@ def _route(request: Any) -> str:
 def _of_library(record: logging.LogRecord) -> tuple[Any, ...]:
     args: tuple[Any, ...] = record.args  # type: ignore[assignment]
     if _SOCKET_LINE in str(record.msg) and len(args) > 1:
-        from web.live.routing import websocket_urlpatterns
-
         path = str(args[1]).partition("?")[0].lstrip("/")
-        known = (str(route.pattern) for route in websocket_urlpatterns)
-        args = (args[0], path if path in known else NOWHERE, *args[2:])
+        args = (args[0], path if path == SOCKET_ROUTE else NOWHERE, *args[2:])
     return tuple(NOWHERE if isinstance(one, str) and one.startswith("/") else one for one in args)

@@ -14,7 +14,7 @@ from ninja.errors import HttpError, ValidationError
 from web.archive import answers
 from web.archive.errors import ArchiveError
 from web.door import limits
-from web.errors import code_for, error_response, sentence_for
+from web.error_form import code_for, error_response, sentence_for
 from web.inference.refusals import Refused
 
 #: What every operation can answer: nobody is logged in, and too many calls.

@@ -27,7 +27,7 @@ from web.archive.errors import (
     UnreadableReport,
     UnusableAnswer,
 )
-from web.errors import code_for, error_response
+from web.error_form import code_for, error_response
 
 log = structlog.get_logger(__name__)
 

@@ -41,7 +41,7 @@ from web.archive.wording import (
 )
 from web.door.audit import Action
 from web.door.visitor import Visitor, visitor_of
-from web.errors import code_for, error_response
+from web.error_form import code_for, error_response
 from web.inference.arriving import concerns_of_proposal, more_to_come
 from web.inference.compare import looked_at
 from web.inference.models import InferenceRequest

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -26,6 +26,7 @@ from messages.repair import IMPORT_SENTENCE
 from web.broker.errors import BrokerLost, BrokerProblem, TopologyMissing
 from web.broker.loss import is_loss, library, named
 from web.broker.transport import connection_to, version_of
+from web.cancellation import CHILD_SECONDS, end, heed_cancel
 
 log = structlog.get_logger(__name__)
 
@@ -35,10 +36,6 @@ ANSWER_SECONDS = 10.0
 #: Seconds between attempts: doubled from the first to the second, and drawn at random below it,
 #: so that the processes of a site do not come back together.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
-
-#: Seconds that a cancelled task has to clean up before it is cancelled once more. A parent is more
-#: patient than its children, so that it is never torn out of waiting for them.
-PARENT_SECONDS, CHILD_SECONDS = 5.0, 0.5
 
 #: What the broker says of a queue that lies on a node of its cluster that is away.
 _AWAY = "is down or inaccessible"
@@ -160,16 +157,6 @@ async def open_session(url: str, name: str, needs: Needs) -> Session:
     return session
 
 
-def heed_cancel() -> None:
-    """Raise the cancel that the library lost: Python 3.11's `wait_for` drops one now and then.
-
-    So does aiormq while it opens a channel.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
 async def close_session(session: Session) -> None:
     """Close the connection; unsettled deliveries go back to their queues."""
     try:
@@ -234,20 +221,6 @@ async def why_not(urls: Sequence[str], needs: Needs) -> str | None:
         await close_session(session)
         return None
     return None
-
-
-async def end(tasks: Collection[asyncio.Future[Any]], patience: float = PARENT_SECONDS) -> None:
-    """Cancel the tasks and wait until they have ended, however they end.
-
-    More than once: aiormq loses a cancel that comes while it opens a channel, and the task would
-    go on as if nothing had been said.
-    """
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=patience)
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _check_version(connection: AbstractConnection) -> None:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import structlog
 
 from messages.topology import progress_queue, replies_queue
-from web.broker.connection import ANSWER_SECONDS, Session, heed_cancel
+from web.broker.connection import ANSWER_SECONDS, Session
 from web.broker.errors import BrokerLost
 from web.broker.loss import library
+from web.cancellation import heed_cancel
 
 log = structlog.get_logger(__name__)
 

@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from messages.topology import POOLS
-from web.broker.connection import Session, heed_cancel
+from web.broker.connection import Session
 from web.broker.errors import BrokerProblem, TopologyMissing
 from web.broker.loss import is_loss, named
+from web.cancellation import heed_cancel
 from web.database import DatabaseAway, DatabaseThread
 from web.labs import registry
 

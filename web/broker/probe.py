@@ -33,10 +33,11 @@ from pamqp.commands import Basic
 from yarl import URL
 
 from messages.brokers import Seen
-from web.broker.connection import ANSWER_SECONDS, CHILD_SECONDS, end
+from web.broker.connection import ANSWER_SECONDS
 from web.broker.errors import BrokerLost, BrokerProblem
 from web.broker.loss import named
 from web.broker.transport import connection_to, version_of
+from web.cancellation import CHILD_SECONDS, end
 
 T = TypeVar("T")
 

@@ -24,11 +24,12 @@ from django.utils import timezone
 from messages.topology import REQUESTS
 from web.broker import leases
 from web.broker.alarm import Alarm
-from web.broker.connection import CHILD_SECONDS, Needs, Session, end, supervise
+from web.broker.connection import Needs, Session, supervise
 from web.broker.errors import BrokerLost
 from web.broker.leases import Sent
 from web.broker.marks import Marks
 from web.broker.publisher import Answer, Publisher
+from web.cancellation import CHILD_SECONDS, end
 from web.database import DatabaseAway, DatabaseThread
 from web.inference.models import Outbox
 from web.inference.outbox import written

@@ -9,12 +9,13 @@ from django.db import connection
 
 from messages.topology import DEAD_QUEUE, control_exchange, progress_queue, replies_queue
 from web.broker import relay, tolerant
-from web.broker.connection import Needs, Session, end, supervise
+from web.broker.connection import Needs, Session, supervise
 from web.broker.dead_letters import DeadLetters
 from web.broker.depth import Ear
 from web.broker.listener import Listener
 from web.broker.progress import ProgressFeed
 from web.broker.relay import Relay
+from web.cancellation import end
 from web.database import DatabaseThread
 from web.follower.follow import Follower
 from web.follower.turn import Pace as FollowerPace

@@ -14,7 +14,7 @@ from web.archive.answers import told
 from web.archive.errors import ArchiveError, NotInArchive, StudyNotFound, UnusableAnswer
 from web.dicomweb.query import QueryNotAllowed
 from web.dicomweb.slots import TooManyOpen
-from web.errors import code_for, error_response, sentence_for
+from web.error_form import code_for, error_response, sentence_for
 
 log = structlog.get_logger(__name__)
 

@@ -30,7 +30,7 @@ from limits.strategies import MovingWindowRateLimiter
 
 from web.door.origin import SAFE_METHODS
 from web.door.tokens import names_token
-from web.errors import PROGRAM_PREFIXES, code_for, error_response
+from web.error_form import PROGRAM_PREFIXES, code_for, error_response
 
 log = structlog.get_logger(__name__)
 

@@ -21,7 +21,7 @@ from django.shortcuts import render
 from django.utils.http import is_same_domain
 from django.utils.translation import gettext as _
 
-from web.errors import PROGRAM_PREFIXES, code_for, error_response
+from web.error_form import PROGRAM_PREFIXES, code_for, error_response
 
 log = structlog.get_logger(__name__)
 

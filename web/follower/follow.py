@@ -9,7 +9,7 @@ from contextlib import suppress
 import structlog
 
 from web.archive.errors import ArchiveError
-from web.broker.connection import heed_cancel
+from web.cancellation import heed_cancel
 from web.database import DatabaseAway, DatabaseThread
 from web.follower.turn import Pace, Turn, take_turn
 from web.inference.reconciler.lease_keeper import LeaseKeeper

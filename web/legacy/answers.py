@@ -20,7 +20,7 @@ from web.archive.errors import (
     UnusableAnswer,
 )
 from web.database import DatabaseAway
-from web.errors import sentence_for
+from web.error_form import sentence_for
 from web.inference.refusals import Refused
 
 log = structlog.get_logger(__name__)

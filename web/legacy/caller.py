@@ -17,7 +17,7 @@ from web.door.audit import Action, Way
 from web.door.origin import compared, is_foreign
 from web.door.tokens import names_token, user_of_token
 from web.door.visitor import Visitor, neighbour, visitor, visitor_of
-from web.errors import sentence_for
+from web.error_form import sentence_for
 from web.legacy.answers import Told
 
 log = structlog.get_logger(__name__)

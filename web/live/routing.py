@@ -8,8 +8,9 @@ from django.urls import path
 
 from web.live.refusing import refused
 from web.live.socket import LiveSocket
+from web.routes import SOCKET_ROUTE
 
-websocket_urlpatterns: list[Any] = [path("ws/live/", LiveSocket.as_asgi())]
+websocket_urlpatterns: list[Any] = [path(SOCKET_ROUTE, LiveSocket.as_asgi())]
 
 
 async def no_such_socket(scope: Any, receive: Any, send: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -12,10 +12,8 @@ import structlog
 from web.database import DatabaseAway, DatabaseThread
 from web.door.grants import Sight
 from web.live import reading
-
-if TYPE_CHECKING:
-    from web.legacy.waiting import WaitingCall
-    from web.live.socket import LiveSocket
+from web.live.following import Following
+from web.live.inbox import Inbox
 
 log = structlog.get_logger(__name__)
 
@@ -28,11 +26,33 @@ LOOKS_A_SESSION = 10
 #: Seconds between two rounds in which waiting calls are told that the site stops.
 DISMISS_SECONDS = 0.2
 
+
+class Watcher(Protocol):
+    """Whoever is to learn that something changed."""
+
+    inbox: Inbox
+
+
+class FollowingWatcher(Watcher, Protocol):
+    """An open page, which follows several requests."""
+
+    following: Following
+
+
+class WaitingWatcher(Watcher, Protocol):
+    """A call that waits for the end of one request."""
+
+    #: None as long as the request is not stored.
+    request_id: UUID | None
+    #: The version that was read last.
+    version: int
+
+
 #: The open sockets of this process, of logged-in readers.
-sockets: set[LiveSocket] = set()
+sockets: set[FollowingWatcher] = set()
 
 #: The calls of this process that wait for the end of their request.
-calls: set[WaitingCall] = set()
+calls: set[WaitingWatcher] = set()
 
 
 async def watch(every: float = LOOK_SECONDS) -> None:
@@ -75,7 +95,7 @@ async def look(database: DatabaseThread) -> None:
         await _compare(database, sight, seeing)
 
 
-async def _compare(database: DatabaseThread, sight: Sight, watched: list[LiveSocket]) -> None:
+async def _compare(database: DatabaseThread, sight: Sight, watched: list[FollowingWatcher]) -> None:
     followed: set[UUID] = set().union(*(s.following.request_ids for s in watched))
     stored = await database.run(reading.versions, followed, sight) if followed else {}
     listed: dict[str, int] = {}
@@ -108,9 +128,9 @@ async def dismiss_calls(every: float = DISMISS_SECONDS) -> None:
         await asyncio.sleep(every)
 
 
-def _tell(socket: LiveSocket | WaitingCall, hint: dict[str, object]) -> None:
+def _tell(watcher: Watcher, hint: dict[str, object]) -> None:
     try:
-        socket.inbox.tell(hint)
+        watcher.inbox.tell(hint)
     except asyncio.QueueFull:
         # It is busy; the next look comes.
         log.warning("socket_busy")

@@ -19,7 +19,7 @@ from django.db.models.signals import post_save
 
 from web.archive.errors import ArchiveError
 from web.archive.patience import MOST_UNANSWERED
-from web.broker.connection import heed_cancel
+from web.cancellation import heed_cancel
 from web.database import DatabaseAway, DatabaseThread
 from web.inference.confirming import owed as owing
 from web.inference.confirming.owed import Owed

@@ -25,7 +25,7 @@ from django.utils import timezone
 
 from web.archive.errors import ArchiveError
 from web.archive.patience import MOST_UNANSWERED
-from web.broker.connection import heed_cancel
+from web.cancellation import heed_cancel
 from web.database import DatabaseAway, DatabaseThread
 from web.inference.confirming.look import Look
 from web.inference.models import InferenceRequest
