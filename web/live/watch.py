@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from itertools import count
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 import structlog
@@ -37,6 +37,8 @@ class FollowingWatcher(Watcher, Protocol):
     """An open page, which follows several requests."""
 
     following: Following
+    #: ASGI's, with the user whose page it is.
+    scope: dict[str, Any]
 
 
 class WaitingWatcher(Watcher, Protocol):
