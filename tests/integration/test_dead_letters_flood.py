@@ -35,8 +35,8 @@ from web.inference.states import State
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
 
-#: Letters of a hostile lab in front of an honest one: fewer than are kept of one sender, so that the
-#: trace that this looks for is.
+#: Letters of a hostile lab in front of an honest one. Fewer than are kept of one sender: there is
+#: room for the trace.
 FLOOD = 900
 
 #: Seconds, on a machine that is busy.

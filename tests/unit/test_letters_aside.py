@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import Any, cast
@@ -78,6 +78,17 @@ def told(event: RunEvent) -> Item:
     return item(wire.body, message_type=wire.type, content_type=wire.content_type)
 
 
+def accepted() -> Item:
+    """A lab's word that it has taken a request."""
+    place = {"request_id": row(State.PUBLISHED).pk, "attempt": 1, "delivery": 0, "sequence": 0}
+    return told(InferenceAccepted(**place, lab="lab1", at=timezone.now()))
+
+
+async def heard(items: Sequence[Item], held: Inbox) -> None:
+    listener, queue = Listener(database()), "mri.replies.lab"
+    await listener._settle(await listener._read(items, queue, held), queue, held)
+
+
 def acknowledged(*items: Item) -> list[bool]:
     return [cast("Delivered", one.message).acknowledged for one in items]
 
@@ -96,12 +107,12 @@ def _sql(sentence: str) -> None:
 
 
 @contextmanager
-def refused(what: str) -> Iterator[None]:
-    """The database refuses such letters, and nothing else."""
+def refused(what: str, *, change: str = "INSERT", table: str = "deadletter") -> Iterator[None]:
+    """The database refuses such rows, and nothing else."""
     # A name for each: another connection may still know the last one.
     name = f"refused_{next(_numbers)}"
     _sql(
-        f"CREATE TRIGGER {name} BEFORE INSERT ON labrelay_inference_deadletter "
+        f"CREATE TRIGGER {name} BEFORE {change} ON labrelay_inference_{table} "
         f"WHEN {what} BEGIN SELECT RAISE(ABORT, 'refused'); END"
     )
     try:
@@ -179,14 +190,32 @@ async def test_a_database_that_is_away_is_waited_for_and_costs_no_try() -> None:
 @pytest.mark.usefixtures("poisonous")
 async def test_a_reply_that_cannot_be_stored_holds_up_no_outcome_of_its_queue() -> None:
     await sync_to_async(registry.confirm)("lab1", "lab")
-    known = await sync_to_async(row)(State.PUBLISHED)
-    place = {"request_id": known.pk, "attempt": 1, "delivery": 0, "sequence": 0}
-    honest = told(InferenceAccepted(**place, lab="lab1", at=timezone.now()))
-    poison, held, listener = item(POISON, message_type="garbage"), inbox(), Listener(database())
-    batch = await listener._read([poison, honest], "mri.replies.lab", held)
-    await listener._settle(batch, "mri.replies.lab", held)
+    honest = await sync_to_async(accepted)()
+    poison, held = item(POISON, message_type="garbage"), inbox()
+    await heard([poison, honest], held)
     assert acknowledged(poison, honest) == [False, True]
     assert (await InferenceRequest.objects.aget()).state == State.ACCEPTED
+
+
+async def test_a_hundred_events_that_fail_for_a_moment_are_all_applied_a_moment_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(inboxes, "PAUSES", (0.0,))
+    await sync_to_async(registry.confirm)("lab1", "lab")
+    events, held = [await sync_to_async(accepted)() for _ in range(100)], inbox()
+    fault = refused("NEW.state = 'accepted'", change="UPDATE", table="inferencerequest")
+    await sync_to_async(fault.__enter__)()
+    await heard(events, held)
+    await sync_to_async(fault.__exit__)(None, None, None)
+    assert not any(acknowledged(*events))
+    left = len(events)
+    while left:
+        again = await held.batch()
+        left -= len(again)
+        await heard(again, held)
+    assert all(acknowledged(*events))
+    assert await InferenceRequest.objects.filter(state=State.ACCEPTED).acount() == len(events)
+    assert await DeadLetter.objects.acount() == 0
 
 
 async def test_what_fails_of_one_sender_leaves_places_for_the_tries_of_others() -> None:
