@@ -81,6 +81,8 @@ class Asked:
     study_id: str
     study_uid: str
     inputs: Sequence[InputSeries]
+    #: The model that was asked for.
+    model: str
 
 
 def stored_result(
@@ -100,11 +102,15 @@ def stored_result(
             primary_id = _instance_in_study(asked, primary_uid, orthanc)
         if primary_id is None:
             return None
-        with turn or nullcontext(), within(RESULT_SECONDS), large():
-            return _look(asked, primary_id, orthanc)
+        # The time is that of the result: whoever waits for a place has not read any of it.
+        with turn or nullcontext(), large(), within(RESULT_SECONDS):
+            found = _look(asked, primary_id, orthanc)
     except InstanceNotFound:
         # Removed between the two questions.
         return None
+    if found is not None and found.model.name != asked.model:
+        raise UnreadableResult("the result is of another model than was asked for")
+    return found
 
 
 def _look(asked: Asked, primary_id: str, orthanc: Orthanc) -> StoredResult | None:
@@ -197,6 +203,8 @@ def _measured(
         raise UnreadableResult("segmentation and report are not where they belong")
     if str(seg.SOPInstanceUID) not in set(_references(report)):
         raise UnreadableResult("the report is not about the segmentation")
+    if _model(report) != (model := _model(seg)):
+        raise UnreadableResult("segmentation and report state different models")
     planes, voxel_ml = _planes(stored)
     voxels = sum(int(np.count_nonzero(planes.of(place))) for place in planes)
     if not voxels:
@@ -214,7 +222,7 @@ def _measured(
         longest_diameter_mm=figure(report, LONGEST_DIAMETER),
         slices=slices,
         slices_with_tumor=len(planes),
-        model=_model(seg),
+        model=model,
         input_sha256=_digest(told) if told else None,
         lab=told.origin.lab if told else "",
     )
