@@ -129,6 +129,12 @@ def report_of_another_version(_: Dataset, report: Dataset) -> None:
     report.SoftwareVersions = ["9", report.SoftwareVersions[1]]
 
 
+def longer_than_all_that_is_marked(_: Dataset, report: Dataset) -> None:
+    for item in results._below(report):
+        if item.ValueType == "NUM" and item.ConceptNameCodeSequence[0].CodeValue == "L0JK":
+            item.MeasuredValueSequence[0].NumericValue = "60"
+
+
 def another_study_within(seg: Dataset, _: Dataset) -> None:
     seg.StudyInstanceUID = "1.2.3"
 
@@ -143,6 +149,7 @@ def beyond_the_bounds(seg: Dataset, report: Dataset) -> None:
         another_model,
         report_of_another_model,
         report_of_another_version,
+        longer_than_all_that_is_marked,
         another_study_within,
         beyond_the_bounds,
         results.another_volume,
