@@ -105,8 +105,8 @@ class Reconciler:
         if not row.look_owed:
             return
         if self._archive.away:
-            row.misses = 0
-        elif not row.snapshot.can_complete:
+            return
+        if not row.snapshot.can_complete:
             row.look_owed = False
         elif self._archive.complete(row.request_id):
             row.look_owed = False

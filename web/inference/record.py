@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from messages.events import InferenceCancelled, InferenceCompleted, RunEvent
 from web.inference.changes import change_for
+from web.inference.confirming.report import owe_look
 from web.inference.duties import Duty, duties_for
 from web.inference.happenings import DeadLettered, Happening, Published
 from web.inference.history import note_change
@@ -112,22 +113,4 @@ def _do(row: InferenceRequest, duties: frozenset[Duty], what: Happening) -> None
         row.sweep_due_at = row.changed_at = timezone.now()
         row.save(update_fields=["sweep_due_at", "changed_at"])
     if Duty.CONFIRM in duties and isinstance(what, InferenceCompleted):
-        _owe_look(row, what)
-
-
-def _owe_look(row: InferenceRequest, report: InferenceCompleted) -> None:
-    """Likewise for the archive. A look that is owed stays due when it is, and what was missed.
-
-    It is soon, and finds what was stored before this report; drawn forward by each of several
-    reports, the looks that are a minute apart would be over in an instant.
-    """
-    now = timezone.now()
-    if row.confirm_due_at is not None and row.confirm_due_at <= now:
-        return
-    row.reported_seconds = dict(report.stage_seconds)
-    if row.confirm_due_at is not None:
-        row.save(update_fields=["reported_seconds"])
-        return
-    row.confirm_misses = 0
-    row.confirm_due_at = now
-    row.save(update_fields=["confirm_due_at", "confirm_misses", "reported_seconds"])
+        owe_look(row, what)
