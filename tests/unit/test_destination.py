@@ -54,7 +54,7 @@ def said(logs: list[Any], event: str) -> int:
     ("exchange", "key", "name"),
     [
         (REQUESTS, "lab.breast", "mri.requests.lab"),
-        (REQUESTS, "rules.lab.breast", "mri.requests.rules.lab"),
+        (REQUESTS, "rules.lab.breast", "mri.rules.lab"),
         (control_exchange("lab"), "", "mri.control.lab"),
     ],
 )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from messages.topology import REQUESTS, RULES
+from messages.topology import REQUESTS, RULES, requests_queue, rules_queue
 from web.broker.connection import pause
 
 log = structlog.get_logger(__name__)
@@ -43,12 +43,13 @@ QUIET_SECONDS = 10.0
 
 
 def destination_of(exchange: str, routing_key: str) -> str:
-    """The name of the way by which a message goes: of what stands or falls together."""
+    """Where a message leads: the name of its queue, or of its pool's exchange of cancels."""
     if exchange != REQUESTS:
-        # Cancels: each pool has an exchange of its own.
         return exchange
-    words = routing_key.split(".")
-    return ".".join((exchange, *words[: 2 if words[0] == RULES else 1]))
+    first, _, rest = routing_key.partition(".")
+    if first == RULES:
+        return rules_queue(rest.partition(".")[0])
+    return requests_queue(first)
 
 
 @dataclass

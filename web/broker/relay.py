@@ -122,6 +122,23 @@ class Relay:
         for destination in self._destinations.values():
             destination.connection_ended()
         channels: dict[str, Publisher] = {}
+
+        def send(row: Outbox) -> bool:
+            destination = self._destination(row)
+            now = self._loop.time()
+            if not destination.room(now):
+                # Trouble has begun while the rows were taken.
+                return False
+            if destination.held and (old := channels.pop(destination.name, None)):
+                # A trial is made on another one.
+                flight.create_task(old.close())
+            publisher = channels.setdefault(destination.name, Publisher(session))
+            task = flight.create_task(self._publish(publisher, row, destination, lease))
+            destination.sent(row.pk, task, now)
+            self._publishing.add(task)
+            task.add_done_callback(self._publishing.discard)
+            return True
+
         try:
             async with asyncio.TaskGroup() as flight:
                 flight.create_task(self._renew(lease))
@@ -130,21 +147,7 @@ class Relay:
                 while True:
                     self._bell.clear()
                     rows = await self._leased(lease)
-                    spare = []
-                    for row in rows:
-                        destination = self._destination(row)
-                        if not destination.room(self._loop.time()):
-                            # Trouble has begun while the rows were taken.
-                            spare.append(row.pk)
-                            continue
-                        if destination.held and (old := channels.pop(destination.name, None)):
-                            # A trial is made on another one.
-                            flight.create_task(old.close())
-                        publisher = channels.setdefault(destination.name, Publisher(session))
-                        task = flight.create_task(self._publish(publisher, row, destination, lease))
-                        destination.sent(row.pk, task, self._loop.time())
-                        self._publishing.add(task)
-                        task.add_done_callback(self._publishing.discard)
+                    spare = [row.pk for row in rows if not send(row)]
                     if spare:
                         await self._quietly(leases.free, lease, spare)
                     if not rows:
