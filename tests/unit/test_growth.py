@@ -169,7 +169,8 @@ async def test_what_is_told_of_cancelled_requests_begins_a_turn_at_once_and_then
     nobody = cast("DatabaseThread", None)
     reconciler = Reconciler(nobody, nobody, Ear(), Pace(wake_s=0.3))
     loop = asyncio.get_running_loop()
-    began, rung = loop.time(), []
+    began = loop.time()
+    rung: list[float] = []
     while len(rung) < 3:
         reconciler._wake()
         if reconciler._bell.is_set():
