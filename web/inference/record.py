@@ -22,6 +22,10 @@ from web.inference.states import TERMINAL, Snapshot, State
 
 log = structlog.get_logger(__name__)
 
+#: Versions of a request up to which each event that changed it is remembered. A lab can change its
+#: requests without end; beyond, the order of events alone keeps a second copy from doing anything.
+MOST_REMEMBERED = 500
+
 _COLUMNS = tuple(field.name for field in fields(Snapshot))
 
 
@@ -44,9 +48,19 @@ def record_event(event: RunEvent) -> bool:
         # never was: of those a stranger can tell without end, and nothing is written down.
         log.warning("event_of_unknown_request", request_id=str(event.request_id))
         return False
-    _, new = SeenEvent.objects.get_or_create(event_id=event.event_id)
-    seen = not new and not isinstance(event, InferenceCompleted)
-    return record(event.request_id, event, seen=seen)
+    seen = SeenEvent.objects.filter(event_id=event.event_id).exists()
+    changed = record(
+        event.request_id, event, seen=seen and not isinstance(event, InferenceCompleted)
+    )
+    # Not what changed nothing: that can be told without end.
+    if changed and not seen and _is_young(event.request_id):
+        SeenEvent.objects.bulk_create([SeenEvent(event_id=event.event_id)], ignore_conflicts=True)
+    return changed
+
+
+def _is_young(request_id: UUID) -> bool:
+    young = InferenceRequest.objects.filter(pk=request_id, version__lte=MOST_REMEMBERED)
+    return young.exists()
 
 
 def record_published(request_id: UUID, at: datetime) -> bool:
@@ -89,9 +103,12 @@ def _write(row: InferenceRequest, before: Snapshot, after: Snapshot, what: Happe
     row.version += 1
     row.changed_at = timezone.now()
     row.save(update_fields=[*_COLUMNS, "version", "changed_at"])
-    note_change(row, before, after, what.at)
+    noted = note_change(row, before, after, what.at)
     if after.state in TERMINAL or after.state is State.CANCELLING:
         take_back(row)
+    if not noted:
+        # As much is logged as is kept: a lab can tell of steps and runs without end.
+        return
     log.info(
         "request_changed",
         request_id=str(row.pk),

@@ -14,6 +14,10 @@ class Pace:
 
     turn_s: float = TURN_SECONDS
 
+    #: Between two turns that are begun for what is told of cancelled requests. The first is at
+    #: once; what is told meanwhile gathers for the next, which comes on time of itself.
+    wake_s: float = 1.0
+
     #: A site process is the reconciler for this long after it last said so.
     lease_s: float = 30.0
 

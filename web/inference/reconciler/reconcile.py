@@ -83,6 +83,8 @@ class Reconciler:
         #: Whether the archive has answered in this turn, and whether it has left a question open.
         self._answered = self._unanswered = False
         self._bell = asyncio.Event()
+        self._woken = -math.inf
+        self._waking: asyncio.TimerHandle | None = None
         self._cancel_asked = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -110,12 +112,22 @@ class Reconciler:
     ) -> None:
         # In the thread of whoever saved, within their transaction.
         if "sweep_due_at" in (update_fields or ()) and instance.sweep_due_at is not None:
-            self._ring_on_commit(self._bell)
+            self._on_commit(self._wake)
         if "state" in (update_fields or ()) and instance.state == State.CANCELLING:
-            self._ring_on_commit(self._cancel_asked)
+            self._on_commit(self._cancel_asked.set)
 
-    def _ring_on_commit(self, bell: asyncio.Event) -> None:
-        transaction.on_commit(partial(self._loop.call_soon_threadsafe, bell.set), robust=True)
+    def _on_commit(self, act: Callable[[], None]) -> None:
+        transaction.on_commit(partial(self._loop.call_soon_threadsafe, act), robust=True)
+
+    def _wake(self) -> None:
+        """Begin a turn, at most one in so many seconds: a lab can repeat itself without end."""
+        if self._waking is None:
+            soon = max(0.0, self._woken + self._pace.wake_s - self._loop.time())
+            self._waking = self._loop.call_later(soon, self._awake)
+
+    def _awake(self) -> None:
+        self._waking, self._woken = None, self._loop.time()
+        self._bell.set()
 
     async def _work(self) -> None:
         while True:
