@@ -52,8 +52,9 @@ class FailureCode(StrEnum):
     #: When the request's validity was over, the archive had not said that the chosen series are
     #: whole: images were still arriving, or it did not answer.
     SERIES_INCOMPLETE = "series_incomplete"
-    #: A lab reported a result, and the archive answered and holds none. The site decides it; a
-    #: result that is found later completes the request all the same.
+    #: A lab reported a result, and the archive answered and holds none, or none that it or the site
+    #: can read. The site decides it; a result that is found later completes the request all the
+    #: same.
     RESULT_NOT_FOUND = "result_not_found"
 
 
@@ -238,12 +239,15 @@ FAILURE_TEXTS: dict[FailureCode, FailureText] = {
         "REQUEST_EXPIRES_SECONDS가 지났습니다.",
     ),
     FailureCode.RESULT_NOT_FOUND: FailureText(
-        "The lab reported a result, but the image archive does not hold it.",
-        "분석 서버가 결과를 보고했지만 영상 저장소에 그 결과가 없습니다.",
+        "The lab reported a result, but it cannot be found or read in the image archive.",
+        "분석 서버가 결과를 보고했지만 영상 저장소에서 그 결과를 찾거나 읽을 수 없습니다.",
         "A lab reported the request as completed, and the archive answered three times without the "
-        "objects that the request derives, or with objects that are not its result.",
+        "objects that the request derives, or with objects that are not its result, or failed at "
+        "them for ten minutes while it handed out the images. The detail says which; it is looked "
+        "for a few more times within a day.",
         "분석 서버가 완료를 보고했지만, 저장소에서 세 번 확인해도 이 요청의 결과 객체가 없거나 "
-        "결과로 읽을 수 없었습니다.",
+        "결과로 읽을 수 없었거나, 영상은 내주면서도 그 객체는 10분 동안 내주지 못했습니다. "
+        "이유는 상세 내용에 있으며, 하루 동안 몇 번 더 확인합니다.",
     ),
 }
 

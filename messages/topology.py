@@ -107,6 +107,11 @@ def control_queue(lab: str, number: int) -> str:
     return f"mri.control.{lab}.{number}"
 
 
+def readers_queues(pool: str) -> tuple[str, ...]:
+    """Every queue in which what a reader asked of the pool can wait."""
+    return (requests_queue(pool), *(retry_queue(pool, tier) for tier in RETRY_TIERS))
+
+
 def work_queues(pool: str) -> tuple[str, ...]:
     """Every queue in which a request of the pool can wait."""
     retry = (

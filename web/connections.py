@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import resource
 import time
+from collections import Counter
+from collections.abc import Collection
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import h11
 import structlog
@@ -20,8 +22,9 @@ from django.conf import settings
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 #: Connections without a whole request that one process keeps, those between two requests among
-#: them. With one more the one that has waited longest is closed: a browser's headers take
-#: milliseconds, so it is no reader's.
+#: them. With one more, of the address that has most of them the one that has waited longest is
+#: closed: a browser's headers take milliseconds, so it is no reader's. No number for each address:
+#: behind a proxy all come from one.
 MAX_WAITING = 512
 
 #: Open files that the process asks for, if its hard limit allows: many more than connections.
@@ -90,6 +93,11 @@ class Connection(H11Protocol):
         self._waits_no_more()
         self.transport.close()
 
+    @property
+    def address(self) -> str:
+        """Whose connection it is, as far as that is known."""
+        return self.client[0] if self.client else ""
+
     def _look(self) -> None:
         if self.conn.their_state is not h11.IDLE:
             self._waits_no_more()
@@ -105,7 +113,7 @@ class Connection(H11Protocol):
             return
         while len(_waiting) >= MAX_WAITING:
             _full()
-            next(iter(_waiting)).end()
+            longest_of_most(_waiting).end()
         _waiting[self] = None
 
     def _waits_no_more(self) -> None:
@@ -135,6 +143,24 @@ class Connection(H11Protocol):
             self.transport.write(self.conn.send(event) or b"")
 
 
+class Waits(Protocol):
+    """A connection without a whole request."""
+
+    @property
+    def address(self) -> str:
+        """Whose it is."""
+
+
+W = TypeVar("W", bound=Waits)
+
+
+def longest_of_most(waiting: Collection[W]) -> W:
+    """The one to close, of some in their order: who opens many must not close the others'."""
+    counts = Counter(one.address for one in waiting)
+    most = max(counts.values())
+    return next(one for one in waiting if counts[one.address] == most)
+
+
 class _Said:
     """When it was last said that too many wait."""
 
@@ -145,4 +171,5 @@ def _full() -> None:
     now = time.monotonic()
     if now - _Said.at >= SAID_EVERY:
         _Said.at = now
-        log.warning("connections_full", waiting=len(_waiting), closed="the oldest")
+        closed = "the oldest of the address that has most"
+        log.warning("connections_full", waiting=len(_waiting), closed=closed)

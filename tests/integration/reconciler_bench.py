@@ -42,13 +42,22 @@ QUICK = Pace(
     archive_s=600,
 )
 
-#: Three answers within a second.
+#: Three answers within a second, and no later look.
 QUICK_LOOKS = ConfirmerPace(
-    pauses_s=(0.2, 0.4), poll_s=0.1, waits_s=(0.1,), away_s=0.1, fault_s=0.2
+    pauses_s=(0.2, 0.4),
+    late_s=(),
+    failing_s=0.5,
+    poll_s=0.1,
+    waits_s=(0.1,),
+    away_s=0.1,
+    fault_s=0.2,
 )
 
 #: Seconds in which a reconciler of that pace has looked often enough to do what it must not.
 LONG = 3.0
+
+#: That of the requests, as `write_request` makes them.
+MODEL = "breast_dce_phantom"
 
 QUEUE = "mri.requests.lab"
 
@@ -105,6 +114,7 @@ class Archive:
     ) -> tuple[Figures, str, str]:
         """Let the lab's own code make and measure a result; its figures and the objects' ids."""
         made_by = spec(
+            model_name=MODEL,
             request_id=str(request_id),
             primary_series_uid=identity.primary_series_uid(request_id),
             primary_instance_uid=identity.primary_instance_uid(request_id),

@@ -239,7 +239,7 @@ def test_a_result_that_the_archive_re_encodes_is_read_by_lab_and_site_alike(
         ),
     )
     study = (stored.study_id, one.series.study_uid)
-    read = stored_result(Asked(one.request_id, *study, inputs), site)
+    read = stored_result(Asked(one.request_id, *study, inputs, told.model.name), site)
     assert read is not None
     assert (read.seg_instance_id, read.sr_instance_id) == (primary_id, report_id)
     assert read.volume_voxels == told.figures.volume_voxels == 24

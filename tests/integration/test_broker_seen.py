@@ -157,7 +157,7 @@ def test_an_unknown_depth_is_red_and_says_what_it_costs(rabbit: TestBroker) -> N
     depth = line_of(site_lines(rabbit, "unsure"), "depth")
     if hides(rabbit):
         assert depth.startswith("✗ depth: unsure cannot see what waits in queue mri.requests.lab, ")
-        assert "no lost request is sent again" in depth
+        assert "lost requests are sent again late" in depth
         assert "set_permissions -p mri unsure" in depth
     else:
         assert depth[0] == "✓"

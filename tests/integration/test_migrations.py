@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -10,7 +11,11 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from web.inference.models import InferenceRequest
+from web.inference.models import DeadLetter, InferenceRequest, LettersBeyond, RequestEvent
+from web.inference.reconciler import lost
+from web.inference.reconciler.pace import Pace
+from web.labs import registry
+from web.labs.models import Lab, ServedModel
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -18,6 +23,9 @@ APP = "labrelay_inference"
 
 #: Before requests were held back, and results compared and withdrawn.
 BEFORE = (APP, "0005_verdicts")
+
+#: Before labs were strangers: every lab was heard, and no request was reported.
+TRUSTING = ((APP, "0007_result_state"), (LABS := "labrelay_labs", "0002_condition"))
 
 
 def migrate(*targets: tuple[str, str]) -> MigrationExecutor:
@@ -60,3 +68,51 @@ def test_a_request_survives_the_way_back_to_an_older_version_and_forth(
     for row in (again, InferenceRequest.objects.get(pk=written.pk)):
         assert (row.input_state, row.result_state, row.held_for) == ("unknown", "stored", "")
         assert (row.compared_at, row.withdrawn_at, row.withdrawn_reason) == (None, None, "")
+
+
+def test_what_is_reported_is_looked_for_by_an_older_version_and_labs_it_never_heard_are_forgotten(
+    newest: tuple[tuple[str, str], ...],
+) -> None:
+    now = timezone.now()
+    reported = InferenceRequest.objects.create(
+        state="reported",
+        version=5,
+        wish="w" * 64,
+        changed_at=now - timedelta(hours=1),
+        accepted_at=now - timedelta(hours=1),
+        confirm_due_at=now,
+        confirm_misses=2,
+        reported_seconds={"inferring": 2.5},
+        pool="lab",
+        model="m",
+        study_id="s",
+        study_uid="1.2",
+        deadline_s=60,
+        inputs=[],
+    )
+    for version, state in ((4, "uploading"), (5, "reported")):
+        RequestEvent.objects.create(
+            request=reported, version=version, state=state, at=now, attempt=1, delivery=0
+        )
+    DeadLetter.objects.create(user_id="lab1", size=0, settled_at=now, settled_as="applied")
+    LettersBeyond.objects.create(sender="lab1", count=7, last_at=now)
+    for name in ("heard", "unheard"):
+        registry.confirm(name, "lab")
+    Lab.objects.filter(name="heard").update(last_seen=now)
+    for lab in Lab.objects.all():
+        ServedModel.objects.create(lab=lab, fingerprint="f", described={})
+
+    older = migrate(*TRUSTING).loader.project_state(list(TRUSTING)).apps.get_model
+    row = older(APP, "InferenceRequest").objects.get(pk=reported.pk)
+    # As one that is being stored and nothing is told of: an older site asks the archive for it.
+    assert (row.state, row.version) == ("uploading", 6)
+    states = older(APP, "RequestEvent").objects.order_by("version").values_list("state", flat=True)
+    assert list(states) == ["uploading", "uploading"]
+    assert [one.name for one in older(LABS, "Lab").objects.all()] == ["heard"]
+    assert older(APP, "DeadLetter").objects.count() == 1
+
+    migrate(*newest)
+    again = InferenceRequest.objects.get(pk=reported.pk)
+    assert (again.state, again.confirm_due_at) == ("uploading", None)
+    assert [one.request_id for one in lost.missing(Pace(), ["lab"])] == [reported.pk]
+    assert [(one.name, one.confirmed_at) for one in Lab.objects.all()] == [("heard", None)]

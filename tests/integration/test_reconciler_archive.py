@@ -82,7 +82,7 @@ def assert_told(row: InferenceRequest, stored_as: tuple[Figures, str, str]) -> N
         "longest_diameter_mm": pytest.approx(figures.longest_diameter_mm, abs=0.005),
         "slices": 6,
         "slices_with_tumor": figures.slices_with_tumor,
-        "model": {"name": "breast-dce-phantom", "version": "0.1.0", "sha256": "ab" * 32},
+        "model": {"name": "breast_dce_phantom", "version": "0.1.0", "sha256": "ab" * 32},
         "stage_seconds": {},
     }
 

@@ -6,8 +6,8 @@ The lab's place is taken by whoever has its broker account; the archive is a rea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -30,6 +30,7 @@ from tests.integration.nodes import TestBroker
 from tests.integration.reconciler_bench import (
     LONG,
     QUICK,
+    QUICK_LOOKS,
     Archive,
     ago,
     change,
@@ -48,6 +49,7 @@ from tests.integration.web_requests import (
 )
 from tests.site import site_with, use_archive
 from web.inference.cancel import cancel
+from web.inference.confirming.pace import Pace
 from web.inference.models import InferenceRequest
 from web.inference.states import State
 from web.legacy.outcome import outcome, told
@@ -66,12 +68,12 @@ async def archive(orthanc: OrthancNode, settings: Any) -> Archive:
 
 @asynccontextmanager
 async def taken_request(
-    broker: TestBroker, archive: Archive
+    broker: TestBroker, archive: Archive, looks: Pace = QUICK_LOOKS
 ) -> AsyncIterator[tuple[LabSide, InferenceRequest]]:
     """A site, and a request that a lab has taken."""
     # What is silent for a moment is not taken for lost, and looked for by another rule.
     patient = replace(QUICK, lost_s=600)
-    async with lab_side(broker) as lab, site(broker, patient):
+    async with lab_side(broker) as lab, site(broker, patient, looks):
         row = await request_for(archive.series, archive.study_id)
         await in_state(row.pk, State.PUBLISHED)
         await lab.take()
@@ -111,7 +113,7 @@ async def test_a_result_is_told_as_it_is_stored_and_not_as_its_lab_says(
         "longest_diameter_mm": pytest.approx(figures.longest_diameter_mm, abs=0.005),
         "slices": 6,
         "slices_with_tumor": figures.slices_with_tumor,
-        "model": {"name": "breast-dce-phantom", "version": "0.1.0", "sha256": "ab" * 32},
+        "model": {"name": "breast_dce_phantom", "version": "0.1.0", "sha256": "ab" * 32},
         # The one thing that only a lab can know.
         "stage_seconds": {"inferring": 2.5},
     }
@@ -202,6 +204,52 @@ async def test_what_is_found_later_completes_a_request_whose_report_was_not_true
     assert done.result is not None
     assert done.result["seg_instance_id"] == primary_id
     assert (done.failure_code, done.failure_detail) == ("", "")
+
+
+#: The same, and looks for what comes late.
+LATE_LOOKS = replace(QUICK_LOOKS, late_s=(0.3,) * 100)
+
+
+async def test_what_is_uploaded_late_completes_a_request_although_nobody_reports_it_again(
+    rabbit: TestBroker, archive: Archive
+) -> None:
+    async with taken_request(rabbit, archive, LATE_LOOKS) as (lab, row):
+        await lab.tell(claim(row.pk))
+        await in_state(row.pk, State.FAILED, 30)
+        await asyncio.to_thread(archive.store_result, row.pk)
+        done = await in_state(row.pk, State.COMPLETED, 30)
+    assert (done.failure_code, done.failure_detail, done.confirm_due_at) == ("", "", None)
+
+
+async def test_a_result_that_the_archive_cannot_hand_out_ends_its_request_until_it_can(
+    rabbit: TestBroker, archive: Archive
+) -> None:
+    async with taken_request(rabbit, archive, LATE_LOOKS) as (lab, row):
+        _, primary_id, _ = await asyncio.to_thread(archive.store_result, row.pk)
+        with disk_error(archive, primary_id):
+            await lab.tell(claim(row.pk))
+            ended = await in_state(row.pk, State.FAILED, 30)
+            assert ended.failure_code == FailureCode.RESULT_NOT_FOUND
+            assert ended.failure_detail == "Orthanc answered 500"
+        await in_state(row.pk, State.COMPLETED, 30)
+
+
+@contextmanager
+def disk_error(archive: Archive, instance_id: str) -> Iterator[None]:
+    """The file of an object cannot be read, as it is after a fault of the disk."""
+    info = orthanc_get(archive.node, f"/instances/{instance_id}/attachments/dicom/info")
+    name = info["Uuid"]
+    stored_at = archive.node.root / "storage" / name[:2] / name[2:4] / name
+    kept = stored_at.read_bytes()
+    stored_at.unlink()
+    stored_at.mkdir()
+    # What was just stored it has in memory.
+    archive.node.restart()
+    try:
+        yield
+    finally:
+        stored_at.rmdir()
+        stored_at.write_bytes(kept)
 
 
 def failure(request_id: UUID) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
+from structlog.testing import capture_logs
 
 from messages.events import InferenceFailed
 from messages.failures import FailureCode
@@ -176,16 +177,20 @@ async def test_a_message_that_no_queue_takes_stays_in_the_outbox(rabbit: TestBro
     async with site_and_lab(rabbit):
         row = await written_request()
         await in_state(row.pk, State.PUBLISHED)
-        await Outbox.objects.filter(request=row).aupdate(
-            sent_at=None, lease=None, leased_until=None, routing_key="nopool.model"
-        )
+        with capture_logs() as logs:
+            await Outbox.objects.filter(request=row).aupdate(
+                sent_at=None, lease=None, leased_until=None, routing_key="nopool.model"
+            )
 
-        async def refused() -> bool:
-            outbox = await Outbox.objects.aget(request=row)
-            return outbox.lease is None and outbox.leased_until is not None
+            async def tried_again() -> bool:
+                said = [entry for entry in logs if entry["event"] == "publish_refused"]
+                return len(said) == 2
 
-        await eventually(refused, "the row put off")
-        assert (await Outbox.objects.aget(request=row)).sent_at is None
+            await eventually(tried_again, "a second try")
+        outbox = await Outbox.objects.aget(request=row)
+        assert outbox.sent_at is None
+        (held,) = (entry for entry in logs if entry["event"] == "publish_held")
+        assert (held["destination"], held["reason"]) == ("mri.requests.nopool", "missing")
 
 
 async def test_the_events_of_a_run_are_applied_and_acknowledged(rabbit: TestBroker) -> None:
@@ -219,7 +224,8 @@ async def test_duplicates_in_any_order_are_harmless(rabbit: TestBroker) -> None:
 
         assert (await stored(row.pk)).version <= done.version + 1
         await lab.has_waiting(REPLIES, 0)
-        assert await SeenEvent.objects.acount() == 2
+        # What came too late changed nothing, and is not remembered.
+        assert await SeenEvent.objects.acount() in {1, 2}
 
 
 async def test_garbage_among_the_replies_ends_as_a_dead_letter_and_the_next_reply_counts(

@@ -161,7 +161,9 @@ def test_the_outline_lies_on_the_slices_of_the_phase_that_the_result_refers_to(
 
 
 def test_the_stored_result_has_the_slices_of_one_phase(analysed: Analysed) -> None:
-    asked = Asked(analysed.row.pk, analysed.row.study_id, analysed.row.study_uid, analysed.inputs)
+    row = analysed.row
+    model = analysed.told.model.name
+    asked = Asked(row.pk, row.study_id, row.study_uid, analysed.inputs, model)
     read = stored_result(asked, archive())
     assert read is not None
     assert (read.slices, read.slices_with_tumor) == (SLICES, 2)

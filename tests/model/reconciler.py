@@ -22,8 +22,14 @@ CANCEL_SECONDS = 10
 #: The same where no lab has told of the attempt.
 UNTAKEN_SECONDS = 1
 
-#: Seconds without a change after which a request may have been lost.
+#: Seconds without a change after which a request may have been lost, while nothing waits.
 QUIET_SECONDS = 120
+
+#: The same while something waits that does not explain it.
+UNEXPLAINED_SECONDS = 900
+
+#: States in which a lab has the message, or has lost it.
+_TAKEN = {State.ACCEPTED, State.DOWNLOADING, State.INFERRING, State.UPLOADING}
 
 #: Seconds by which a lab may tell first that the deadline has passed.
 GRACE_SECONDS = 30
@@ -99,8 +105,8 @@ class Reconciler:
         if not row.look_owed:
             return
         if self._archive.away:
-            row.misses = 0
-        elif not row.snapshot.can_complete:
+            return
+        if not row.snapshot.can_complete:
             row.look_owed = False
         elif self._archive.complete(row.request_id):
             row.look_owed = False
@@ -143,20 +149,29 @@ class Reconciler:
 
     def _find_lost(self, row: Row) -> None:
         due = row.snapshot.next_try_at
+        crowded = bool(self._site.broker.ready or self._site.broker.tiers)
+        patience = UNEXPLAINED_SECONDS if crowded else QUIET_SECONDS
         if (
             row.state in {State.QUEUED, State.CANCELLING, State.REPORTED}
             or (due is not None and due > self._clock.now())
-            or not self._passed(row.changed_at, QUIET_SECONDS)
+            or not self._passed(row.changed_at, patience)
             or self._listed(row)
-            or self._site.broker.ready
-            or self._site.broker.tiers
+            or (crowded and not self._gone_past(row))
         ):
             return
         told = self._tell_stored(row)
-        if told is None and not self._passed(row.changed_at, QUIET_SECONDS + ARCHIVE_SECONDS):
+        if told is None and not self._passed(row.changed_at, patience + ARCHIVE_SECONDS):
             return
         if not told:
             self._site.send_again(row.request_id, by_staff=False)
+
+    def _gone_past(self, row: Row) -> bool:
+        """Whether labs have taken it, or one that was made when it lay in the queue already."""
+        entered = row.snapshot.next_try_at or row.snapshot.published_at
+        return row.state in _TAKEN or any(
+            other.snapshot.sequence >= 0 and entered is not None and other.created_at > entered
+            for other in self._site.rows.values()
+        )
 
     def _release(self, row: Row) -> None:
         arriving = self._archive.away or row.request_id in self._site.arriving

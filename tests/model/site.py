@@ -138,7 +138,8 @@ class Site:
             self._enqueue_stop(request_id)
         if Duty.SWEEP in duties:
             row.sweep_due_at = row.changed_at = self.clock.now()
-        if Duty.CONFIRM in duties and not row.look_owed:
+        if Duty.CONFIRM in duties:
+            # Within five minutes the answers are counted anew; the model's reports come at once.
             row.look_owed, row.misses = True, 0
         return changed
 

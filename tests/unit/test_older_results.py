@@ -6,6 +6,7 @@ of one segment with three marks, its report, and the report of a request that fo
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from consumer.memory import MemoryFile
 from messages import identity
 from tests.dicom_factory import Series, index, oblique, spec
 from tests.unit.test_result_objects import lab_work, parsed
-from tests.unit.test_stored_result import STUDY_ID, Shelf, asked_for, orthanc_id
+from tests.unit.test_stored_result import Shelf, asked_for, orthanc_id
 from web.archive.report_details import Laterality, report_told
 from web.archive.stored_result import Asked, stored_result
 
@@ -64,7 +65,7 @@ def source():
 
 
 def asked(source: DownloadIndex, request_id: UUID) -> Asked:
-    return Asked(request_id, STUDY_ID, source.study_uid, asked_for(source).inputs)
+    return replace(asked_for(source), request_id=request_id)
 
 
 def test_the_site_tells_an_older_result_as_its_lab_told_it(source):

@@ -62,7 +62,16 @@ def lab(
 
 
 def missing(*pools: str) -> set[UUID]:
-    return {one.request_id for one in lost.missing(PACE, pools or ("lab",))}
+    """Of pools in whose queues nothing waits."""
+    return {one.request_id for one in lost.missing(PACE, dict.fromkeys(pools or ("lab",)))}
+
+
+def sent(request: InferenceRequest, times: int = 1) -> None:
+    """The site has sent it so often."""
+    for _ in range(times):
+        with transaction.atomic():
+            enqueue_request(request)
+    Outbox.objects.update(sent_at=timezone.now())
 
 
 @pytest.mark.parametrize(
@@ -117,16 +126,24 @@ def test_what_waits_in_a_tier_is_not_lost_before_its_next_try():
     assert missing() == {due.pk}
 
 
-def test_every_attempt_doubles_the_patience_up_to_a_bound():
-    row(State.PUBLISHED, age=PACE.lost_s * 3, attempt=3)
-    later = row(State.PUBLISHED, age=PACE.lost_s * 4 + 20, attempt=3)
-    last = row(State.PUBLISHED, age=PACE.lost_s * 32 + 20, attempt=60)
+def test_every_sending_doubles_the_patience_up_to_a_bound():
+    early = row(State.PUBLISHED, age=PACE.lost_s * 3)
+    later = row(State.PUBLISHED, age=PACE.lost_s * 4 + 20)
+    last = row(State.PUBLISHED, age=PACE.lost_s * 32 + 20)
+    for one, times in ((early, 3), (later, 3), (last, 60)):
+        sent(one, times)
     assert missing() == {later.pk, last.pk}
+
+
+def test_an_attempt_that_a_lab_has_raised_adds_no_patience():
+    one = row(State.ACCEPTED, age=PACE.lost_s + 20, attempt=60, sequence=0)
+    sent(one)
+    assert missing() == {one.pk}
 
 
 def test_what_is_lost_is_sent_again_once_and_its_history_says_so():
     one = row(State.INFERRING, accepted_at=ago(600), delivery=2, sequence=4, lab="lab1")
-    (found,) = lost.missing(PACE, ["lab"])
+    (found,) = lost.missing(PACE, {"lab": None})
 
     assert lost.send_lost(found)
     assert not lost.send_lost(found)
@@ -141,7 +158,7 @@ def test_what_is_lost_is_sent_again_once_and_its_history_says_so():
 
 def test_what_moved_since_it_looked_lost_is_not_sent_again():
     one = row(State.PUBLISHED)
-    assert not lost.send_lost(Missing(one.pk, one.version + 1, one.changed_at))
+    assert not lost.send_lost(Missing(one.pk, one.version + 1, one.changed_at, one.changed_at))
     assert not Outbox.objects.exists()
 
 

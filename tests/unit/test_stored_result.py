@@ -33,6 +33,9 @@ def orthanc_id(text: str) -> str:
 #: Orthanc's id of the study that is asked for.
 STUDY_ID = orthanc_id("study")
 
+#: The model of the results that are made here.
+MODEL = spec().model_name
+
 
 class Shelf:
     """Objects by Orthanc id, behind the three calls that are made of an Orthanc."""
@@ -100,7 +103,7 @@ def asked_for(source: DownloadIndex) -> Asked:
         )
         for phase in source.phases
     )
-    return Asked(REQUEST, STUDY_ID, source.study_uid, inputs)
+    return Asked(REQUEST, STUDY_ID, source.study_uid, inputs, model=MODEL)
 
 
 def assert_told_alike(read: StoredResult | None, told: Measured) -> None:

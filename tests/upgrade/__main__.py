@@ -94,6 +94,15 @@ class Trial:
         file.write_text(json.dumps(definitions), "utf-8")
         self.rabbitmq.ctl("import_definitions", str(file))
 
+    def step_back(self) -> None:
+        """The database as the old site knows it, by the new programs."""
+        # One of those that an old site cannot know: it was never heard.
+        added = ("lab", "add", "unheard", "--pool", POOL, "--registered-only")
+        back = (("migrate", "labrelay_inference", "0007"), ("migrate", "labrelay_labs", "0002"))
+        for arguments in (added, *back):
+            done = self.new.command("web.cli", *arguments)
+            require(done.returncode == 0, f"{arguments}: {done.stderr[-500:]}")
+
     @contextmanager
     def reader(self) -> Iterator[Reader]:
         with Reader(self.new.url, PAGE_USER, self.new.page_password) as reader:
@@ -171,11 +180,14 @@ def trial(at: Trial) -> None:
     at.cancels("new site, old lab")
 
     at.stop_programs()
+    at.step_back()
     at.start(site=at.old, lab=at.new)
     at.completes("old site, new lab")
     at.cancels("old site, new lab")
 
     at.stop_programs()
+    at.new.prepare_database()
+    at.new.register_labs()
     at.confine_labs()
     at.start(site=at.new, lab=at.new)
     at.completes("new site, new lab")

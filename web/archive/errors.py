@@ -2,6 +2,7 @@
 
 ArchiveError
 ├── ArchiveUnavailable          nothing is known; try again later (503)
+│   └── TooMuchAtOnce           this process reads too much of it already (503)
 ├── UnreadableResult            a stored result cannot be drawn (502)
 │   ├── TooLargeResult          to read it would take too much memory or time (502)
 │   └── UnreadableReport        a stored report cannot be told (502)
@@ -25,6 +26,10 @@ class ArchiveError(Exception):
 
 class ArchiveUnavailable(ArchiveError):
     """The archive refused the connection, the credentials, or did not answer in time."""
+
+
+class TooMuchAtOnce(ArchiveUnavailable):
+    """No place was free in this process to read what is large: that says nothing of the archive."""
 
 
 class UnreadableResult(ArchiveError):

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from web.archive.errors import ArchiveUnavailable
+from web.archive.errors import TooMuchAtOnce
 from web.archive.patience import seconds_left
 
 #: Things that are worked on at once. One takes some hundred MB at the very most
@@ -36,7 +36,7 @@ class Leave:
         self._taken = False
 
     def take(self) -> None:
-        """Wait for a place, unless this thread has one. Raises `ArchiveUnavailable`."""
+        """Wait for a place, unless this thread has one. Raises `TooMuchAtOnce`."""
         if getattr(_held, "place", False):
             return
         if not _places.acquire(blocking=False):
@@ -46,10 +46,10 @@ class Leave:
     @staticmethod
     def _wait() -> None:
         if not _waiting.acquire(blocking=False):
-            raise ArchiveUnavailable("too much of the archive is being read at once")
+            raise TooMuchAtOnce("too much of the archive is being read at once")
         try:
             if not _places.acquire(timeout=_patience()):
-                raise ArchiveUnavailable("too much of the archive is being read at once")
+                raise TooMuchAtOnce("too much of the archive is being read at once")
         finally:
             _waiting.release()
 
@@ -72,7 +72,7 @@ def on_demand() -> Iterator[Leave]:
 
 @contextmanager
 def large() -> Iterator[None]:
-    """Work that is large from its beginning. Raises `ArchiveUnavailable`."""
+    """Work that is large from its beginning. Raises `TooMuchAtOnce`."""
     with on_demand() as leave:
         leave.take()
         yield

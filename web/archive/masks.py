@@ -33,6 +33,17 @@ class Masks:
         rows, columns = self.size
         return np.unpackbits(packed, count=rows * columns).reshape(self.size).view(np.bool_)
 
+    def extent(self) -> tuple[int, int, int]:
+        """Slices, rows and columns of the smallest box around all that is marked."""
+        rows, columns = np.zeros(self.size[0], np.bool_), np.zeros(self.size[1], np.bool_)
+        for index in self:
+            mask = self.of(index)
+            rows |= mask.any(axis=1)
+            columns |= mask.any(axis=0)
+        slices = list(self)
+        high, wide = (int(np.ptp(np.flatnonzero(along))) + 1 for along in (rows, columns))
+        return slices[-1] - slices[0] + 1, high, wide
+
     def __iter__(self) -> Iterator[int]:
         """The slices in which something is marked, from the first."""
         return iter(sorted(self._packed))

@@ -39,6 +39,9 @@ from web.archive.stored_file import StoredFile, stated, stored_file
 #: ml between the report's volume and that of the pixels, beyond the report's four decimals.
 _VOLUME_TOLERANCE = 1e-3
 
+#: Share by which a longest diameter may pass the diagonal of the box around all marks.
+_DIAMETER_TOLERANCE = 0.01
+
 #: Seconds for all that is read of a result. No page waits; a queue of other requests does.
 RESULT_SECONDS = 60.0
 
@@ -81,6 +84,8 @@ class Asked:
     study_id: str
     study_uid: str
     inputs: Sequence[InputSeries]
+    #: The model that was asked for.
+    model: str
 
 
 def stored_result(
@@ -100,11 +105,15 @@ def stored_result(
             primary_id = _instance_in_study(asked, primary_uid, orthanc)
         if primary_id is None:
             return None
-        with turn or nullcontext(), within(RESULT_SECONDS), large():
-            return _look(asked, primary_id, orthanc)
+        # The time is that of the result: whoever waits for a place has not read any of it.
+        with turn or nullcontext(), large(), within(RESULT_SECONDS):
+            found = _look(asked, primary_id, orthanc)
     except InstanceNotFound:
         # Removed between the two questions.
         return None
+    if found is not None and found.model.name != asked.model:
+        raise UnreadableResult("the result is of another model than was asked for")
+    return found
 
 
 def _look(asked: Asked, primary_id: str, orthanc: Orthanc) -> StoredResult | None:
@@ -197,24 +206,34 @@ def _measured(
         raise UnreadableResult("segmentation and report are not where they belong")
     if str(seg.SOPInstanceUID) not in set(_references(report)):
         raise UnreadableResult("the report is not about the segmentation")
-    planes, voxel_ml = _planes(stored)
+    if _model(report) != (model := _model(seg)):
+        raise UnreadableResult("segmentation and report state different models")
+    planes, spacing = _planes(stored)
     voxels = sum(int(np.count_nonzero(planes.of(place))) for place in planes)
     if not voxels:
         raise UnreadableResult("the segmentation marks nothing")
-    volume_ml = voxels * voxel_ml
+    # 1 ml = 1000 mm^3
+    volume_ml = voxels * math.prod(spacing) / 1000.0
     if not math.isclose(figure(report, VOLUME), volume_ml, abs_tol=_VOLUME_TOLERANCE):
         raise UnreadableResult("segmentation and report state different volumes")
+    longest = figure(report, LONGEST_DIAMETER)
+    # What it is exactly only the lab's mesh tells; nothing marked is longer than the box around it.
+    box = math.hypot(*(n * mm for n, mm in zip(planes.extent(), spacing, strict=True)))
+    if longest > box * (1 + _DIAMETER_TOLERANCE):
+        raise UnreadableResult("the report states a longer diameter than the segmentation has")
     told = _told(report)
+    if told is not None and not told.tumor_detected:
+        raise UnreadableResult("the report states that nothing was found beside a segmentation")
     return StoredResult(
         seg_instance_id=seg_id,
         sr_instance_id=report_id,
         tumor_detected=True,
         volume_voxels=voxels,
         volume_ml=volume_ml,
-        longest_diameter_mm=figure(report, LONGEST_DIAMETER),
+        longest_diameter_mm=longest,
         slices=slices,
         slices_with_tumor=len(planes),
-        model=_model(seg),
+        model=model,
         input_sha256=_digest(told) if told else None,
         lab=told.origin.lab if told else "",
     )
@@ -228,8 +247,8 @@ def _references(item: Any) -> Iterator[str]:
         yield from _references(child)
 
 
-def _planes(stored: StoredFile) -> tuple[Masks, float]:
-    """One mask for each slice that has a frame, all segments together; and ml of a voxel."""
+def _planes(stored: StoredFile) -> tuple[Masks, list[float]]:
+    """One mask for each slice that has a frame, all segments together; and mm between voxels."""
     seg = stored.head
     shared = seg.SharedFunctionalGroupsSequence[0]
     measures = shared.PixelMeasuresSequence[0]
@@ -253,8 +272,7 @@ def _planes(stored: StoredFile) -> tuple[Masks, float]:
     planes = Masks(stored.size())
     for place, frame in zip(np.rint(places).astype(int).tolist(), stored.frames(), strict=True):
         planes.add(place, frame)
-    # 1 ml = 1000 mm^3
-    return planes, math.prod(spacing) / 1000.0
+    return planes, spacing
 
 
 def _told(report: Any) -> ReportTold | None:

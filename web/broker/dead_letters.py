@@ -1,12 +1,12 @@
 """``mri.dead``: each letter becomes a row that staff can see; then it is acknowledged.
 
 A crash between commit and ack shows one letter twice, which is better than not at all. What a
-letter says is applied where its sender may say it; one that cannot be applied is kept as it is.
+letter says is applied where its sender may say it; one that cannot be applied is kept as it is, and
+one that cannot be kept is tried again beside the others, not in front of them.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
@@ -22,8 +22,9 @@ from messages.events import RunEvent
 from messages.request import InferenceRequested
 from messages.topology import DEAD_QUEUE, RETRY_TIERS, work_queues
 from messages.topology_before import retry_queue as retry_queue_before
+from web.broker.aside import Aside, kept
 from web.broker.connection import Session
-from web.broker.inbox import BATCH, HOLD_SECONDS, Inbox
+from web.broker.inbox import BATCH, MOST_TRIED, Inbox, Item
 from web.broker.letter import letter_of
 from web.database import DatabaseThread, patiently
 from web.inference.heard import MOST_AHEAD, Doubt, Heard, Speakers
@@ -46,22 +47,46 @@ class DeadLetters:
 
     async def attend(self, session: Session) -> None:
         """Work until the connection ends."""
-        async with Inbox(session, DEAD_QUEUE, prefetch=2 * BATCH) as inbox:
+        async with Inbox(session, DEAD_QUEUE, prefetch=2 * BATCH + MOST_TRIED) as inbox:
             while True:
-                items = await inbox.batch()
-                letters = [letter_of(item.message) for item in items]
-                try:
-                    changed = await self._stored(letters)
-                except Exception:
-                    # A fault of ours that no single letter shows. They lie where they lay.
-                    log.exception("dead_letters_held", count=len(items))
-                    await asyncio.sleep(HOLD_SECONDS)
-                    for item in items:
-                        await item.message.nack(requeue=True)
-                    continue
-                for item in items:
-                    await item.message.ack()
-                await notify.requests_changed(changed)
+                await self.settle(await inbox.batch(), inbox)
+
+    async def settle(self, items: Sequence[Item], inbox: Inbox) -> None:
+        """Store the letters and acknowledge them; those that fail come again."""
+        # Apart: with one that has failed before, the whole would fail once more.
+        groups = ([one for one in items if not one.tries], [one for one in items if one.tries])
+        changed: list[UUID] = []
+        for group in groups:
+            changed += await self._settled(group, inbox)
+        await notify.requests_changed(list(dict.fromkeys(changed)))
+
+    async def _settled(self, items: Sequence[Item], inbox: Inbox) -> list[UUID]:
+        """As `settle`; the requests that changed."""
+        if not items:
+            return []
+        letters = [letter_of(item.message) for item in items]
+        changed, settled = list[UUID](), list(items)
+        try:
+            changed = await self._stored(letters)
+        except Exception as exc:
+            if len(items) > 1:
+                # One of them shows a fault of ours. Which one is found by halves.
+                log.warning("dead_letters_not_stored", count=len(items), error=type(exc).__name__)
+                half = len(items) // 2
+                for some in (items[:half], items[half:]):
+                    changed += await self._settled(some, inbox)
+                return changed
+            log.exception("dead_letter_not_stored", queue=letters[0].queue, size=letters[0].size)
+            # By the queue, which the broker names: of each pool it is another.
+            whose = letters[0].queue
+            if inbox.try_again(items[0], whose):
+                return []
+            bare = replace(letters[0], reason=str(Doubt.NOT_APPLIED))
+            settled = await kept(self._database, inbox, [Aside(items[0], bare, None, whose)])
+        # THE ACK: the letters are committed.
+        for item in settled:
+            await item.message.ack()
+        return changed
 
     async def _stored(self, letters: Sequence[Letter]) -> list[UUID]:
         changed = await patiently(lambda: self._database.run(store, *letters))
@@ -83,7 +108,7 @@ def store(*letters: Letter) -> list[UUID]:
     now = timezone.now()
     with transaction.atomic():
         heard = [Heard(one, letter.user_id, now) for letter, one in _events(letters, messages)]
-        speakers = Speakers(heard)
+        speakers, requests = Speakers(heard), _Requests(messages)
         changed: list[UUID] = []
         ordinary: list[tuple[Letter, UUID | None]] = []
         pairs = list(zip(letters, messages, strict=True))
@@ -92,7 +117,7 @@ def store(*letters: Letter) -> list[UUID]:
             about = _request_id(letter, message)
             try:
                 with transaction.atomic():
-                    doubt, did, dead = _concluded(letter, message, speakers)
+                    doubt, did, dead = _concluded(letter, message, speakers, requests)
             except (OperationalError, InterfaceError):
                 raise
             except Exception:
@@ -110,8 +135,41 @@ def store(*letters: Letter) -> list[UUID]:
     return list(dict.fromkeys([*changed, *(with_superseded(changed) if changed else [])]))
 
 
+class _Requests:
+    """The pools and attempts of requests that were found dead, read once for all of them.
+
+    A lab can reject thousands of copies of one: the first decides.
+    """
+
+    def __init__(self, messages: Sequence[Message | None]) -> None:
+        ids = {one.request_id for one in messages if isinstance(one, InferenceRequested)}
+        rows = InferenceRequest.objects.filter(pk__in=ids).values_list("pk", "pool", "attempt")
+        self._rows = {pk: (pool, attempt) for pk, pool, attempt in rows}
+        self._dead: set[tuple[UUID, int]] = set()
+
+    def doubt_about(self, letter: Letter, message: InferenceRequested) -> Doubt | None:
+        """Why nobody has given up on it, or None; also of a request that is not there."""
+        if message.request_id not in self._rows:
+            return None
+        pool, attempt = self._rows[message.request_id]
+        if letter.queue not in _queues_of(pool):
+            # Any lab can write any message among its own events, or into its own tiers.
+            return Doubt.NOT_FROM_ITS_POOL
+        # Of an attempt that was sent: a lab of its pool may write another.
+        return Doubt.NO_SUCH_ATTEMPT if message.attempt > attempt + MOST_AHEAD else None
+
+    def record(self, message: InferenceRequested) -> bool:
+        """Write down that it died; whether that changed it."""
+        one = (message.request_id, message.attempt)
+        if message.request_id not in self._rows or one in self._dead:
+            return False
+        died = record_dead(*one, timezone.now())
+        self._dead.add(one)
+        return died
+
+
 def _concluded(
-    letter: Letter, message: Message | None, speakers: Speakers
+    letter: Letter, message: Message | None, speakers: Speakers, requests: _Requests
 ) -> tuple[Doubt | None, bool, bool]:
     """Why it is not applied, whether it changed its request, and whether that is given up."""
     if isinstance(message, RunEvent):
@@ -119,17 +177,9 @@ def _concluded(
         doubt = speakers.doubt_about(heard)
         return doubt, doubt is None and record_event(heard.as_received), False
     if isinstance(message, InferenceRequested):
-        row = InferenceRequest.objects.filter(pk=message.request_id).only("pool", "attempt").first()
-        if row is None:
-            return None, False, False
-        if letter.queue not in _queues_of(row.pool):
-            # Any lab can write any message among its own events, or into its own tiers.
-            return Doubt.NOT_FROM_ITS_POOL, False, False
-        # Of an attempt that was sent: a lab of its pool may write another.
-        if message.attempt > row.attempt + MOST_AHEAD:
-            return Doubt.NO_SUCH_ATTEMPT, False, False
-        died = record_dead(message.request_id, message.attempt, timezone.now())
-        return None, died, died
+        doubt = requests.doubt_about(letter, message)
+        died = doubt is None and requests.record(message)
+        return doubt, died, died
     return None, False, False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +30,17 @@ BATCH, BATCH_BYTES = 100, 1024 * 1024
 #: deploy under way, long enough that the log stays readable.
 HOLD_SECONDS = 10.0
 
+#: Seconds until what has failed here is tried again. A passing fault is over by then.
+PAUSES = (0.2, 1.0, 4.0, 20.0)
+
+#: Deliveries of a queue that wait for that. Of more, each is given up after its first try: a queue
+#: full of them must not wait for the pauses of each, nor the database for all their tries. Whose
+#: they are shares the places: each may have as many as are left, so that nobody takes the last.
+MOST_TRIED = 200
+
+#: Seconds until that is tried again of which not even a trace could be kept: no letter's own fault.
+LONGEST_PAUSE = 60.0
+
 
 @dataclass(eq=False)
 class Item:
@@ -54,6 +66,8 @@ class Inbox:
         self._taken = 0
         self._handing_back: set[asyncio.Task[None]] = set()
         self._trying: set[asyncio.Task[None]] = set()
+        #: How many of those are whose.
+        self._whose: Counter[str] = Counter()
         self._channel: AbstractChannel | None = None
 
     async def __aenter__(self) -> Self:
@@ -94,21 +108,32 @@ class Inbox:
         """Deliveries that go back to the queue later, and use up the prefetch until then."""
         return len(self._handing_back)
 
-    @property
-    def tried(self) -> int:
-        """Deliveries that come again later, and use up the prefetch as well."""
-        return len(self._trying)
+    def try_again(self, item: Item, whose: str) -> bool:
+        """Have it in a later batch, after the next of `PAUSES`; it stays ours.
 
-    def again(self, item: Item, seconds: float) -> None:
-        """Have it in a later batch; it stays ours."""
-        _after(seconds, lambda: self._put_back(item), self._trying)
+        False when there is none left, or no place for one more of theirs.
+        """
+        left = MOST_TRIED - self._whose.total()
+        if item.tries >= len(PAUSES) or self._whose[whose] >= left:
+            return False
+        self._again(item, PAUSES[item.tries], whose)
+        return True
+
+    def keep_back(self, item: Item, whose: str) -> None:
+        """Have it in a later batch, whatever has become of its tries."""
+        self._again(item, LONGEST_PAUSE, whose)
 
     def hand_back(self, item: Item, seconds: float = HOLD_SECONDS) -> None:
         """Give it back to its queue after a pause; whoever can read it by then may take it."""
         _after(seconds, lambda: _handed_back(item.message), self._handing_back)
 
-    async def _put_back(self, item: Item) -> None:
-        self._items.put_nowait(Item(item.message, item.tries + 1, item.old))
+    def _again(self, item: Item, seconds: float, whose: str) -> None:
+        async def put_back() -> None:
+            self._whose[whose] -= 1
+            self._items.put_nowait(Item(item.message, item.tries + 1, item.old))
+
+        self._whose[whose] += 1
+        _after(seconds, put_back, self._trying)
 
     async def _take(self, message: AbstractIncomingMessage) -> None:
         # The first ones may come before their number is known.

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
+from types import MappingProxyType
+from typing import Final
 from uuid import UUID
 
 from django.db import transaction
@@ -12,14 +17,18 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from messages.request import InferenceRequested
+from web.broker.destination import destination_of
 from web.inference.models import Outbox
 from web.inference.record import record_published
 
 #: Seconds that a row stays with the relay that took it or renewed the lease.
 LEASE_SECONDS = 15
 
-#: Seconds until a row that the broker refused (full, unroutable) is tried again.
-REFUSED_SECONDS = 5
+#: Seconds until a row is tried again that could not be published by a fault of ours.
+FAULT_SECONDS = 5
+
+#: Nothing is known of any destination.
+NO_ROOMS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -37,20 +46,32 @@ def take_fresh(lease: UUID, rows: Sequence[Outbox]) -> list[Outbox]:
     """
     now = timezone.now()
     until = now + timedelta(seconds=LEASE_SECONDS)
-    free = _free(now)
+    waiting = _free(now)
     taken = {"lease": lease, "leased_until": until, "attempted": True}
-    return [r for r in rows if free.filter(pk=r.pk).update(**taken)]
+    return [r for r in rows if waiting.filter(pk=r.pk).update(**taken)]
 
 
-def take(lease: UUID, limit: int) -> list[Outbox]:
-    """Lease the oldest free rows; a row that another relay took in between is left out."""
+def take(lease: UUID, limit: int, rooms: Mapping[str, int] = NO_ROOMS) -> list[Outbox]:
+    """Lease the oldest free rows of each destination; what another relay took is left out.
+
+    `rooms` says how many of a destination; `limit` holds for those that it does not name.
+    """
     now = timezone.now()
-    free = _free(now)
-    ids = list(free.order_by("id").values_list("id", flat=True)[:limit])
+    waiting = _free(now)
+    # By destination: what waits for one that takes nothing must not stand before all others.
+    ways: dict[str, list[Q]] = defaultdict(list)
+    for exchange, key in waiting.order_by().values_list("exchange", "routing_key").distinct():
+        way = Q(exchange=exchange, routing_key=key)
+        ways[destination_of(exchange, key)].append(way)
+    ids: list[int] = []
+    for name, its in ways.items():
+        room = rooms.get(name, limit)
+        oldest = waiting.filter(reduce(or_, its)).order_by("id").values_list("id", flat=True)
+        ids += oldest[:room] if room > 0 else ()
     if not ids:
         return []
     until = now + timedelta(seconds=LEASE_SECONDS)
-    free.filter(id__in=ids).update(lease=lease, leased_until=until, attempted=True)
+    waiting.filter(id__in=ids).update(lease=lease, leased_until=until, attempted=True)
     return list(Outbox.objects.filter(id__in=ids, lease=lease, sent_at=None).order_by("id"))
 
 
@@ -74,10 +95,16 @@ def give_back(lease: UUID) -> None:
     Outbox.objects.filter(lease=lease, sent_at=None).update(lease=None, leased_until=None)
 
 
-def refused(row_id: int) -> None:
+def free(lease: UUID, row_ids: Sequence[int]) -> None:
+    """Free rows that the broker has not taken; their destination is tried again in a while."""
+    rows = Outbox.objects.filter(pk__in=row_ids, lease=lease, sent_at=None)
+    rows.update(lease=None, leased_until=None)
+
+
+def put_off(row_id: int) -> None:
     """Try the row again in a while."""
-    until = timezone.now() + timedelta(seconds=REFUSED_SECONDS)
-    Outbox.objects.filter(pk=row_id).update(lease=None, leased_until=until)
+    until = timezone.now() + timedelta(seconds=FAULT_SECONDS)
+    Outbox.objects.filter(pk=row_id, sent_at=None).update(lease=None, leased_until=until)
 
 
 def mark_sent(sent: Sequence[Sent]) -> list[UUID]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 from uuid import UUID
@@ -33,8 +33,9 @@ from messages.identity import delivery_of
 from messages.request import InferenceRequested
 from messages.topology import replies_queue
 from messages.topology_before import REPLIES_QUEUE
+from web.broker.aside import Aside, kept
 from web.broker.connection import Session
-from web.broker.inbox import BATCH, Inbox, Item
+from web.broker.inbox import BATCH, MOST_TRIED, Inbox, Item
 from web.broker.letter import letter_of, text_of
 from web.broker.pool_queues import PoolQueues
 from web.database import DatabaseThread, patiently
@@ -50,13 +51,6 @@ log = structlog.get_logger(__name__)
 #: `inbox.HOLD_SECONDS`, ten minutes: as long as a deploy takes. Further ones become letters at
 #: once, which a newer site applies as well.
 MOST_HELD, MOST_OFFERS = 200, 60
-
-#: Seconds until what has failed here is tried again. A passing fault is over by then.
-PAUSES = (0.2, 1.0, 4.0)
-
-#: Deliveries of a queue that wait for that. Of more, each becomes a letter after its first try: a
-#: queue full of them must not wait for the pauses of each, nor the database for all their tries.
-MOST_TRIED = 20
 
 #: So that neither can keep the next batch out.
 PREFETCH = BATCH + MOST_HELD + MOST_TRIED
@@ -80,7 +74,7 @@ class Batch:
     """What of one is to be written: events, each with its delivery, and letters."""
 
     heard: list[tuple[Item, Heard]] = field(default_factory=list)
-    letters: list[tuple[Item, Letter, UUID | None]] = field(default_factory=list)
+    letters: list[Aside] = field(default_factory=list)
 
 
 @dataclass
@@ -90,6 +84,8 @@ class Written:
     changed: list[UUID] = field(default_factory=list)
     #: Places in the batch of the events that failed.
     failed: list[int] = field(default_factory=list)
+    #: Whether the letters of the batch are written too.
+    letters: bool = True
 
 
 class Listener:
@@ -131,7 +127,8 @@ class Listener:
                     log.warning("reply_held", message_id=message.message_id, detail=str(exc))
                     inbox.hand_back(item)
                 else:
-                    batch.letters.append((item, letter_of(message, queue, Doubt.NEWER), None))
+                    letter = letter_of(message, queue, Doubt.NEWER)
+                    batch.letters.append(Aside(item, letter, None, letter.user_id))
             else:
                 batch.heard.append((item, Heard(event, text_of(message.user_id), now)))
             if number % _READ_AT_ONCE == 0:
@@ -145,18 +142,18 @@ class Listener:
         failed = {number: batch.heard[number] for number in written.failed}
         given_up = []
         for item, heard in failed.values():
-            if item.tries < len(PAUSES) and inbox.tried < MOST_TRIED:
-                inbox.again(item, PAUSES[item.tries])
-            else:
+            if not inbox.try_again(item, heard.user):
                 letter = letter_of(item.message, queue, Doubt.NOT_APPLIED)
-                given_up.append((item, letter, heard.event.request_id))
+                given_up.append(Aside(item, letter, heard.event.request_id, heard.user))
         if given_up:
-            await self._put_aside(given_up)
             log.error("replies_given_up", queue=queue, count=len(given_up))
+        settled = [one.item for one in batch.letters if written.letters]
+        left = [] if written.letters else batch.letters
+        settled += await kept(self._database, inbox, [*left, *given_up])
         # THE ACK: the events are committed, as changes or as letters.
         for item in [
             *(item for number, (item, _) in enumerate(batch.heard) if number not in failed),
-            *(item for item, _, _ in [*batch.letters, *given_up]),
+            *settled,
         ]:
             await item.message.ack()
         await notify.requests_changed(list(dict.fromkeys(written.changed)))
@@ -164,9 +161,9 @@ class Listener:
     async def _written(self, batch: Batch, queue: str) -> Written:
         heard = [one for _, one in batch.heard]
         raw = [letter_of(item.message, queue, "") for item, _ in batch.heard]
-        letters = [(letter, about) for _, letter, about in batch.letters]
-        if not heard and not letters:
-            return Written()
+        letters = [(one.letter, one.about) for one in batch.letters]
+        if not heard:
+            return Written(letters=False)
         singly = any(item.tries for item, _ in batch.heard)
         if not singly:
             try:
@@ -175,19 +172,15 @@ class Listener:
                 # One of them meets a fault of ours, or says what the database does not take.
                 log.warning("replies_not_written", count=len(heard), error=type(exc).__name__)
         try:
-            return await self._run(heard, raw, letters, singly=True)
+            # Letters apart: one that cannot be stored must not have each event written alone.
+            return replace(await self._run(heard, raw, [], singly=True), letters=False)
         except Exception:
             # Only the end of the transaction has shown it. Each in one of its own, a batch of them.
             log.exception("replies_not_written_singly", count=len(heard))
-        return await self._each(heard, raw, letters)
+        return await self._each(heard, raw)
 
-    async def _each(
-        self,
-        heard: Sequence[Heard],
-        raw: Sequence[Letter],
-        letters: Sequence[tuple[Letter, UUID | None]],
-    ) -> Written:
-        done = Written()
+    async def _each(self, heard: Sequence[Heard], raw: Sequence[Letter]) -> Written:
+        done = Written(letters=False)
         for number, one in enumerate(heard):
             try:
                 written = await self._run([one], [raw[number]], [], singly=False)
@@ -196,8 +189,6 @@ class Listener:
                 done.failed.append(number)
             else:
                 done.changed += written.changed
-        if letters:
-            await patiently(lambda: self._database.run(put_aside, letters))
         return done
 
     async def _run(
@@ -212,10 +203,6 @@ class Listener:
             lambda: self._database.run(write, heard, raw, letters, singly=singly)
         )
 
-    async def _put_aside(self, given_up: Sequence[tuple[Item, Letter, UUID]]) -> None:
-        letters = [(letter, about) for _, letter, about in given_up]
-        await patiently(lambda: self._database.run(put_aside, letters))
-
 
 def decoded(message: AbstractIncomingMessage) -> RunEvent:
     """The event of a delivery; raises as `messages.codec.decode` does."""
@@ -225,21 +212,15 @@ def decoded(message: AbstractIncomingMessage) -> RunEvent:
     return event
 
 
-def _unreadable(item: Item, queue: str) -> tuple[Item, Letter, UUID | None]:
+def _unreadable(item: Item, queue: str) -> Aside:
     """A letter at once, and not by way of ``mri.dead``: thousands of them take the broker long."""
     message = item.message
     is_request = message.type == InferenceRequested.wire_type()
     letter = letter_of(message, queue, Doubt.NOT_FROM_ITS_POOL if is_request else REJECTED)
-    try:
-        return item, letter, UUID(letter.correlation_id)
-    except ValueError:
-        return item, letter, None
-
-
-def put_aside(letters: Sequence[tuple[Letter, UUID | None]]) -> None:
-    """Keep letters, in a transaction."""
-    with transaction.atomic():
-        keep(letters)
+    about: UUID | None = None
+    with suppress(ValueError):
+        about = UUID(letter.correlation_id)
+    return Aside(item, letter, about, letter.user_id)
 
 
 def write(

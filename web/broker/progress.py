@@ -50,8 +50,14 @@ WRITE_SECONDS = 0.2
 #: tells a few, of some hundred bytes; of the largest ones four are read, which take 20 ms.
 READS, READ_BYTES = 200, 256 * 1024
 
-#: Seconds between two heartbeats of one lab that are written. An honest one sends one in ten.
-BEAT_SECONDS = 0.4
+#: Times in a row that what a lab tells of itself is written and shown at once, and seconds until
+#: there is one more: every page is told each time. What it tells meanwhile gathers, the newest
+#: wins, and it is written on time. An honest lab tells its models at its start, and once in ten
+#: seconds that it is alive.
+AT_ONCE, TURN_SECONDS = 3, 4.0
+
+#: Seconds between looks whether what has gathered is due.
+DUE_SECONDS = 0.4
 
 _READ_AT_ONCE = 10
 
@@ -91,15 +97,26 @@ class Hints:
             case InferenceProgressed():
                 return self._step(Heard(hint, user, now))
             case LabModel():
-                told = [lab for lab, _ in self.models].count(user)
-                if told >= MAX_MODELS:
-                    return "it describes too many models at once"
+                self.models.pop((user, hint.model.fingerprint), None)
+                told = [key for key in self.models if key[0] == user]
+                if len(told) >= MAX_MODELS:
+                    # They gather until its turn: the newest are the ones that it serves.
+                    del self.models[told[0]]
                 self.models[user, hint.model.fingerprint] = hint
             case LabHeartbeat():
                 if item.old and item.message.timestamp is None:
                     return "it lay here for nobody knows how long"
                 self.beats[user] = Beat(hint, now, item.message.timestamp if item.old else None)
         return ""
+
+    def parted(self, labs: Collection[str]) -> tuple[Hints, Hints]:
+        """What is written now, of labs only of these, and what waits."""
+        now, later = Hints(steps=self.steps), Hints()
+        for lab, beat in self.beats.items():
+            (now if lab in labs else later).beats[lab] = beat
+        for (lab, fingerprint), model in self.models.items():
+            (now if lab in labs else later).models[lab, fingerprint] = model
+        return now, later
 
     def _step(self, heard: Heard) -> str:
         event = heard.event
@@ -111,6 +128,25 @@ class Hints:
         if kept is None or kept.event.position < event.position:
             self.steps[event.request_id] = heard
         return ""
+
+
+class Turns:
+    """How often each lab has told of itself lately, by the users that the broker has checked."""
+
+    def __init__(self) -> None:
+        #: Until when the turns of a lab are used up, if it had no more at once than one.
+        self._used: dict[str, float] = {}
+
+    def take(self, labs: Iterable[str], now: float) -> set[str]:
+        """Those of the labs whose turn it is; it is taken."""
+        self._used = {lab: until for lab, until in self._used.items() if until > now}
+        taken = set()
+        for lab in labs:
+            until = max(self._used.get(lab, now), now)
+            if until - now <= (AT_ONCE - 1) * TURN_SECONDS:
+                self._used[lab] = until + TURN_SECONDS
+                taken.add(lab)
+        return taken
 
 
 class ProgressFeed:
@@ -126,22 +162,20 @@ class ProgressFeed:
         await queues.work(session)
 
     async def _attend_queue(self, session: Session, queue: str) -> None:
-        hints = Hints()
-        #: When a heartbeat of a lab was written last.
-        written: dict[str, float] = {}
+        hints, turns = Hints(), Turns()
         async with Inbox(session, queue, prefetch=READS) as inbox:
             with nullcontext() if self._ear is None else self._ear.hearing(queue):
                 while True:
                     try:
-                        # Beats that wait for their turn are not to wait for another message.
-                        async with asyncio.timeout(BEAT_SECONDS if hints else None):
+                        # What waits for its turn is not to wait for another message.
+                        async with asyncio.timeout(DUE_SECONDS if hints else None):
                             items = await inbox.batch(READS, READ_BYTES)
                     except TimeoutError:
                         items = []
                     await self._read(items, hints)
                     if items:
                         await items[-1].message.ack(multiple=True)
-                    hints = await self._write(hints, written)
+                    hints = await self._write(hints, turns)
                     await asyncio.sleep(WRITE_SECONDS)
 
     async def _read(self, items: Collection[Item], hints: Hints) -> None:
@@ -162,19 +196,13 @@ class ProgressFeed:
             # Once for all of them: they may be many.
             log.warning("hints_dropped", count=dropped, detail=why)
 
-    async def _write(self, hints: Hints, written: dict[str, float]) -> Hints:
-        """Write what is due; the heartbeats that are not come back."""
-        now = time.monotonic()
-        due = {
-            lab: beat
-            for lab, beat in hints.beats.items()
-            if now - written.get(lab, -BEAT_SECONDS) >= BEAT_SECONDS
-        }
-        later = Hints(beats={lab: beat for lab, beat in hints.beats.items() if lab not in due})
-        whole = Hints(hints.steps, due, hints.models)
+    async def _write(self, hints: Hints, turns: Turns) -> Hints:
+        """Write what is due; what labs tell of themselves before their turn comes back."""
+        telling = {*hints.beats, *(lab for lab, _ in hints.models)}
+        due = turns.take(sorted(telling), time.monotonic())
+        whole, later = hints.parted(due)
         if not whole:
             return later
-        written.update(dict.fromkeys(due, now))
         try:
             changed = await self._database.run(write, whole)
         except DatabaseAway as exc:
@@ -185,7 +213,7 @@ class ProgressFeed:
             log.exception("hints_dropped", count=len(whole.steps) + len(due))
             return later
         await notify.requests_changed(changed)
-        if due or whole.models:
+        if due:
             await notify.labs_changed()
         return later
 

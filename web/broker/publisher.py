@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import math
-import time
+from contextlib import suppress
 from enum import Enum
 
 import structlog
@@ -12,34 +11,24 @@ from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import (
     CONNECTION_EXCEPTIONS,
+    ChannelClosed,
     ChannelInvalidStateError,
     ChannelNotFoundEntity,
     DeliveryError,
+    PublishError,
 )
 from aiormq.exceptions import ChannelAccessRefused
 
 from messages.envelope import CONTENT_TYPE
 from messages.topology import REQUESTS
-from web.broker.alarm import Alarm
-from web.broker.connection import Session
+from web.broker.connection import ANSWER_SECONDS, Session
 from web.broker.errors import BrokerLost
+from web.broker.loss import library
+from web.cancellation import heed_cancel
 from web.inference.models import Outbox
 from web.inference.outbox import APP_ID
 
 log = structlog.get_logger(__name__)
-
-#: Seconds without a confirm that are worth a line in the log. It takes a millisecond unless the
-#: broker is in alarm.
-CONFIRM_SECONDS = 10.0
-
-#: So long may every request be refused on one channel before another is tried. RabbitMQ 3.10: a
-#: channel that first published to a quorum queue while its leader was cut off looks for that leader
-#: ever after, and refuses everything. A queue that is full refuses on any channel.
-STUCK_SECONDS = 20.0
-
-
-class ExchangeMissing(Exception):
-    """The broker has no such exchange, or the site may not write there."""
 
 
 class Answer(Enum):
@@ -47,96 +36,98 @@ class Answer(Enum):
 
     #: The broker has it on disk.
     CONFIRMED = "confirmed"
-    #: No queue takes it: full, or none is bound.
+    #: No queue takes it: full, or without a leader.
     REFUSED = "refused"
+    #: No queue is bound, or there is no such exchange.
+    MISSING = "missing"
     #: The connection ended; the broker may have it or not.
     INTERRUPTED = "interrupted"
+    #: It could not be published by a fault of ours.
+    FAULT = "fault"
 
 
 class Publisher:
-    """Publishes on one channel."""
+    """Publishes to one destination, on a channel of its own.
 
-    def __init__(self, channel: AbstractChannel, session: Session, alarm: Alarm) -> None:
-        self._channel = channel
+    A channel can be lost to one destination alone. RabbitMQ closes it where there is no exchange;
+    one of 3.10 that first published to a quorum queue while its leader was cut off looks for that
+    leader ever after, and refuses everything.
+    """
+
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._alarm = alarm
-        #: A channel for each exchange of cancels: the broker closes it where there is none.
-        self._cancels: dict[str, asyncio.Task[AbstractChannel]] = {}
-        #: Since when requests are refused one after the other, and when the last one was.
-        self._refused_since: float | None = None
-        self._refused_at = -math.inf
-
-    @property
-    def stuck(self) -> bool:
-        """Whether another channel is worth a try."""
-        since = self._refused_since
-        return since is not None and time.monotonic() - since > STUCK_SECONDS
+        self._opening: asyncio.Task[AbstractChannel] | None = None
 
     async def publish(self, row: Outbox) -> Answer:
-        """Publish the row and wait for the answer, however long an alarm lasts."""
-        late = asyncio.get_running_loop().call_later(CONFIRM_SECONDS, self._say_late, row)
+        """Publish the row and wait for the answer, however long it takes.
+
+        Raises `BrokerLost` where the exchange of all requests is gone.
+        """
+        error: BaseException
         try:
             await self._publish(row)
-        except DeliveryError as exc:
-            log.warning(
-                "publish_refused",
-                request_id=str(row.request_id),
-                routing_key=row.routing_key,
-                error=type(exc).__name__,
-            )
-            self._note_refusal()
-            return Answer.REFUSED
-        except ExchangeMissing:
-            # Only this row waits: it is tried again, and others go on.
-            log.warning("exchange_missing", exchange=row.exchange, request_id=str(row.request_id))
-            return Answer.REFUSED
-        except (*CONNECTION_EXCEPTIONS, BrokerLost) as exc:
-            # The session notices its end by itself, and the lease is given back then.
-            log.warning(
-                "publish_interrupted", request_id=str(row.request_id), error=type(exc).__name__
-            )
-            return Answer.INTERRUPTED
-        finally:
-            late.cancel()
-        if row.exchange == REQUESTS:
-            self._refused_since = None
-        log.info("request_published", request_id=str(row.request_id), message=row.type)
-        return Answer.CONFIRMED
+        except asyncio.CancelledError as exc:
+            # The library cancels what waits on a channel that it closes.
+            heed_cancel()
+            answer, error = self._answer_of_channel, exc
+        except Exception as exc:  # noqa: BLE001 - what it means is said below, for each kind
+            answer, error = self._answer_of(row, exc), exc
+        else:
+            log.info("request_published", request_id=str(row.request_id), message=row.type)
+            return Answer.CONFIRMED
+        # That a destination takes nothing is said once, and louder.
+        log.info(
+            "publish_interrupted" if answer is Answer.INTERRUPTED else "publish_refused",
+            request_id=str(row.request_id),
+            routing_key=row.routing_key,
+            error=type(error).__name__,
+        )
+        return answer
 
-    def _note_refusal(self) -> None:
-        # Refused rows are tried again every few seconds: after a pause it is another trouble.
-        now, before = time.monotonic(), self._refused_at
-        if self._refused_since is None or now - before > STUCK_SECONDS:
-            self._refused_since = now
-        self._refused_at = now
+    async def close(self) -> None:
+        """Give the channel back; of what it was sent nothing is heard any more."""
+        opening, self._opening = self._opening, None
+        if opening is None:
+            return
+        with suppress(BrokerLost), library():
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await (await opening).close()
+
+    def _answer_of(self, row: Outbox, exc: Exception) -> Answer:
+        if isinstance(exc, DeliveryError):
+            # Returned, as nothing is bound; or refused.
+            return Answer.MISSING if isinstance(exc, PublishError) else Answer.REFUSED
+        if isinstance(exc, ChannelNotFoundEntity | ChannelAccessRefused):
+            if row.exchange == REQUESTS:
+                raise BrokerLost(f"exchange {REQUESTS} is gone") from exc
+            return Answer.MISSING
+        if isinstance(exc, ChannelClosed | ChannelInvalidStateError):
+            return self._answer_of_channel
+        if isinstance(exc, (*CONNECTION_EXCEPTIONS, BrokerLost)):
+            return Answer.INTERRUPTED
+        # One that cannot be published must not keep others from it.
+        log.error("row_not_published", request_id=str(row.request_id), exc_info=exc)
+        return Answer.FAULT
+
+    @property
+    def _answer_of_channel(self) -> Answer:
+        """Its end is the answer of the destination, unless it ended with the connection."""
+        ended = self._session.connection.is_closed
+        return Answer.INTERRUPTED if ended else Answer.REFUSED
 
     async def _publish(self, row: Outbox) -> None:
         message = _message(row, self._session.user)
-        if row.exchange == REQUESTS:
-            exchange = await self._channel.get_exchange(row.exchange, ensure=False)
-            await exchange.publish(message, row.routing_key, mandatory=True)
-            return
-        channel = await self._channel_to(row.exchange)
-        try:
-            exchange = await channel.get_exchange(row.exchange, ensure=False)
-            # A pool without a lab has no control queue; a lab is told again when it takes it.
-            await exchange.publish(message, row.routing_key, mandatory=False)
-        except (ChannelNotFoundEntity, ChannelAccessRefused, ChannelInvalidStateError) as exc:
-            raise ExchangeMissing(row.exchange) from exc
+        channel = await self._channel()
+        exchange = await channel.get_exchange(row.exchange, ensure=False)
+        # A pool without a lab has no control queue; a lab is told again when it takes it.
+        mandatory = row.exchange == REQUESTS
+        await exchange.publish(message, row.routing_key, mandatory=mandatory)
 
-    async def _channel_to(self, exchange: str) -> AbstractChannel:
-        opening = self._cancels.get(exchange)
-        if opening is None or (opening.done() and not _usable(opening)):
-            opening = asyncio.create_task(self._session.channel(ended=lambda *_: None))
-            self._cancels[exchange] = opening
-        return await asyncio.shield(opening)
-
-    def _say_late(self, row: Outbox) -> None:
-        if not self._alarm.on:
-            # An alarm is said once, and not for each row.
-            log.warning(
-                "publish_unconfirmed", request_id=str(row.request_id), seconds=CONFIRM_SECONDS
-            )
+    async def _channel(self) -> AbstractChannel:
+        if self._opening is None or (self._opening.done() and not _usable(self._opening)):
+            opening = self._session.channel(ended=lambda *_: None)
+            self._opening = asyncio.create_task(opening)
+        return await asyncio.shield(self._opening)
 
 
 def _usable(opening: asyncio.Task[AbstractChannel]) -> bool:

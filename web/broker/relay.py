@@ -8,6 +8,9 @@ the second copy harmless.
 A broker in alarm confirms nothing for as long as that lasts, and keeps what it was sent: while the
 connection lives the relay waits, renews the leases and sends no more. Published again is on a new
 connection only.
+
+What one destination does not take, such as the full queue of a pool, waits alone: rows of others
+are taken and published as ever. Each destination has a channel of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from messages.topology import REQUESTS
 from web.broker import leases
 from web.broker.alarm import Alarm
 from web.broker.connection import Needs, Session, supervise
-from web.broker.errors import BrokerLost
+from web.broker.destination import BATCH, CONFIRM_SECONDS, Destination, destination_of
 from web.broker.leases import Sent
 from web.broker.marks import Marks
 from web.broker.publisher import Answer, Publisher
@@ -53,8 +56,8 @@ SETTLE_SECONDS = 0.05
 #: time after which a cancelled task is cancelled once more.
 FINISH_SECONDS = 3.0
 
-#: Messages in flight at once, and thereby the most rows that one look takes.
-BATCH = 50
+#: Seconds between looks at what owes an answer.
+WATCH_SECONDS = 1.0
 
 #: What the relay publishes to. Not the exchanges for cancels of each pool: one that is missing
 #: refuses its own.
@@ -72,8 +75,8 @@ class Relay:
         self._fresh: list[Outbox] = []
         #: When the outbox is looked through at the latest, by the loop's clock.
         self._next_look = 0.0
-        #: Rows that are leased and not marked yet.
-        self._flying: set[int] = set()
+        #: By name. They outlast a connection: what took nothing is tried with one row then, too.
+        self._destinations: dict[str, Destination] = {}
         #: One task for each message whose confirm is still to come.
         self._publishing: set[asyncio.Task[None]] = set()
         self._marks = Marks(database, self._landed)
@@ -95,8 +98,7 @@ class Relay:
     async def attend(self, session: Session) -> None:
         """Work until the connection ends."""
         self._alarm = Alarm(session)
-        publisher = Publisher(await session.channel(), session, self._alarm)
-        await session.run(self._relay(publisher), self._alarm.watch())
+        await session.run(self._relay(session), self._alarm.watch())
 
     async def _finish(self) -> None:
         """Send no more, and wait for the confirms that are on their way."""
@@ -116,22 +118,39 @@ class Relay:
         self._fresh.append(row)
         self._bell.set()
 
-    async def _relay(self, publisher: Publisher) -> None:
+    async def _relay(self, session: Session) -> None:
         lease = uuid4()
-        # What an earlier connection had in flight ended with it.
-        self._flying = set()
+        for destination in self._destinations.values():
+            destination.connection_ended()
+        channels: dict[str, Publisher] = {}
+
+        def send(row: Outbox) -> bool:
+            destination = self._destination(row)
+            now = self._loop.time()
+            if not destination.room(now):
+                # Trouble has begun while the rows were taken.
+                return False
+            if destination.held and (old := channels.pop(destination.name, None)):
+                # A trial is made on another one.
+                flight.create_task(old.close())
+            publisher = channels.setdefault(destination.name, Publisher(session))
+            task = flight.create_task(self._publish(publisher, row, destination, lease))
+            destination.sent(row.pk, task, now)
+            self._publishing.add(task)
+            task.add_done_callback(self._publishing.discard)
+            return True
+
         try:
             async with asyncio.TaskGroup() as flight:
                 flight.create_task(self._renew(lease))
+                flight.create_task(self._watch(lease))
                 flight.create_task(self._marks.keep_marking(SETTLE_SECONDS))
                 while True:
                     self._bell.clear()
                     rows = await self._leased(lease)
-                    for row in rows:
-                        self._flying.add(row.pk)
-                        task = flight.create_task(self._publish(publisher, row))
-                        self._publishing.add(task)
-                        task.add_done_callback(self._publishing.discard)
+                    spare = [row.pk for row in rows if not send(row)]
+                    if spare:
+                        await self._quietly(leases.free, lease, spare)
                     if not rows:
                         await self._wait()
         finally:
@@ -148,22 +167,26 @@ class Relay:
             async with asyncio.timeout(POLL_SECONDS):
                 await self._bell.wait()
 
+    def _destination(self, row: Outbox) -> Destination:
+        name = destination_of(row.exchange, row.routing_key)
+        return self._destinations.setdefault(name, Destination(name))
+
     async def _leased(self, lease: UUID) -> list[Outbox]:
-        if self._in_alarm:
-            # What nobody has sent can still be taken back. A look finds it when that is over.
-            self._fresh.clear()
-        room = BATCH - len(self._flying)
-        if not room or self._stopping or self._in_alarm:
+        # What nobody has sent can still be taken back: what finds no room now is left where it is,
+        # and a look finds it.
+        fresh, self._fresh = self._fresh, []
+        if self._stopping or self._in_alarm:
             return []
-        fresh, self._fresh = self._fresh[:room], self._fresh[room:]
-        # Also while clicks come one after the other: what was put off or left by others waits.
-        due = self._loop.time() >= self._next_look
+        now = self._loop.time()
+        rooms = {name: one.room(now) for name, one in self._destinations.items()}
+        fresh = [row for row in fresh if self._took_room(row, rooms)]
         rows = []
         try:
             if fresh:
                 rows = await self._database.run(leases.take_fresh, lease, fresh)
-            if (due or not fresh) and room > len(rows):
-                rows += await self._database.run(leases.take, lease, room - len(rows))
+            # Also while clicks come one after the other: what was put off or left by others waits.
+            if now >= self._next_look or not fresh:
+                rows += await self._database.run(leases.take, lease, BATCH, rooms)
                 self._next_look = self._loop.time() + POLL_SECONDS
         except DatabaseAway as exc:
             log.warning("outbox_unreadable", detail=str(exc))
@@ -171,31 +194,75 @@ class Relay:
             # Given back with the lease.
             return []
         # A lease that could not be renewed in time is ours again by that look.
-        return [row for row in rows if row.pk not in self._flying]
+        flying = self._flying()
+        return [row for row in rows if row.pk not in flying]
+
+    def _took_room(self, row: Outbox, rooms: dict[str, int]) -> bool:
+        destination = self._destination(row)
+        if destination.held:
+            # The oldest is the trial.
+            return False
+        room = rooms.setdefault(destination.name, destination.width)
+        rooms[destination.name] = room - 1
+        return room > 0
+
+    def _flying(self) -> set[int]:
+        return set().union(*(one.flying for one in self._destinations.values()))
 
     async def _renew(self, lease: UUID) -> None:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
-            if self._flying:
-                await self._quietly(leases.renew, lease, list(self._flying))
+            if flying := self._flying():
+                await self._quietly(leases.renew, lease, list(flying))
 
-    async def _publish(self, publisher: Publisher, row: Outbox) -> None:
+    async def _watch(self, lease: UUID) -> None:
+        """Hold back what goes to a destination that owes an answer."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            now = self._loop.time()
+            for destination in list(self._destinations.values()):
+                if self._in_alarm:
+                    # It is everybody's, and said by itself; the answers come after it.
+                    destination.heard_at = now
+                owed = destination.owes(now)
+                if owed > destination.patience:
+                    destination.give_up(now)
+                elif owed > CONFIRM_SECONDS:
+                    destination.hold(now, "unconfirmed")
+                destination.look(now)
+                await self._free(destination, lease)
+
+    async def _publish(
+        self, publisher: Publisher, row: Outbox, destination: Destination, lease: UUID
+    ) -> None:
         answer = await publisher.publish(row)
-        if answer is Answer.CONFIRMED:
-            self._marks.add(Sent(row.pk, timezone.now()))
-            return
-        if answer is Answer.REFUSED:
-            await self._quietly(leases.refused, row.pk)
-        self._flying.discard(row.pk)
-        if publisher.stuck:
-            log.warning("publish_stuck", detail="all was refused; tried on another connection")
-            raise BrokerLost("every request was refused")
+        now = self._loop.time()
+        match answer:
+            case Answer.CONFIRMED:
+                destination.confirmed(row.pk, now)
+                self._marks.add(Sent(row.pk, timezone.now()))
+            case Answer.REFUSED | Answer.MISSING:
+                destination.refused(row.pk, now, answer.value)
+                await self._free(destination, lease)
+            case Answer.INTERRUPTED:
+                # The session notices its end by itself, and the lease is given back then.
+                destination.drop(row.pk)
+            case Answer.FAULT:
+                destination.drop(row.pk)
+                await self._quietly(leases.put_off, row.pk)
+
+    async def _free(self, destination: Destination, lease: UUID) -> None:
+        """Free what was not taken, once all that was sent with it is answered."""
+        if destination.returned and not destination.unanswered:
+            row_ids, destination.returned = destination.returned, []
+            await self._quietly(leases.free, lease, row_ids)
 
     def _landed(self, row_ids: Collection[int]) -> None:
-        if len(self._flying) == BATCH:
-            # The next rows were waiting for room.
-            self._bell.set()
-        self._flying.difference_update(row_ids)
+        for destination in self._destinations.values():
+            if destination.width < BATCH or len(destination.flying) == BATCH:
+                # The next rows may be waiting for room.
+                self._bell.set()
+            destination.flying.difference_update(row_ids)
 
     async def _quietly(self, function: Callable[P, None], *args: P.args, **kw: P.kwargs) -> None:
         try:

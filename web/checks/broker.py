@@ -157,13 +157,14 @@ def _shown(seen: brokers.Furniture, user: str) -> Line:
 
 
 def _depth(seen: brokers.Furniture, user: str, pools: Sequence[str]) -> Line:
-    """By the depth of its pool's queues a lost request is told from one that waits."""
+    """By the depth of its pool's queues a lost request is told soon from one that waits."""
     waiting = {("queue", name) for pool in pools for name in queues_of(pool)}
     asked = {key: what for key, what in seen.items() if key in waiting}
     if hidden := brokers.named(asked, Seen.HIDDEN):
         return bad(
             "depth",
-            f"{user} cannot see what waits in {', '.join(hidden)}: no lost request is sent again",
+            f"{user} cannot see what waits in {', '.join(hidden)}: "
+            "lost requests are sent again late",
             f"on the broker:\n{_grant(user)}",
         )
     return ok("depth", f"{user} can see what waits in {len(asked)} queues")

@@ -50,10 +50,17 @@ class Doubt(StrEnum):
     NEWER = "newer_version"
     #: A request that lies where no request of its pool can: nobody has given up on it.
     NOT_FROM_ITS_POOL = "not_from_its_pool"
+    #: An event of a lab that is not confirmed, about a request that this site does not have.
+    UNKNOWN_REQUEST = "unknown_request"
+    #: The letter could not be stored here either: only that it came is kept.
+    NOT_KEPT = "not_kept"
 
 
 #: Letters that are applied by themselves once that is possible.
 PASSING = (Doubt.UNCONFIRMED, Doubt.NEWER)
+
+#: Letters that can still become an outcome: those, and what staff can replay.
+REPLAYABLE = (*PASSING, Doubt.NOT_APPLIED, Doubt.UNSIGNED)
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,9 @@ class Speakers:
             return Doubt.ANOTHER_LAB
         pool = self._labs.get(user)
         if pool is None:
-            return Doubt.UNCONFIRMED
+            known = self.knows(event.request_id)
+            # A request is written before it is published: of no other can anything ever be told.
+            return Doubt.UNCONFIRMED if known else Doubt.UNKNOWN_REQUEST
         if self._requests.get(event.request_id, pool) != pool:
             return Doubt.ANOTHER_POOL
         last = self._attempts.get(event.request_id, 0)

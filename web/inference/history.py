@@ -22,14 +22,20 @@ def note_beginning(row: InferenceRequest) -> None:
     _write(row, row.created_at)
 
 
-def note_change(row: InferenceRequest, before: Snapshot, after: Snapshot, at: datetime) -> None:
-    """Write a change down unless it is progress within a stage, of which the newest is enough."""
+def note_change(row: InferenceRequest, before: Snapshot, after: Snapshot, at: datetime) -> bool:
+    """Write a change down unless it is progress within a stage, of which the newest is enough.
+
+    Returns whether it is written down.
+    """
     if _told(before) != _told(after):
         if _has_room(row, before, after):
             _write(row, at)
+            return True
     elif before.published_at is None and after.published_at is not None:
         # The lab was faster than the mark: the row is past this state, its history is not.
         _write(row, after.published_at, State.PUBLISHED)
+        return True
+    return False
 
 
 def _has_room(row: InferenceRequest, before: Snapshot, after: Snapshot) -> bool:

@@ -1,11 +1,12 @@
-"""Dead letters as rows: so many of one sender, and counted beyond. Synchronous.
+"""Dead letters as rows: so many of one sender and kind, and counted beyond. Synchronous.
 
 A flood fills neither the database nor the list that staff read, and the letters of others are kept
-all the same.
+all the same, and so are those of its sender that can still become an outcome.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,15 +14,20 @@ from uuid import UUID
 
 import structlog
 from django.db import InterfaceError, OperationalError, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
+from web.inference.heard import REPLAYABLE, Doubt
 from web.inference.models import MAX_LETTER_BYTES, DeadLetter, InferenceRequest, LettersBeyond
 
 log = structlog.get_logger(__name__)
 
-#: Letters of one sender that are kept while nobody has dealt with them.
+#: Letters of one sender that are kept in one room while nobody has dealt with them: those that came
+#: first. Were the newest kept, whoever comes last could throw out what waits.
 MOST_LETTERS = 1_000
+
+#: The room of the letters of which no outcome can come by themselves or by a replay.
+_OF_NO_USE = ""
 
 #: Senders whose further letters are counted one by one; those of more are counted together.
 _MOST_SENDERS = 500
@@ -51,6 +57,15 @@ class Letter:
         """As whose it is counted: where nobody signed it, that of everybody who writes there."""
         return self.user_id or self.queue
 
+    @property
+    def room(self) -> tuple[str, str]:
+        """What it shares its limit with: nobody else's letters, and of its sender none of no use.
+
+        Each reason for which one waits has a room, so that what anybody can write (a type that only
+        a newer site would know) keeps out nothing that was read here.
+        """
+        return self.sender, self.reason if self.reason in REPLAYABLE else _OF_NO_USE
+
 
 def keep(letters: Sequence[tuple[Letter, UUID | None]], *, always: bool = False) -> int:
     """Write the letters down, each with the request that it is about, or count them.
@@ -58,33 +73,77 @@ def keep(letters: Sequence[tuple[Letter, UUID | None]], *, always: bool = False)
     Returns how many became rows: all of them where they are to be kept `always`. Call it inside a
     transaction.
     """
-    room = {} if always else _room({letter.sender: letter for letter, _ in letters}.values())
+    room = {} if always else _room({letter.room: letter for letter, _ in letters}.values())
     beyond: Counter[str] = Counter()
+    reasons: set[str] = set()
     ids = {about for _, about in letters if about is not None}
     known = set(InferenceRequest.objects.filter(pk__in=ids).values_list("pk", flat=True))
     kept: list[tuple[Letter, UUID | None]] = []
     for letter, about in letters:
         if not always:
-            if room[letter.sender] <= 0:
+            if room[letter.room] <= 0:
                 beyond[letter.sender] += 1
+                reasons.add(letter.reason)
                 continue
-            room[letter.sender] -= 1
+            room[letter.room] -= 1
         kept.append((letter, about if about in known else None))
     _save(kept)
     for sender, count in beyond.items():
         _count(sender, count)
     if beyond:
-        log.warning("letters_counted_only", count=beyond.total(), senders=len(beyond))
+        log.warning(
+            "letters_counted_only",
+            count=beyond.total(),
+            senders=len(beyond),
+            # A stranger's text may be one of them.
+            reasons=sorted(str(one) for one in Doubt if one in reasons),
+        )
     return len(kept)
 
 
-def _room(letters: Iterable[Letter]) -> dict[str, int]:
+def put_aside(letters: Sequence[tuple[Letter, UUID | None]]) -> None:
+    """Keep letters, in a transaction of their own."""
+    with transaction.atomic():
+        keep(letters)
+
+
+def put_trace_aside(letter: Letter) -> None:
+    """Keep of a letter that cannot be stored that it came: sender, routing key, size and digest.
+
+    Within the limit of its sender. Nothing else of what a stranger wrote is in such a row.
+    """
+    put_aside([(_trace(letter), None)])
+
+
+def _trace(letter: Letter) -> Letter:
+    return Letter(
+        queue=_plain(letter.queue),
+        reason=str(Doubt.NOT_KEPT),
+        type="",
+        # Of as much as was read of one that is too long (`web.broker.inbox`).
+        message_id=f"sha256:{hashlib.sha256(letter.body).hexdigest()}",
+        correlation_id="",
+        routing_key=_plain(letter.routing_key),
+        content_type="",
+        body=b"",
+        user_id=_plain(letter.user_id),
+        size=letter.size or len(letter.body),
+    )
+
+
+def _plain(text: str) -> str:
+    return text.encode("ascii", "replace").decode()[:255]
+
+
+def _room(letters: Iterable[Letter]) -> dict[tuple[str, str], int]:
     rooms = {}
     for letter in letters:
         theirs = DeadLetter.objects.filter(user_id=letter.user_id, settled_at=None)
         if not letter.user_id:
             theirs = theirs.filter(queue=letter.queue)
-        rooms[letter.sender] = MOST_LETTERS - theirs.count()
+        _, kind = letter.room
+        of_its_kind = Q(reason=kind) if kind else ~Q(reason__in=REPLAYABLE)
+        rooms[letter.room] = MOST_LETTERS - theirs.filter(of_its_kind).count()
     return rooms
 
 

@@ -50,6 +50,12 @@ _DOUBTS = {
     Doubt.NOT_FROM_ITS_POOL: gettext_lazy(
         "It lay where no request of its pool can: a lab of another pool has written it."
     ),
+    Doubt.UNKNOWN_REQUEST: gettext_lazy(
+        "Its lab is not confirmed, and this site has no such request."
+    ),
+    Doubt.NOT_KEPT: gettext_lazy(
+        "It could not be stored, so only its sender, size and digest were kept: see the log."
+    ),
 }
 
 

@@ -238,7 +238,7 @@ class IdempotencyKey(models.Model):
 
 
 class SeenEvent(models.Model):
-    """An event that was applied, or that came too late: a second copy changes nothing."""
+    """An event that changed its request: a second copy changes nothing."""
 
     event_id = models.UUIDField(primary_key=True)
     seen_at = models.DateTimeField(auto_now_add=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
 from django.db import transaction
 from django.dispatch import Signal
+from django.utils import timezone
 
 from messages.codec import encode
 from messages.control import CancelRequested
@@ -22,6 +24,10 @@ log = structlog.get_logger(__name__)
 #: whoever misses it finds the row by looking.
 written = Signal()
 
+#: Stops of one request that are sent within so many seconds. A lab that says without end that it
+#: holds what nobody wants is told so no more often; further stops gather in one, sent after that.
+MOST_STOPS, STOP_SECONDS = 4, 10.0
+
 #: The `app_id` of every message of the site.
 APP_ID = "labrelay-web"
 
@@ -33,10 +39,12 @@ def enqueue_on_commit(
     exchange: str,
     routing_key: str,
     held: bool = False,
+    not_before: datetime | None = None,
 ) -> Outbox:
     """Write the message down; the relay hears of it once the transaction is committed.
 
-    Of one that is `held` it hears nothing, and takes it only once it is released.
+    Of one that is `held` it hears nothing, and takes it only once it is released; of one that is
+    not to be sent before some time neither, and finds it then.
     """
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("a message is written in the transaction that decides on it")
@@ -50,8 +58,11 @@ def enqueue_on_commit(
         body=wire.body,
         headers=wire.headers,
         held=held,
+        # Nobody's lease: no relay takes it before it is over.
+        leased_until=not_before,
     )
-    transaction.on_commit(partial(_say if held else _ring, row), robust=True)
+    later = held or not_before is not None
+    transaction.on_commit(partial(_say if later else _ring, row), robust=True)
     return row
 
 
@@ -96,14 +107,29 @@ def release(request: InferenceRequest) -> None:
 
 
 def enqueue_stop(request: InferenceRequest) -> None:
-    """Write down that every lab of its pool must stop the request, unless that is on its way."""
+    """Write down that every lab of its pool must stop the request, unless that is on its way.
+
+    Those that were sent some time ago are forgotten, so that they do not grow with what labs say.
+    """
     told = CancelRequested(request_id=request.pk)
     # One that a relay has had may have been told already, to labs that did not hold it yet.
     on_its_way = Outbox.objects.filter(
         request=request, type=told.wire_type(), sent_at=None, attempted=False
     )
-    if not on_its_way.exists():
-        enqueue_on_commit(request, told, exchange=control_exchange(request.pool), routing_key="")
+    if on_its_way.exists():
+        return
+    since = timezone.now() - timedelta(seconds=STOP_SECONDS)
+    sent = Outbox.objects.filter(request=request, type=told.wire_type(), sent_at__isnull=False)
+    sent.filter(sent_at__lt=since).delete()
+    lately = list(sent.order_by("-sent_at").values_list("sent_at", flat=True)[:MOST_STOPS])
+    oldest = lately[-1] if len(lately) == MOST_STOPS else None
+    enqueue_on_commit(
+        request,
+        told,
+        exchange=control_exchange(request.pool),
+        routing_key="",
+        not_before=None if oldest is None else oldest + timedelta(seconds=STOP_SECONDS),
+    )
 
 
 def take_back(request: InferenceRequest, **which: object) -> bool:

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from messages.events import InferenceCancelled, InferenceCompleted, RunEvent
 from web.inference.changes import change_for
+from web.inference.confirming.report import owe_look
 from web.inference.duties import Duty, duties_for
 from web.inference.happenings import DeadLettered, Happening, Published
 from web.inference.history import note_change
@@ -20,6 +21,10 @@ from web.inference.outbox import enqueue_stop, take_back
 from web.inference.states import TERMINAL, Snapshot, State
 
 log = structlog.get_logger(__name__)
+
+#: Versions of a request up to which each event that changed it is remembered. A lab can change its
+#: requests without end; beyond, the order of events alone keeps a second copy from doing anything.
+MOST_REMEMBERED = 500
 
 _COLUMNS = tuple(field.name for field in fields(Snapshot))
 
@@ -43,9 +48,19 @@ def record_event(event: RunEvent) -> bool:
         # never was: of those a stranger can tell without end, and nothing is written down.
         log.warning("event_of_unknown_request", request_id=str(event.request_id))
         return False
-    _, new = SeenEvent.objects.get_or_create(event_id=event.event_id)
-    seen = not new and not isinstance(event, InferenceCompleted)
-    return record(event.request_id, event, seen=seen)
+    seen = SeenEvent.objects.filter(event_id=event.event_id).exists()
+    changed = record(
+        event.request_id, event, seen=seen and not isinstance(event, InferenceCompleted)
+    )
+    # Not what changed nothing: that can be told without end.
+    if changed and not seen and _is_young(event.request_id):
+        SeenEvent.objects.bulk_create([SeenEvent(event_id=event.event_id)], ignore_conflicts=True)
+    return changed
+
+
+def _is_young(request_id: UUID) -> bool:
+    young = InferenceRequest.objects.filter(pk=request_id, version__lte=MOST_REMEMBERED)
+    return young.exists()
 
 
 def record_published(request_id: UUID, at: datetime) -> bool:
@@ -88,9 +103,12 @@ def _write(row: InferenceRequest, before: Snapshot, after: Snapshot, what: Happe
     row.version += 1
     row.changed_at = timezone.now()
     row.save(update_fields=[*_COLUMNS, "version", "changed_at"])
-    note_change(row, before, after, what.at)
+    noted = note_change(row, before, after, what.at)
     if after.state in TERMINAL or after.state is State.CANCELLING:
         take_back(row)
+    if not noted:
+        # As much is logged as is kept: a lab can tell of steps and runs without end.
+        return
     log.info(
         "request_changed",
         request_id=str(row.pk),
@@ -112,22 +130,4 @@ def _do(row: InferenceRequest, duties: frozenset[Duty], what: Happening) -> None
         row.sweep_due_at = row.changed_at = timezone.now()
         row.save(update_fields=["sweep_due_at", "changed_at"])
     if Duty.CONFIRM in duties and isinstance(what, InferenceCompleted):
-        _owe_look(row, what)
-
-
-def _owe_look(row: InferenceRequest, report: InferenceCompleted) -> None:
-    """Likewise for the archive. A look that is owed stays due when it is, and what was missed.
-
-    It is soon, and finds what was stored before this report; drawn forward by each of several
-    reports, the looks that are a minute apart would be over in an instant.
-    """
-    now = timezone.now()
-    if row.confirm_due_at is not None and row.confirm_due_at <= now:
-        return
-    row.reported_seconds = dict(report.stage_seconds)
-    if row.confirm_due_at is not None:
-        row.save(update_fields=["reported_seconds"])
-        return
-    row.confirm_misses = 0
-    row.confirm_due_at = now
-    row.save(update_fields=["confirm_due_at", "confirm_misses", "reported_seconds"])
+        owe_look(row, what)

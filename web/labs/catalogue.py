@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from messages.lab import ModelDescriptor
 from messages.phases import DCE_ROLES
-from web.labs.registry import confirmed
+from web.labs.registry import confirmed, without_words
 
 _MODELS = TypeAdapter(tuple[ModelDescriptor, ...])
 
@@ -55,6 +55,9 @@ def offers(pool: str | None = None) -> list[Offer]:
     wait for them; one that has been silent for as long as a request may wait does not. While no
     lab is left, the default model is offered with the four roles of a breast DCE-MRI.
 
+    A lab that was not heard since staff let it in counts with the names and inputs of the models
+    that it had before (`registry.undescribed`).
+
     Of several descriptions the one that most labs give is shown, of as many that of the lab whose
     name comes first: never that of whoever has spoken last.
     """
@@ -65,7 +68,7 @@ def offers(pool: str | None = None) -> list[Offer]:
             found.setdefault(model.name, []).append(model)
     default = settings.SITE.default_model
     if not found:
-        return [Offer(_unseen(default))]
+        return [Offer(without_words(default, DCE_ROLES))]
     names = sorted(found, key=lambda name: (name != default, name))
     return [_offer(found[name]) for name in names]
 
@@ -91,7 +94,9 @@ def _described(models: object) -> tuple[ModelDescriptor, ...]:
         return ()
 
 
-def _offer(described: list[ModelDescriptor]) -> Offer:
+def _offer(told: list[ModelDescriptor]) -> Offer:
+    # Of a lab that was not heard since it was let in only names are known: it contradicts nobody.
+    described = [model for model in told if model.version] or told
     often = Counter(model.fingerprint for model in described)
     # `max` keeps the first of equals, and they come in the order of the labs' names.
     chosen = max(described, key=lambda model: often[model.fingerprint])
@@ -99,9 +104,3 @@ def _offer(described: list[ModelDescriptor]) -> Offer:
         part for part in _PARTS if len({str(getattr(model, part)) for model in described}) > 1
     )
     return Offer(chosen, differs)
-
-
-def _unseen(name: str) -> ModelDescriptor:
-    return ModelDescriptor(
-        name=name, version="", sha256="0" * 64, roles=DCE_ROLES, labels=("lesion",), notice=""
-    )

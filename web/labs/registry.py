@@ -7,17 +7,20 @@ lab tells of itself changes nothing here.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from pydantic import ValidationError
 
 from messages.envelope import NAME_PATTERN
-from messages.lab import OFFLINE_AFTER_SECONDS, SERVING
+from messages.lab import MAX_MODELS, OFFLINE_AFTER_SECONDS, SERVING, ModelDescriptor
 from messages.topology import POOLS, RETRY_TIERS, RULES
 from web.labs.models import CONFIRMED, Lab, heard_lately
 
@@ -85,12 +88,34 @@ def confirm(name: str, pool: str, by: User | None = None) -> Lab:
                     f"(mri-web lab remove {name})"
                 )
             return lab
-        lab.pool, lab.confirmed_at, lab.confirmed_by = pool, timezone.now(), by
         # What it said before anybody knew it counts for nothing.
-        lab.current, lab.models, lab.served = [], [], None
+        lab.models = undescribed(lab.models) if lab.pool == pool else []
+        lab.pool, lab.confirmed_at, lab.confirmed_by = pool, timezone.now(), by
+        lab.current, lab.served = [], None
         lab.save()
     log.info("lab_confirmed", lab=name, pool=pool)
     return lab
+
+
+def undescribed(models: object) -> list[Any]:
+    """Of models that a version before has heard of: names and inputs, and no word besides.
+
+    So a lab that is off during an upgrade is asked for what it serves, and not for the default
+    model. Anybody may have told them, so nothing of them is shown as a lab's word; its first
+    heartbeat replaces them.
+    """
+    found = []
+    for one in models if isinstance(models, list) else []:
+        with suppress(ValidationError, TypeError, LookupError):
+            found.append(without_words(one["name"], one["roles"]).model_dump(mode="json"))
+    return found[:MAX_MODELS]
+
+
+def without_words(name: str, roles: Sequence[str]) -> ModelDescriptor:
+    """A model that no lab has described: no version, and a hash that is none."""
+    return ModelDescriptor(
+        name=name, version="", sha256="0" * 64, roles=roles, labels=("lesion",), notice=""
+    )
 
 
 def forget(name: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -22,6 +23,7 @@ from web.archive.patience import MOST_UNANSWERED
 from web.cancellation import heed_cancel
 from web.database import DatabaseAway, DatabaseThread
 from web.inference.confirming import owed as owing
+from web.inference.confirming.failing import Failing
 from web.inference.confirming.owed import Owed
 from web.inference.confirming.pace import Pace
 from web.inference.models import InferenceRequest
@@ -118,6 +120,9 @@ class _Lane:
         #: How often in a row the archive has not answered, by request, and of whatever request.
         self._unanswered: dict[UUID, int] = {}
         self._silences = 0
+        #: For how long what the archive holds of a request cannot be read, by request. Not in the
+        #: row: a site that was restarted gives it the whole time once more.
+        self._failing: dict[UUID, Failing] = {}
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """Begin to work."""
@@ -166,22 +171,34 @@ class _Lane:
         found = await thread.run(owing.look, one, self._turn)
         if found is not None:
             self._silences = 0
+        if found is not None and found.fails and not self._has_failed_for_long(one):
+            await self._wait(one, found.detail)
+            return
         self._unanswered.pop(one.request_id, None)
-        pauses_s = self._pace.pauses_s
-        changed = await self._database.run(owing.settle, one, found, pauses_s)
+        self._failing.pop(one.request_id, None)
+        changed = await self._database.run(owing.settle, one, found, self._pace)
         await notify.requests_changed(changed)
+
+    def _has_failed_for_long(self, one: Owed) -> bool:
+        failing = self._failing.setdefault(one.request_id, Failing())
+        return failing.failed(time.monotonic()) >= self._pace.failing_s
 
     async def _ask_again(self, one: Owed, error: ArchiveError) -> None:
         """It has said nothing, and is waited for without end: a reader can still cancel."""
-        before = self._unanswered.get(one.request_id, 0)
-        self._unanswered[one.request_id] = before + 1
-        if not before and not self._silences:
-            log.warning("report_waits", request_id=str(one.request_id), detail=str(error))
+        if one.request_id in self._failing:
+            self._failing[one.request_id].away()
+        await self._wait(one, "" if self._silences else str(error))
         self._silences += 1
-        waits_s = self._pace.waits_s
-        await self._postpone(one, waits_s[min(before, len(waits_s) - 1)])
         if self._silences >= MOST_UNANSWERED:
             await asyncio.sleep(self._pace.away_s)
+
+    async def _wait(self, one: Owed, detail: str) -> None:
+        before = self._unanswered.get(one.request_id, 0)
+        self._unanswered[one.request_id] = before + 1
+        if detail and not before:
+            log.warning("report_waits", request_id=str(one.request_id), detail=detail)
+        waits_s = self._pace.waits_s
+        await self._postpone(one, waits_s[min(before, len(waits_s) - 1)])
 
     async def _postpone(self, one: Owed, seconds: float) -> None:
         try:

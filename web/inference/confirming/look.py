@@ -20,8 +20,9 @@ from pydantic import TypeAdapter, ValidationError
 from messages.envelope import NAME_PATTERN
 from messages.events import InferenceCompleted
 from messages.request import InputSeries
-from web.archive.errors import UnreadableResult, UnusableAnswer
+from web.archive.errors import ArchiveError, NotInArchive, UnreadableResult, UnusableAnswer
 from web.archive.orthanc import archive
+from web.archive.patience import within
 from web.archive.stored_result import Asked, StoredResult, stored_result
 from web.inference.happenings import ResultFound
 from web.inference.models import InferenceRequest
@@ -60,6 +61,9 @@ class Look:
     lab: str = ""
     #: Why there is none, for an operator; quotes nothing of an object.
     detail: str = ""
+    #: Whether something is there and cannot be read, while the archive hands out the images: that
+    #: may pass, or not.
+    fails: bool = False
 
 
 def look_for(row: InferenceRequest, turn: AbstractContextManager[object] | None = None) -> Look:
@@ -70,7 +74,7 @@ def look_for(row: InferenceRequest, turn: AbstractContextManager[object] | None 
     keep its report looked for without end by it. Not inside a transaction: it speaks with the
     archive. Raises `ArchiveError` when that does not say what it holds.
     """
-    asked = Asked(row.pk, row.study_id, row.study_uid, _INPUTS.validate_python(row.inputs))
+    asked = Asked(row.pk, row.study_id, row.study_uid, inputs_of(row), row.model)
     try:
         found = stored_result(asked, archive("results"), turn)
         if found is None:
@@ -79,6 +83,31 @@ def look_for(row: InferenceRequest, turn: AbstractContextManager[object] | None 
     except (UnreadableResult, UnusableAnswer) as exc:
         log.warning("stored_result_unreadable", request_id=str(row.pk), detail=str(exc))
         return Look(detail=str(exc))
+
+
+def inputs_of(row: InferenceRequest) -> tuple[InputSeries, ...]:
+    """The series that were chosen, as they travel."""
+    return _INPUTS.validate_python(row.inputs)
+
+
+def hands_out_images(row: InferenceRequest) -> bool:
+    """Whether the archive reads an image of the request from its disk, or has none of it any more.
+
+    Its index alone may answer while the disk is away. No more of the image is read than shows that
+    it comes.
+    """
+    orthanc, silent = archive("results"), False
+    with within():
+        for one in inputs_of(row):
+            try:
+                instances = orthanc.json("series", one.series_id)["Instances"]
+                if orthanc.has_pixels(instances[0]):
+                    return True
+            except NotInArchive:
+                continue
+            except (ArchiveError, LookupError, TypeError):
+                silent = True
+    return not silent
 
 
 def tell(request_id: UUID, look: Look) -> list[UUID]:

@@ -7,27 +7,31 @@ of processes can do the same work: a look that another has made meanwhile has mo
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from web.inference.confirming.look import Look, look_for
+from web.archive.errors import ArchiveError, TooMuchAtOnce
+from web.inference.confirming.look import Look, hands_out_images, look_for
 from web.inference.confirming.look import tell as tell_result
+from web.inference.confirming.pace import Pace
 from web.inference.happenings import ResultMissing
 from web.inference.models import InferenceRequest
 from web.inference.record import record, snapshot
+from web.inference.states import State
 
 log = structlog.get_logger(__name__)
 
-#: No look lies further ahead than this; one that does was planned by a clock that was set since.
-_FAR = timedelta(minutes=5)
+#: No look lies further ahead than this, while a reader waits for it and afterwards; one that does
+#: was planned by a clock that was set since.
+_FAR, _FAR_LATE = timedelta(minutes=5), timedelta(hours=13)
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,10 @@ def pools() -> list[str]:
 def due(pool: str, without: Collection[UUID], limit: int) -> list[Owed]:
     """The reports of a pool whose look is due, the longest waiting first, but for some."""
     now = timezone.now()
-    rows = InferenceRequest.objects.filter(
-        Q(confirm_due_at__lte=now) | Q(confirm_due_at__gt=now + _FAR), pool=pool
-    ).exclude(pk__in=without)
+    far = Q(confirm_due_at__gt=now + _FAR, state=State.REPORTED)
+    far |= Q(confirm_due_at__gt=now + _FAR_LATE)
+    rows = InferenceRequest.objects.filter(Q(confirm_due_at__lte=now) | far, pool=pool)
+    rows = rows.exclude(pk__in=without)
     found = rows.order_by("confirm_due_at").values_list("pk", "confirm_due_at")[:limit]
     return [Owed(pk, at) for pk, at in found if at is not None]
 
@@ -58,26 +63,46 @@ def look(owed: Owed, turn: AbstractContextManager[object]) -> Look | None:
     """Look for the result; None where nothing could complete the request any more.
 
     What is there is read in its `turn`.
-    Not inside a transaction. Raises `ArchiveError`.
+    Not inside a transaction. Raises `ArchiveError` where the archive says nothing at all, or had
+    better be asked again.
     """
     row = InferenceRequest.objects.filter(pk=owed.request_id).first()
-    return look_for(row, turn) if row is not None and snapshot(row).can_complete else None
+    if row is None or not snapshot(row).can_complete:
+        return None
+    try:
+        return look_for(row, turn)
+    except TooMuchAtOnce:
+        raise
+    except ArchiveError as exc:
+        if not hands_out_images(row):
+            raise
+        detail = str(exc)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as exc:
+        # Whoever stored the object may have made it for that. The text may quote what it read.
+        log.exception("report_not_looked_into", request_id=str(row.pk))
+        detail = f"the site cannot read it: {type(exc).__name__}"
+    # Nobody waits for one that has ended: it is looked for again later anyway.
+    return Look(detail=detail, fails=row.state == State.REPORTED)
 
 
-def settle(owed: Owed, found: Look | None, pauses_s: Sequence[float]) -> list[UUID]:
+def settle(owed: Owed, found: Look | None, pace: Pace) -> list[UUID]:
     """Write down what a look has found; return the requests that changed.
 
-    Without a result there is another look after each of the pauses; then the report was not true.
+    Without a result there is another look after each of the pauses; then the report was not true,
+    and what comes late is looked for with longer pauses. What fails has done so for long enough.
     """
     if found is not None and found.figures is not None:
         with transaction.atomic():
             changed = tell_result(owed.request_id, found)
-            _rows(owed).update(confirm_due_at=None)
+            # Also one that a further report has made due meanwhile: it could bring nothing more.
+            InferenceRequest.objects.filter(pk=owed.request_id).update(confirm_due_at=None)
         return changed
     if found is None:
         _rows(owed).update(confirm_due_at=None)
         return []
-    return _missed(owed, found, pauses_s)
+    return _missed(owed, found, pace)
 
 
 def postpone(owed: Owed, seconds: float) -> None:
@@ -90,28 +115,30 @@ def postpone(owed: Owed, seconds: float) -> None:
     _rows(owed).update(confirm_due_at=later)
 
 
-def _missed(owed: Owed, found: Look, pauses_s: Sequence[float]) -> list[UUID]:
-    now = timezone.now()
+def _missed(owed: Owed, found: Look, pace: Pace) -> list[UUID]:
+    now, changed = timezone.now(), False
     with transaction.atomic():
         row = InferenceRequest.objects.select_for_update().filter(pk=owed.request_id).first()
         if row is None or row.confirm_due_at != owed.due_at:
+            # Another process was faster, or what a report of meanwhile names is still to be sought.
             return []
-        misses = row.confirm_misses + 1
-        over = misses > len(pauses_s)
+        answers = row.confirm_misses + 1
+        if found.fails:
+            answers = max(answers, len(pace.pauses_s) + 1)
+        beyond = answers - len(pace.pauses_s)
         log.log(
-            logging.ERROR if over else logging.WARNING,
+            logging.WARNING if beyond < 1 else logging.ERROR if beyond == 1 else logging.INFO,
             "reported_result_not_found",
             request_id=str(row.pk),
             lab=row.lab,
-            answers=misses,
+            answers=answers,
             detail=found.detail,
         )
-        if not over:
-            later = now + timedelta(seconds=pauses_s[misses - 1])
-            _rows(owed).update(confirm_due_at=later, confirm_misses=misses)
-            return []
-        _rows(owed).update(confirm_due_at=None, confirm_misses=0)
-        changed = record(row.pk, ResultMissing(at=now, detail=found.detail))
+        pauses = [*pace.pauses_s, *pace.late_s]
+        later = now + timedelta(seconds=pauses[answers - 1]) if answers <= len(pauses) else None
+        if beyond == 1:
+            changed = record(row.pk, ResultMissing(at=now, detail=found.detail))
+        _rows(owed).update(confirm_due_at=later, confirm_misses=answers if later else 0)
     return [row.pk] if changed else []
 
 

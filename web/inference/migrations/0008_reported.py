@@ -5,6 +5,17 @@ from django.conf import settings
 from django.db import migrations, models
 
 
+def to_uploading(apps, schema_editor):
+    """Take what is reported back to where it was: a site of before finds it in the archive then.
+
+    Its history too, of which that site knows every state. The version rises as with any change.
+    """
+    rows = apps.get_model("labrelay_inference", "InferenceRequest").objects.filter
+    events = apps.get_model("labrelay_inference", "RequestEvent").objects.filter
+    rows(state="reported").update(state="uploading", version=models.F("version") + 1)
+    events(state="reported").update(state="uploading")
+
+
 class Migration(migrations.Migration):
     dependencies = [
         ("labrelay_inference", "0007_result_state"),
@@ -112,4 +123,6 @@ class Migration(migrations.Migration):
                 name="one_active_request_a_wish",
             ),
         ),
+        # The last, and so the first on the way back.
+        migrations.RunPython(migrations.RunPython.noop, to_uploading),
     ]

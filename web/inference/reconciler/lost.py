@@ -8,31 +8,33 @@ lost while all of these hold at once, for `Pace.sure_s` at a stretch:
 - no lab of its pool listed it in a heartbeat for `Pace.gone_s`, or nothing was told of it for as
   long as it may take: a lab that lists it for ever must not keep it for ever;
 - no message of it waits in the outbox;
-- its pool's queue and retry queues hold no message that is ready. One that is ready may be this
-  request's: a number does not say whose. So one request waiting for a lab keeps every lost one of
-  its pool waiting; it is taken, and then the queue is empty;
-- the site has heard the labs for `Pace.heard_s` without a break, and the queue has no consumer
-  while every lab is silent: those would be labs that work and cannot tell.
+- it waits in no queue. That is so while the queues in which it could wait hold no message that is
+  ready, and no consumer while every lab is silent: those would be labs that work and cannot tell.
+  Otherwise it is so after `Pace.unexplained_s` of silence that the `Backlog` does not explain: it
+  was taken, or one that was made later was, or the labs came no further for as long as it may
+  take. So what waits there, an honest backlog or what a lab has put there, keeps none for ever;
+- the site has heard the labs for `Pace.heard_s` without a break.
 
 What was sent again and was not lost is worked on twice, and stored and reported once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from messages.request import InferenceRequested
-from messages.topology import work_queues
+from messages.topology import readers_queues
 from web.inference.again import send_again
 from web.inference.models import InferenceRequest, Outbox
+from web.inference.reconciler.backlog import Backlog
 from web.inference.reconciler.pace import MOST_DOUBLINGS, Pace
 from web.inference.reconciler.unfinished import each, unfinished
 from web.inference.reconciler.unheld import held, may_be_held
@@ -53,11 +55,17 @@ class Missing:
     #: Of the row: another one means that something was told of it meanwhile.
     version: int
     changed_at: datetime
+    #: From when on it did. Not compared: it moves as queues fill and empty, the rest stands.
+    due_at: datetime = field(compare=False)
 
 
 def queues_of(pool: str) -> tuple[str, ...]:
-    """Where a message of the pool can wait."""
-    return work_queues(pool)
+    """Where a request of the pool can wait. A reader's: the site sends none that a rule asks for.
+
+    Of the version before, a request can also wait in a retry queue of that name, for ten minutes
+    at most. It is not asked for there: one that is sent again meanwhile does no harm.
+    """
+    return readers_queues(pool)
 
 
 def pools_to_ask(pace: Pace) -> list[str]:
@@ -65,24 +73,35 @@ def pools_to_ask(pace: Pace) -> list[str]:
     return list(_silent(pace).order_by().values_list("pool", flat=True).distinct())
 
 
-def missing(pace: Pace, empty_pools: Collection[str]) -> list[Missing]:
-    """Requests of the pools whose queues are empty that nobody holds and nothing was told of."""
+def missing(pace: Pace, backlogs: Mapping[str, Backlog | None]) -> list[Missing]:
+    """Requests of these pools that nobody holds and nothing was told of, and that wait nowhere.
+
+    `backlogs`: by pool, what may wait there; None where nothing does.
+    """
     now = timezone.now()
     in_hand = held(pace.gone_s)
-    rows = _silent(pace).filter(pool__in=empty_pools).order_by("changed_at")
+    empty = [pool for pool, backlog in backlogs.items() if backlog is None]
+    somewhere = Q(pool__in=empty)
+    for pool, backlog in backlogs.items():
+        if backlog is not None:
+            somewhere |= Q(pool=pool) & backlog.unexplained
+    rows = _silent(pace).filter(somewhere).order_by("changed_at")
+    sends = _sends(rows)
 
     def look(row: InferenceRequest) -> Missing | None:
-        if may_be_held(row, in_hand) or row.changed_at + _patience(row, pace) > now:
+        base_s = pace.lost_s if row.pool in empty else pace.unexplained_s
+        again = max(sends.get(row.pk, 1) - 1, 0)
+        due_at = row.changed_at + timedelta(seconds=base_s * 2 ** min(again, MOST_DOUBLINGS))
+        if may_be_held(row, in_hand) or due_at > now:
             return None
-        return Missing(row.pk, row.version, row.changed_at)
+        return Missing(row.pk, row.version, row.changed_at, due_at)
 
-    return each(rows.only("version", "state", "changed_at", "attempt", "pool", "deadline_s"), look)
+    return each(rows.only("version", "state", "changed_at", "pool", "deadline_s"), look)
 
 
 def _silent(pace: Pace) -> QuerySet[InferenceRequest]:
     now = timezone.now()
-    type_ = InferenceRequested.wire_type()
-    unsent = Outbox.objects.filter(request=OuterRef("pk"), type=type_, sent_at=None)
+    unsent = _sent_as_request().filter(request=OuterRef("pk"), sent_at=None)
     silent = unfinished().exclude(state__in=_NOT_ON_THE_WAY)
     return silent.filter(
         ~Exists(unsent),
@@ -91,8 +110,14 @@ def _silent(pace: Pace) -> QuerySet[InferenceRequest]:
     )
 
 
-def _patience(row: InferenceRequest, pace: Pace) -> timedelta:
-    return timedelta(seconds=pace.lost_s * 2 ** min(row.attempt - 1, MOST_DOUBLINGS))
+def _sends(rows: QuerySet[InferenceRequest]) -> dict[UUID, int]:
+    """How often the site has sent each. Not its attempt, which a lab raises as well."""
+    sent = _sent_as_request().filter(request__in=rows.order_by().values("pk"))
+    return dict(sent.values_list("request").annotate(Count("pk")))
+
+
+def _sent_as_request() -> QuerySet[Outbox]:
+    return Outbox.objects.filter(type=InferenceRequested.wire_type())
 
 
 def send_lost(lost: Missing) -> bool:

@@ -14,6 +14,10 @@ class Pace:
 
     turn_s: float = TURN_SECONDS
 
+    #: Between two turns that are begun for what is told of cancelled requests. The first is at
+    #: once; what is told meanwhile gathers for the next, which comes on time of itself.
+    wake_s: float = 1.0
+
     #: A site process is the reconciler for this long after it last said so.
     lease_s: float = 30.0
 
@@ -31,9 +35,14 @@ class Pace:
     #: told is heard by then. One that takes it later is told to stop.
     untaken_s: float = 1.0
 
-    #: A request that nothing was told of for this long may be lost. Doubled by every attempt, so
-    #: that what loses requests is not fed without end, up to `MOST_DOUBLINGS` times.
+    #: A request that nothing was told of for this long may be lost, where nothing waits in the
+    #: pool's queues. Doubled each time that it was sent again, so that what loses requests is not
+    #: fed without end, up to `MOST_DOUBLINGS` times.
     lost_s: float = 120.0
+
+    #: The same where something waits in the pool's queues and does not explain the silence. Longer
+    #: than the longest retry tier, in which a lab may have put a request off without a word.
+    unexplained_s: float = 900.0
 
     #: A lab that listed a request so recently may hold it still: it was cut off up to ten seconds
     #: after that, and the broker needs up to 45 s to notice and to give the delivery to another.
@@ -47,5 +56,6 @@ class Pace:
     archive_s: float = 600.0
 
 
-#: Times that `Pace.lost_s` is doubled: from two minutes to about an hour.
+#: Times that `Pace.lost_s` is doubled, from two minutes to about an hour, and
+#: `Pace.unexplained_s`, to eight hours.
 MOST_DOUBLINGS = 5

@@ -30,6 +30,7 @@ from web.database import DatabaseAway, DatabaseThread
 from web.inference.confirming.look import Look
 from web.inference.models import InferenceRequest
 from web.inference.reconciler import arriving, lost, overdue, taken_up, told, unheld
+from web.inference.reconciler.backlog import Backlog, Backlogs
 from web.inference.reconciler.hearing import Hearing
 from web.inference.reconciler.lease_keeper import LeaseKeeper
 from web.inference.reconciler.lost import Missing
@@ -75,12 +76,15 @@ class Reconciler:
         self._began = time.monotonic()
         #: Requests that look lost, and since when by the monotonic clock.
         self._missing: dict[Missing, float] = {}
+        self._backlogs = Backlogs()
         self._releases = Releases()
         #: Whether the log says already that the archive does not answer.
         self._archive_silent = False
         #: Whether the archive has answered in this turn, and whether it has left a question open.
         self._answered = self._unanswered = False
         self._bell = asyncio.Event()
+        self._woken = -math.inf
+        self._waking: asyncio.TimerHandle | None = None
         self._cancel_asked = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -99,6 +103,7 @@ class Reconciler:
     def _begin(self) -> None:
         # What another process saw in the meantime, this one did not.
         self._missing = {}
+        self._backlogs = Backlogs()
         self._releases = Releases()
         self._bell.set()
 
@@ -107,12 +112,22 @@ class Reconciler:
     ) -> None:
         # In the thread of whoever saved, within their transaction.
         if "sweep_due_at" in (update_fields or ()) and instance.sweep_due_at is not None:
-            self._ring_on_commit(self._bell)
+            self._on_commit(self._wake)
         if "state" in (update_fields or ()) and instance.state == State.CANCELLING:
-            self._ring_on_commit(self._cancel_asked)
+            self._on_commit(self._cancel_asked.set)
 
-    def _ring_on_commit(self, bell: asyncio.Event) -> None:
-        transaction.on_commit(partial(self._loop.call_soon_threadsafe, bell.set), robust=True)
+    def _on_commit(self, act: Callable[[], None]) -> None:
+        transaction.on_commit(partial(self._loop.call_soon_threadsafe, act), robust=True)
+
+    def _wake(self) -> None:
+        """Begin a turn, at most one in so many seconds: a lab can repeat itself without end."""
+        if self._waking is None:
+            soon = max(0.0, self._woken + self._pace.wake_s - self._loop.time())
+            self._waking = self._loop.call_later(soon, self._awake)
+
+    def _awake(self) -> None:
+        self._waking, self._woken = None, self._loop.time()
+        self._bell.set()
 
     async def _work(self) -> None:
         while True:
@@ -211,34 +226,33 @@ class Reconciler:
     async def _find_lost(self) -> None:
         """It is on its way, and nowhere."""
         pace, now = self._pace, time.monotonic()
-        found = await self._database.run(lost.missing, pace, await self._empty_pools())
+        found = await self._database.run(lost.missing, pace, await self._look_into_pools())
         # One that was seen somewhere begins anew, and so does one of which something was told.
         self._missing = {one: self._missing.get(one, now) for one in found}
         sure = {m.request_id: m for m, at in self._missing.items() if now - at >= pace.sure_s}
 
         async def heal(pk: UUID) -> bool:
-            patience = pace.lost_s + pace.gone_s + pace.sure_s + pace.archive_s
-            result = await self._stored(pk, sure[pk].changed_at + timedelta(seconds=patience))
+            patience = timedelta(seconds=pace.gone_s + pace.sure_s + pace.archive_s)
+            result = await self._stored(pk, sure[pk].due_at + patience)
             if result is not None:
                 return await self._tell(pk, result)
             return await self._database.run(lost.send_lost, sure[pk])
 
         await self._each(sure, heal)
 
-    async def _empty_pools(self) -> list[str]:
-        """Pools of whose requests none can be waiting, as far as the broker can say."""
-        empty = []
+    async def _look_into_pools(self) -> dict[str, Backlog | None]:
+        """What may wait for the labs of each pool that is heard; None where nothing does."""
+        found: dict[str, Backlog | None] = {}
+        # The one of this turn: another one begins with each lease.
+        backlogs = self._backlogs
         for pool in await self._database.run(lost.pools_to_ask, self._pace):
             since = self._hearing.since_of(pool)
             if since is None or time.monotonic() - since < self._pace.heard_s:
                 continue
             depth = await self._hearing.depth(lost.queues_of(pool))
-            if depth is None or depth.ready:
-                continue
-            # With consumers and without heartbeats the labs work and cannot tell.
-            if not depth.consumers or await self._database.run(unheld.someone_online, pool):
-                empty.append(pool)
-        return empty
+            found[pool] = await self._database.run(backlogs.look, pool, depth)
+        backlogs.keep(found)
+        return found
 
     async def _release(self) -> None:
         """It was held until the images of its series have arrived, and now they have."""

@@ -97,6 +97,10 @@ def _heard(letters: list[DeadLetter]) -> Iterator[tuple[DeadLetter, Heard]]:
             )
         except ContractError:
             message = None
+        except Exception:
+            # A fault of ours that one letter shows: the others have their turn.
+            log.exception("letter_not_read", letter=letter.pk)
+            message = None
         if isinstance(message, RunEvent):
             yield letter, Heard(message, letter.user_id, letter.received_at)
         else:

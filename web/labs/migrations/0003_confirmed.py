@@ -6,6 +6,11 @@ from django.conf import settings
 from django.db import migrations, models
 
 
+def forget_unheard(apps, schema_editor):
+    """A site of before knows a lab by its heartbeat alone, and when it came."""
+    apps.get_model("labrelay_labs", "Lab").objects.filter(last_seen=None).delete()
+
+
 class Migration(migrations.Migration):
     dependencies = [
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
@@ -18,6 +23,9 @@ class Migration(migrations.Migration):
             name="last_seen",
             field=models.DateTimeField(null=True),
         ),
+        # On the way back after the models that refer to a lab are gone, and right before the column
+        # must not be empty any more.
+        migrations.RunPython(migrations.RunPython.noop, forget_unheard),
         migrations.AddField(
             model_name="lab",
             name="confirmed_at",

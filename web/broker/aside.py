@@ -1,0 +1,61 @@
+"""Deliveries that become letters: one that cannot be stored hurts none of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+import structlog
+
+from web.broker.inbox import Inbox, Item
+from web.database import DatabaseThread, patiently
+from web.inference.letter_box import Letter, put_aside, put_trace_aside
+
+log = structlog.get_logger(__name__)
+
+
+class Aside(NamedTuple):
+    """A delivery, the letter that it is to become, and the request that it is about."""
+
+    item: Item
+    letter: Letter
+    about: UUID | None
+    #: With whom it shares the places of what is tried again.
+    whose: str
+
+
+async def kept(database: DatabaseThread, inbox: Inbox, letters: Sequence[Aside]) -> list[Item]:
+    """Keep the letters; the deliveries that are settled by that. The others come again.
+
+    What cannot be stored is tried again after growing pauses. Then only a trace of it is kept, and
+    if even that fails it stays with this consumer. A database that is away is waited for.
+    """
+    if not letters:
+        return []
+    rows = [(one.letter, one.about) for one in letters]
+    try:
+        await patiently(lambda: database.run(put_aside, rows))
+    except Exception as exc:
+        if len(letters) > 1:
+            log.warning("letters_not_kept", count=len(letters), error=type(exc).__name__)
+            half = len(letters) // 2
+            first = await kept(database, inbox, letters[:half])
+            return [*first, *await kept(database, inbox, letters[half:])]
+        (one,) = letters
+        log.exception("letter_not_kept", queue=one.letter.queue, size=one.letter.size)
+        if inbox.try_again(one.item, one.whose):
+            return []
+        return await _trace_kept(database, inbox, one)
+    return [one.item for one in letters]
+
+
+async def _trace_kept(database: DatabaseThread, inbox: Inbox, one: Aside) -> list[Item]:
+    try:
+        await patiently(lambda: database.run(put_trace_aside, one.letter))
+    except Exception:
+        log.exception("letter_held", queue=one.letter.queue, size=one.letter.size)
+        inbox.keep_back(one.item, one.whose)
+        return []
+    log.error("letter_kept_as_trace", queue=one.letter.queue, size=one.letter.size)
+    return [one.item]
