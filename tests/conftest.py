@@ -13,7 +13,7 @@ from infra.local import ports
 from infra.local.orthanc import OrthancNode
 from tests import dciodvfy
 from tests.integration.nodes import TestBroker, running_orthanc, running_rabbit
-from web.door import limits
+from web.access import limits
 
 #: Files that take more than a minute. They begin first: at the end one would run alone, beside
 #: workers with nothing left to do.

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import ComprehensiveSRStorage, ExplicitVRLittleEndian
 
-from web.archive.stored_report import report_uids
+from web.results.stored_report import report_uids
 
 Code = tuple[str, str]
 

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group, User
 from pydantic import SecretStr
 
 from infra.local.orthanc import OrthancNode
-from web.door.models import StudyGrant
+from web.access.models import StudyGrant
 
 
 def site_with(settings: Any, **values: Any) -> None:

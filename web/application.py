@@ -14,10 +14,10 @@ from django.conf import settings
 from django.urls import re_path
 
 from web import database_file, systemd
+from web.access.origin import own_pages_only
 from web.bodies import bounded
 from web.broker.tasks import BrokerTasks
 from web.database import why_not_migrated
-from web.door.origin import own_pages_only
 from web.legacy.routing import waiting_urlpatterns
 from web.live.refusing import come_again_without_database
 from web.live.routing import no_such_socket, websocket_urlpatterns

@@ -23,7 +23,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from web.door.limits import address_key
+from web.access.limits import address_key
 from web.error_form import OLD_PREFIX, PROGRAM_PREFIXES, code_for, error_response, sentence_for
 from web.legacy.answers import as_json, sorry
 from web.legacy.language import language_of as old_language_of

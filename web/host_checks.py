@@ -116,7 +116,7 @@ def installed(**_: Any) -> Iterable[CheckMessage]:
     if "labrelay" not in resolve(pages).namespaces:
         yield Caution(
             f"Another view answers at {pages}: include web.api_urls at the root, and "
-            "web.archive.urls below a prefix of its own.",
+            "web.pages.urls below a prefix of its own.",
             id="labrelay.W002",
         )
 

@@ -7,7 +7,7 @@ APPS = [
     "channels",
     "ninja",
     "web.apps.SiteConfig",
-    "web.door",
+    "web.access",
     "web.labs",
     "web.inference",
     "web.follower",
@@ -17,4 +17,4 @@ APPS = [
 OUTER_MIDDLEWARE = ["web.errors.json_errors"]
 
 #: For the end of ``MIDDLEWARE``: what wants to know the user and the language.
-INNER_MIDDLEWARE = ["web.door.origin.same_origin", "web.door.limits.rate_limited"]
+INNER_MIDDLEWARE = ["web.access.origin.same_origin", "web.access.limits.rate_limited"]

@@ -14,7 +14,7 @@ def main() -> None:
     from django.contrib.auth import get_user_model
     from django.contrib.auth.models import Group
 
-    from web.door.models import StudyGrant
+    from web.access.models import StudyGrant
 
     user, _ = get_user_model().objects.get_or_create(
         username="demo", defaults={"is_staff": True, "is_superuser": True}

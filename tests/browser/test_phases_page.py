@@ -22,8 +22,8 @@ from tests.integration.phased import (
     in_one_series,
     stored,
 )
-from web.archive.outline import outline_path
 from web.inference.models import InferenceRequest
+from web.results.outline import outline_path
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

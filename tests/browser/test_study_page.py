@@ -11,10 +11,10 @@ from playwright.sync_api import Page, Route, expect
 from messages.lab import LabHeartbeat, ModelDescriptor
 from tests.browser.conftest import COLUMNS, ROLES, ROWS, SLICES, OpenPage, until
 from tests.browser.rows import completed, event, labs, request_of
-from web.archive.outline import outline_path
 from web.inference.models import InferenceRequest
 from web.labs import registry
 from web.labs.heartbeats import record_heartbeat
+from web.results.outline import outline_path
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -38,7 +38,7 @@ from tests.datasets.sides import (
     site_says,
 )
 from tests.dciodvfy import dicom_errors
-from web.archive.studies import SeriesDetail, StudyDetail
+from web.phases.studies import SeriesDetail, StudyDetail
 
 #: Phases of one series that are each read alone: the first and the last.
 _ALONE = (0, -1)

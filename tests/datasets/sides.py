@@ -31,14 +31,14 @@ from messages.lab import ModelDescriptor
 from messages.request import PhaseSelector
 from tests.datasets.finding import FoundSeries, Item
 from tests.dicom_factory import place, spec
-from web.archive.errors import ArchiveUnavailable, NotInArchive
-from web.archive.orthanc import Orthanc
-from web.archive.proposal import StudyProposal, proposal_for
-from web.archive.studies import StudyDetail, study_detail
-from web.inference.choice import from_archive, look_up
-from web.inference.chosen import Selection
-from web.inference.concerns import told
-from web.inference.refusals import Refused
+from web.orthanc.archive import Orthanc
+from web.orthanc.errors import ArchiveUnavailable, NotInArchive
+from web.phases.choice import from_archive, look_up
+from web.phases.chosen import Selection
+from web.phases.concerns import told
+from web.phases.proposal import StudyProposal, proposal_for
+from web.phases.studies import StudyDetail, study_detail
+from web.refusals import Refused
 
 #: Seconds for one reading, and what it may take: less than a lab's own limits.
 READING_SECONDS = 180.0

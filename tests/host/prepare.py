@@ -12,7 +12,7 @@ from django.contrib.staticfiles import finders
 from django.core.checks import run_checks
 from django.core.management import call_command
 
-from web.door.models import StudyGrant
+from web.access.models import StudyGrant
 
 # Exits with 1 when a migration would be made: also for what the clinic's settings decide.
 call_command("makemigrations", check=True, dry_run=True, verbosity=0)

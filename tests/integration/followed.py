@@ -15,9 +15,9 @@ from messages import identity
 from messages.input_digest import input_digest
 from tests.dicom_factory import Series, part10
 from tests.integration.lab import orthanc_post
-from web.archive.orthanc import Orthanc
 from web.follower.turn import Pace, Turn, take_turn
 from web.inference.models import InferenceRequest
+from web.orthanc.archive import Orthanc
 
 #: Nothing waits for its time.
 AT_ONCE = Pace(turn_s=0.1, compare_again_s=0.0, look_again_s=0.0, series=500)

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from infra.local.orthanc import OrthancNode
-from web.archive.orthanc import Orthanc
+from web.orthanc.archive import Orthanc
 
 
 class Growing(httpx.BaseTransport):

@@ -12,10 +12,10 @@ from messages.envelope import Message
 from messages.events import RunEvent
 from messages.request import InferenceRequested
 from tests.integration.web_requests import REPLIES, known_labs, write_request
+from web.access.audit import Way
+from web.access.caller import Visitor
+from web.access.grants import EVERYTHING
 from web.broker.dead_letters import Letter, store
-from web.door.audit import Way
-from web.door.grants import EVERYTHING
-from web.door.visitor import Visitor
 from web.inference.models import DeadLetter, InferenceRequest
 
 #: Of a command on the server.

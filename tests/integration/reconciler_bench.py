@@ -24,10 +24,10 @@ from tests.integration.lab import orthanc_post
 from tests.integration.nodes import TestBroker
 from tests.integration.web_requests import LabSide, eventually, write_request
 from web.broker.tasks import BrokerTasks
-from web.inference.confirming.pace import Pace as ConfirmerPace
+from web.confirming.pace import Pace as ConfirmerPace
 from web.inference.models import InferenceRequest, RequestEvent
-from web.inference.reconciler.pace import Pace
 from web.inference.states import State
+from web.reconciler.pace import Pace
 
 #: Everything within two seconds; a lab counts as online for 30 s all the same.
 QUICK = Pace(

@@ -29,11 +29,11 @@ from tests import report_tree as tree
 from tests.integration.test_web_api import body, store
 from tests.integration.web_requests import a_run, place, take_in
 from tests.site import reader_of, use_archive
-from web.door import limits
-from web.door.tokens import issue
-from web.inference.chosen import Selection
+from web.access import limits
+from web.access.tokens import issue
 from web.inference.models import InferenceRequest
 from web.inference.submit import submit
+from web.phases.chosen import Selection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

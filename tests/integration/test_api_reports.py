@@ -22,11 +22,11 @@ from tests.integration.test_api_requests import OTHER_ID, logged_in, told, writt
 from tests.integration.test_web_api import REQUESTS, error_of
 from tests.integration.web_requests import a_run
 from tests.site import reader_of, site_with, use_archive
-from web.archive.orthanc import Orthanc
+from web.access.audit import Action
+from web.access.models import AuditEntry
 from web.checks import results
-from web.door.audit import Action
-from web.door.models import AuditEntry
 from web.inference.models import InferenceRequest
+from web.orthanc.archive import Orthanc
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -22,8 +22,8 @@ from messages.failures import FAILURE_TEXTS, FailureCode
 from tests.integration.test_web_api import REQUESTS, ask, body, error_of, store
 from tests.integration.web_requests import ORTHANC_ID, a_run, place, take_in
 from tests.site import reader_of, site_with, use_archive
-from web.door.audit import Action
-from web.door.models import AuditEntry
+from web.access.audit import Action
+from web.access.models import AuditEntry
 from web.inference.models import IdempotencyKey, InferenceRequest, Outbox, RequestEvent
 from web.inference.record import record_event, record_published
 

@@ -13,14 +13,14 @@ from messages.lab import LabHeartbeat, ModelDescriptor
 from messages.phases import DCE_ROLES
 from tests.integration.test_web_api import error_of, store
 from tests.site import reader_of, site_with, use_archive
+from web.access.audit import Action
+from web.access.grants import EVERYTHING, Sight
+from web.access.models import AuditEntry
 from web.api import study_pages
 from web.api.study_pages import page_of_studies
-from web.archive.orthanc import Described, archive
-from web.door.audit import Action
-from web.door.grants import EVERYTHING, Sight
-from web.door.models import AuditEntry
 from web.labs import registry
 from web.labs.heartbeats import record_heartbeat
+from web.orthanc.archive import Described, archive
 
 STUDIES = "/api/v1/studies"
 

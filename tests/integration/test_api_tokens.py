@@ -15,10 +15,10 @@ from django.utils import timezone
 
 from tests.integration.test_web_api import REQUESTS, body, error_of, store
 from tests.site import reader_of, use_archive
-from web.door.audit import Action, Way
-from web.door.limits import Kind, allowed
-from web.door.models import ApiToken, AuditEntry
-from web.door.tokens import issue, user_of_token
+from web.access.audit import Action, Way
+from web.access.limits import Kind, allowed
+from web.access.models import ApiToken, AuditEntry
+from web.access.tokens import issue, user_of_token
 from web.inference.models import InferenceRequest
 
 pytestmark = pytest.mark.django_db

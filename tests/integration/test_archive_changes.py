@@ -31,14 +31,14 @@ from messages.part10 import EXPLICIT_LITTLE, PLAIN, only_part, transfer_syntax
 from messages.request import InputSeries
 from tests.dicom_factory import Series, part10, place, spec
 from tests.integration.nodes import running_orthanc
-from web.archive.orthanc import Orthanc
-from web.archive.overlay import overlay_of
-from web.archive.phase_names import PhaseName
-from web.archive.stored_report import stored_report
-from web.archive.stored_result import Asked, stored_result
 from web.checks import results
 from web.inference.models import InferenceRequest
 from web.legacy.frames import frames_of, stored_segmentation
+from web.orthanc.archive import Orthanc
+from web.phases.phase_names import PhaseName
+from web.results.overlay import overlay_of
+from web.results.stored_report import stored_report
+from web.results.stored_result import Asked, stored_result
 
 #: IngestTranscoding and DefaultEncoding of three archives.
 ARCHIVES = {

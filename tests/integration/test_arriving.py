@@ -27,15 +27,15 @@ from tests.integration.system import AgeingOrthanc
 from tests.integration.test_api_requests import logged_in
 from tests.integration.test_web_api import REQUESTS, ask, body
 from tests.site import reader_of, use_archive
-from web.archive.errors import ArchiveUnavailable
 from web.broker import leases
 from web.inference.cancel import cancel
-from web.inference.chosen import Selection
 from web.inference.models import InferenceRequest, Outbox
-from web.inference.reconciler import arriving, overdue
-from web.inference.refusals import NotAsked
 from web.inference.states import State
 from web.inference.submit import submit
+from web.orthanc.errors import ArchiveUnavailable
+from web.phases.chosen import Selection
+from web.reconciler import arriving, overdue
+from web.refusals import NotAsked
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -24,10 +24,10 @@ from messages.failures import FailureCode
 from tests.integration.test_web_api import error_of
 from tests.integration.web_requests import a_run, place, take_in, write_request
 from tests.site import reader_of
+from web.access.audit import Action
+from web.access.models import AuditEntry
+from web.access.tokens import issue
 from web.broker import leases
-from web.door.audit import Action
-from web.door.models import AuditEntry
-from web.door.tokens import issue
 from web.inference.again import send_again
 from web.inference.happenings import CancelSettled, DeadLettered
 from web.inference.models import InferenceRequest, Outbox

@@ -21,11 +21,11 @@ from tests.dicom_factory import Series, part10
 from tests.integration.lab import StoredStudy, orthanc_get, orthanc_post, store_small_study
 from tests.integration.web_requests import a_run, place, take_in, write_request
 from tests.site import site_with, use_archive
-from web.archive.orthanc import Orthanc, archive
 from web.inference.cancel import cancel
 from web.inference.models import InferenceRequest, Outbox
-from web.inference.reconciler.sweep import STORING_SECONDS, Sweeper, sweep_due
 from web.inference.states import State
+from web.orthanc.archive import Orthanc, archive
+from web.reconciler.sweep import STORING_SECONDS, Sweeper, sweep_due
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -43,9 +43,9 @@ from tests.integration.web_requests import (
     written_request,
 )
 from tests.site import reader_of, use_archive
+from web import notify
 from web.inference.models import InferenceRequest, Outbox
 from web.inference.states import State
-from web.live import notify
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
 

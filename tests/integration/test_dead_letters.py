@@ -39,7 +39,7 @@ from tests.integration.web_requests import (
     write_request,
     written_request,
 )
-from web.door.models import AuditEntry
+from web.access.models import AuditEntry
 from web.inference.cancel import cancel
 from web.inference.letters import LeftAsItIs, discard, replay
 from web.inference.models import DeadLetter, InferenceRequest, Outbox, RequestEvent

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from tests.integration.letters import dead_request, letter_of, staff_member, stored_letter
 from tests.integration.web_requests import a_run, write_request
-from web.door.models import AuditEntry
+from web.access.models import AuditEntry
 from web.inference.models import DeadLetter, InferenceRequest, LettersBeyond, Outbox
 from web.inference.states import State
 

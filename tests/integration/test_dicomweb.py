@@ -28,11 +28,11 @@ from tests.integration.lab import orthanc_post
 from tests.integration.test_legacy_calls import caller
 from tests.integration.web_requests import write_request
 from tests.site import reader_of, use_archive
+from web.access.audit import Action
+from web.access.models import AuditEntry
 from web.dicomweb import studies
 from web.dicomweb.addresses import STAND_IN_HOST
 from web.dicomweb.slots import slots
-from web.door.audit import Action
-from web.door.models import AuditEntry
 from web.inference.models import InferenceRequest
 from web.inference.states import State
 

@@ -19,8 +19,8 @@ from tests.integration.lab import StoredStudy, store_small_study
 from tests.integration.web_requests import write_request
 from tests.site import reader_of, site_with, use_archive
 from tests.unit.test_viewer_fetch import BUNDLE, tarball
-from web.door.audit import Action
-from web.door.models import AuditEntry
+from web.access.audit import Action
+from web.access.models import AuditEntry
 from web.inference.models import InferenceRequest
 from web.inference.states import State
 
@@ -159,7 +159,7 @@ def test_without_the_viewer_the_page_says_so_instead_of_a_link(
 
 
 def test_a_project_that_has_not_included_the_viewer_has_no_link(study: StoredStudy) -> None:
-    with override_settings(ROOT_URLCONF="web.archive.urls"):
+    with override_settings(ROOT_URLCONF="web.pages.urls"):
         clear_url_caches()
         assert "href" not in LINK.render(Context({"study_id": study.study_id}))
     clear_url_caches()

@@ -26,18 +26,18 @@ from infra.local.orthanc import OrthancNode
 from tests.integration.test_web_api import store
 from tests.integration.web_requests import a_run, take_in
 from tests.site import reader_of, use_archive
+from web import notify
+from web.access.audit import Action
+from web.access.limits import Kind, allowed
+from web.access.models import AuditEntry, StudyGrant
+from web.access.tokens import issue
 from web.application import labrelay
-from web.archive.errors import ArchiveUnavailable
-from web.archive.orthanc import Orthanc
-from web.archive.studies import studies, study_detail
-from web.door.audit import Action
-from web.door.limits import Kind, allowed
-from web.door.models import AuditEntry, StudyGrant
-from web.door.tokens import issue
 from web.inference.models import InferenceRequest
-from web.live import notify
 from web.live.socket import NOT_LOGGED_IN, TOO_MUCH
 from web.live.watch import LOOK_SECONDS, LOOKS_A_SESSION, check_sessions, watch
+from web.orthanc.archive import Orthanc
+from web.orthanc.errors import ArchiveUnavailable
+from web.phases.studies import studies, study_detail
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

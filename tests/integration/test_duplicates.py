@@ -28,12 +28,13 @@ from tests.integration.test_legacy_calls import applied, caller, cookie_of, segm
 from tests.integration.test_web_api import REQUESTS, ask, body, error_of, store
 from tests.integration.web_requests import a_run, eventually, write_request
 from tests.site import reader_of, site_with, use_archive
-from web.door.models import AuditEntry
+from web import notify
+from web.access.models import AuditEntry
 from web.inference import submit as submitting
 from web.inference.models import IdempotencyKey, InferenceRequest, Outbox
 from web.inference.states import ACTIVE, State
 from web.inference.wishes import active_request
-from web.live import notify, watch
+from web.live import watch
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -15,13 +15,13 @@ from infra.local.orthanc import OrthancNode
 from tests.dicom_factory import Series
 from tests.integration.followed import AT_ONCE, Followed, client, follow, states
 from tests.integration.nodes import running_orthanc
-from web.archive.errors import ArchiveUnavailable
-from web.archive.orthanc import Orthanc
 from web.follower import changes, results, turn, walk
 from web.follower.models import ArchivePlace, IndexedSeries, IndexedStudy
 from web.follower.turn import take_turn
 from web.inference.compare import looked_at
 from web.inference.models import InferenceRequest
+from web.orthanc.archive import Orthanc
+from web.orthanc.errors import ArchiveUnavailable
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

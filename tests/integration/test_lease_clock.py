@@ -12,7 +12,7 @@ from django.utils import timezone
 from tests.integration.web_requests import written_request
 from web.broker import leases
 from web.inference.models import Outbox, SiteLease
-from web.inference.reconciler import site_lease
+from web.reconciler import site_lease
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -31,11 +31,12 @@ from messages.phases import DCE_ROLES
 from tests.integration.lab import StoredStudy, orthanc_get, store_small_study
 from tests.integration.web_requests import a_run, eventually, place, take_in, write_request
 from tests.site import reader_of, site_with, use_archive
+from web import notify
+from web.access import limits
+from web.access.models import AuditEntry
+from web.access.tokens import issue
 from web.application import labrelay
 from web.database import DatabaseThread
-from web.door import limits
-from web.door.models import AuditEntry
-from web.door.tokens import issue
 from web.handler import OneThreadHandler
 from web.inference.models import InferenceRequest, Outbox
 from web.inference.record import record_dead
@@ -44,7 +45,7 @@ from web.labs import registry
 from web.labs.heartbeats import record_heartbeat
 from web.legacy import threads, waiting, wish
 from web.legacy.outcome import STATES
-from web.live import notify, watch
+from web.live import watch
 
 BASE = "/api/mri/segmentation"
 UNKNOWN = "-".join(["0123abcd"] * 5)

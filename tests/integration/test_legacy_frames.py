@@ -27,7 +27,7 @@ from infra.local.orthanc import OrthancNode
 from tests.dicom_factory import AXIAL, SAGITTAL, Series, oblique, part10
 from tests.integration.web_requests import write_request
 from tests.site import reader_of, use_archive
-from web.door.models import AuditEntry
+from web.access.models import AuditEntry
 from web.legacy import frames
 
 BASE = "/api/mri/segmentation/instances"

@@ -11,7 +11,7 @@ from jsonschema_rs import Draft202012Validator
 
 from tests.integration.test_web_live import applied, page
 from tests.integration.web_requests import a_run, written_request
-from web.live import notify
+from web import notify
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
 

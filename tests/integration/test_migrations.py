@@ -12,10 +12,10 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from web.inference.models import DeadLetter, InferenceRequest, LettersBeyond, RequestEvent
-from web.inference.reconciler import lost
-from web.inference.reconciler.pace import Pace
 from web.labs import registry
 from web.labs.models import Lab, ServedModel
+from web.reconciler import lost
+from web.reconciler.pace import Pace
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

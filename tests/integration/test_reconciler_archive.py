@@ -38,8 +38,8 @@ from tests.integration.web_requests import LabSide, eventually, in_state, lab_si
 from tests.site import site_with, use_archive
 from web.inference.cancel import cancel
 from web.inference.models import InferenceRequest, Outbox, SiteLease
-from web.inference.reconciler.pace import Pace
 from web.inference.states import State
+from web.reconciler.pace import Pace
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
 

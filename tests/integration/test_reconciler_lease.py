@@ -29,8 +29,8 @@ from tests.integration.reconciler_bench import (
 from tests.integration.web_requests import eventually, in_state, lab_side, stored
 from tests.site import use_archive
 from web.inference.models import SiteLease
-from web.inference.reconciler.reconcile import LEASE
 from web.inference.states import State
+from web.reconciler.reconcile import LEASE
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
 

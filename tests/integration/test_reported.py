@@ -48,8 +48,8 @@ from tests.integration.web_requests import (
     stored,
 )
 from tests.site import site_with, use_archive
+from web.confirming.pace import Pace
 from web.inference.cancel import cancel
-from web.inference.confirming.pace import Pace
 from web.inference.models import InferenceRequest
 from web.inference.states import State
 from web.legacy.outcome import outcome, told

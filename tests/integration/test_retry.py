@@ -20,7 +20,7 @@ from tests.integration.test_duplicates import Study, counts, id_of, in_state, wi
 from tests.integration.test_web_api import REQUESTS, ask, error_of, store
 from tests.integration.web_requests import a_run
 from tests.site import reader_of, site_with, use_archive
-from web.door.models import AuditEntry
+from web.access.models import AuditEntry
 from web.inference.letters import LeftAsItIs, replay
 from web.inference.models import InferenceRequest, Outbox
 from web.inference.retry import REPEATABLE

@@ -19,11 +19,12 @@ from tests.integration.test_web_api import REQUESTS
 from tests.integration.test_web_live import page as open_page
 from tests.integration.web_requests import ORTHANC_ID, a_run, take_in
 from tests.site import reader_of
+from web import notify
 from web.inference.models import InferenceRequest, Outbox
 from web.inference.outbox import enqueue_request
 from web.inference.presentation import RequestView
 from web.inference.superseded import number_in_study, superseded_by, with_superseded
-from web.live import notify, reading
+from web.live import reading
 
 INPUTS = [{"role": "image", "series_id": ORTHANC_ID, "series_uid": "1.2.3.4", "instance_count": 3}]
 

@@ -21,8 +21,8 @@ from tests.integration.test_api_requests import OTHER_ID, logged_in, told, writt
 from tests.integration.test_web_api import REQUESTS, error_of
 from tests.integration.web_requests import ORTHANC_ID, a_run
 from tests.site import reader_of
-from web.door.audit import Action
-from web.door.models import AuditEntry
+from web.access.audit import Action
+from web.access.models import AuditEntry
 from web.inference.models import InferenceRequest
 from web.inference.presentation import RequestView
 from web.inference.verdict import MAX_TEXT, Decision, Verdict

@@ -25,9 +25,10 @@ from messages.failures import FAILURE_TEXTS, FailureCode
 from messages.lab import LabHeartbeat
 from tests.integration.web_requests import a_run, place, take_in, written_request
 from tests.site import reader_of
+from web import notify
 from web.labs import registry
 from web.labs.heartbeats import record_heartbeat
-from web.live import notify, reading
+from web.live import reading
 from web.live.messages import MAX_FOLLOWED
 from web.live.socket import NOT_LOGGED_IN, TRY_AGAIN_LATER, LiveSocket
 from web.live.watch import check_sessions, sockets, watch

@@ -35,10 +35,10 @@ from tests.integration.phased import (
     stored,
 )
 from tests.site import reader_of, use_archive
-from web.archive.orthanc import archive
-from web.archive.outline import outline_path
-from web.archive.stored_result import Asked, stored_result
 from web.inference.models import InferenceRequest
+from web.orthanc.archive import archive
+from web.results.outline import outline_path
+from web.results.stored_result import Asked, stored_result
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

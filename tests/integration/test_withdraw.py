@@ -16,14 +16,14 @@ from tests.integration.followed import Followed
 from tests.integration.test_api_requests import logged_in
 from tests.integration.test_web_api import REQUESTS
 from tests.site import reader_of, use_archive
-from web.archive.orthanc import archive
-from web.door.models import AuditEntry
+from web.access.models import AuditEntry
 from web.inference import withdraw_admin
 from web.inference.models import InferenceRequest
 from web.inference.presentation import RequestView
 from web.inference.superseded import superseded_by
 from web.inference.verdict import Decision, Verdict
 from web.inference.withdraw import result_in
+from web.orthanc.archive import archive
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,18 +12,18 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from web.archive import connection, heavy
-from web.archive.connection import ARRAY, MAX_JSON_NODES, MAX_TAGS_BYTES
-from web.archive.errors import (
+from web.orthanc import connection, heavy
+from web.orthanc.archive import Orthanc
+from web.orthanc.connection import ARRAY, MAX_JSON_NODES, MAX_TAGS_BYTES
+from web.orthanc.errors import (
     ArchiveUnavailable,
     TooLongAnswer,
     UnreadableResult,
     UnusableAnswer,
 )
-from web.archive.heavy import large
-from web.archive.keeping import Keeping
-from web.archive.orthanc import Orthanc
-from web.archive.patience import within
+from web.orthanc.heavy import large
+from web.orthanc.keeping import Keeping
+from web.orthanc.patience import within
 
 ID = "-".join(["0123abcd"] * 5)
 

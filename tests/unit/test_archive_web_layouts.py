@@ -16,14 +16,14 @@ from messages.phases.check import Fault
 from tests.layouts import old_calls
 from tests.layouts.every import LAYOUTS
 from tests.layouts.tags import Layout, Series, Tags
-from web.archive.images import KEPT_VALUES
-from web.archive.orthanc import Orthanc
-from web.archive.phase_names import selector_of
-from web.archive.series_facts import read_series
-from web.archive.stack import read_stack
-from web.inference.choice import from_archive, look_up
-from web.inference.chosen import Selection
-from web.inference.concerns import told
+from web.orthanc.archive import Orthanc
+from web.phases.choice import from_archive, look_up
+from web.phases.chosen import Selection
+from web.phases.concerns import told
+from web.phases.images import KEPT_VALUES
+from web.phases.phase_names import selector_of
+from web.phases.series_facts import read_series
+from web.phases.stack import read_stack
 
 every_layout = pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
 

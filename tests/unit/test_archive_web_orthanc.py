@@ -5,15 +5,15 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from web.archive.errors import (
+from web.orthanc.archive import Orthanc, checked_id
+from web.orthanc.errors import (
     ArchiveUnavailable,
     InstanceNotFound,
     NotAnOrthancId,
     SeriesNotFound,
     StudyNotFound,
 )
-from web.archive.orthanc import Orthanc, checked_id
-from web.archive.stack import stack_of
+from web.phases.stack import stack_of
 
 ID = "-".join(["0123abcd"] * 5)
 OTHER = "-".join(["89abcdef"] * 5)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from web.archive.outline import outline_path
+from web.results.outline import outline_path
 
 
 def filled(path: str, shape: tuple[int, int]) -> np.ndarray:

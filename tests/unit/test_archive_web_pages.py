@@ -12,9 +12,11 @@ import pytest
 from django.template.loader import render_to_string
 
 from tests.site import reader_of, site_with
-from web.archive import slices, stack, views
-from web.archive.orthanc import Orthanc
 from web.inference.models import InferenceRequest
+from web.orthanc.archive import Orthanc
+from web.pages import views
+from web.phases import stack
+from web.results import slices
 
 ID = "-".join(["0123abcd"] * 5)
 OTHER = "-".join(["89abcdef"] * 5)

@@ -9,11 +9,11 @@ from django.utils import translation
 
 from messages.phases import DCE_ROLES, LeftOut, PhaseFacts, Problem, SeriesFacts, Unclear
 from messages.phases.parts import PERHAPS_ONE_PHASE
-from web.archive import proposal as module
-from web.archive.candidates import candidates_of
-from web.archive.phase_names import PhaseName
-from web.archive.proposal import notice_text, proposal_for
-from web.archive.studies import SeriesDetail
+from web.phases import proposal as module
+from web.phases.candidates import candidates_of
+from web.phases.phase_names import PhaseName
+from web.phases.proposal import notice_text, proposal_for
+from web.phases.studies import SeriesDetail
 
 
 def series(name: str, time: float | None, count: int = 80, modality: str = "MR") -> SeriesDetail:

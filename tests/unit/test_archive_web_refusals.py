@@ -12,9 +12,9 @@ from messages.phases.agreement import AGREEMENT_KEYWORDS
 from messages.phases.check import WARNINGS, Concern, Fault
 from messages.phases.parts import NOT_LOOKED_INTO, PERHAPS_ONE_PHASE
 from messages.request import PhaseSelector
-from web.inference import chosen
-from web.inference.concerns import ATTRIBUTES, refusal_of, told
-from web.inference.refusals import NotAsked
+from web.phases import chosen
+from web.phases.concerns import ATTRIBUTES, refusal_of, told
+from web.refusals import NotAsked
 
 HANGUL = re.compile("[\uac00-\ud7a3]")
 

@@ -11,11 +11,11 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels import pack_bits
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless, SegmentationStorage, generate_uid
 
-from web.archive.errors import SliceNotFound, UnreadableResult
-from web.archive.images import Image
-from web.archive.segmentation import marked_in, place_referred
-from web.archive.stack import Stack, corresponding
-from web.archive.stored_file import stored_file
+from web.orthanc.errors import SliceNotFound, UnreadableResult
+from web.orthanc.stored_file import stored_file
+from web.phases.images import Image
+from web.phases.stack import Stack, corresponding
+from web.results.segmentation import marked_in, place_referred
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 ROWS, COLUMNS = 4, 6

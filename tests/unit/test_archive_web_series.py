@@ -15,22 +15,22 @@ from hypothesis import strategies as st
 from messages.phases import Unclear
 from messages.phases.frames import frames_of, point
 from messages.request import PhaseSelector
-from web.archive.connection import MAX_TAGS_BYTES
-from web.archive.errors import (
+from web.orthanc.archive import Orthanc
+from web.orthanc.connection import MAX_TAGS_BYTES
+from web.orthanc.errors import (
     ArchiveUnavailable,
     NotLookedInto,
     PhaseNotFound,
     SeriesChanged,
     UnusableAnswer,
 )
-from web.archive.images import MAX_IMAGES, images_of
-from web.archive.orthanc import Orthanc
-from web.archive.patience import seconds_left, within
-from web.archive.phase_names import PhaseName, phase_named
-from web.archive.samples import MAX_AT_ONE_POSITION
-from web.archive.series_facts import read_series
-from web.archive.stack import read_stack, stack_of
-from web.archive.tags import Tags
+from web.orthanc.patience import seconds_left, within
+from web.orthanc.tags import Tags
+from web.phases.images import MAX_IMAGES, images_of
+from web.phases.phase_names import PhaseName, phase_named
+from web.phases.samples import MAX_AT_ONE_POSITION
+from web.phases.series_facts import read_series
+from web.phases.stack import read_stack, stack_of
 
 SERIES = "-".join(["0123abcd"] * 5)
 

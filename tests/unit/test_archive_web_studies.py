@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from messages.phases.times import seconds_from
-from web.archive.orthanc import Orthanc
-from web.archive.studies import as_date, readable_name, studies, study_detail
+from web.orthanc.archive import Orthanc
+from web.phases.studies import as_date, readable_name, studies, study_detail
 
 STUDY = "-".join(["0123abcd"] * 5)
 

@@ -6,8 +6,8 @@ import pytest
 
 from consumer.errors import Retry
 from messages.failures import FAILURE_TEXTS
-from web.archive.wording import label_of, page_texts
 from web.inference.states import State
+from web.wording.texts import label_of, page_texts
 
 
 def test_whatever_a_lab_tries_again_has_a_sentence_with_the_time():

@@ -12,14 +12,14 @@ from django.utils import translation
 
 from messages.phases import DCE_ROLES, PhaseFacts, SeriesFacts
 from tests.site import site_with
-from web.archive.arriving import arriving_among, is_arriving
-from web.archive.orthanc import Orthanc
-from web.archive.proposal import proposal_for
-from web.archive.series_lines import series_lines
-from web.archive.studies import SeriesDetail
 from web.checks.checklist import checklist
 from web.checks.line import State
 from web.inference.arriving import concerns_of_proposal, more_to_come
+from web.orthanc.archive import Orthanc
+from web.pages.series_lines import series_lines
+from web.phases.arriving import arriving_among, is_arriving
+from web.phases.proposal import proposal_for
+from web.phases.studies import SeriesDetail
 
 
 def series(number: int, count: int = 40, *, arriving: bool = False) -> SeriesDetail:

@@ -12,10 +12,10 @@ from messages.lab import ARCHIVE_AWAY
 from messages.topology import requests_queue, retry_queue
 from tests.unit.test_reconcile_rules import PACE, ago, lab, row, sent
 from web.inference.models import InferenceRequest
-from web.inference.reconciler import lost
-from web.inference.reconciler.backlog import Backlogs
 from web.inference.states import State
 from web.labs.models import Lab
+from web.reconciler import lost
+from web.reconciler.backlog import Backlogs
 
 pytestmark = pytest.mark.django_db
 

@@ -11,10 +11,10 @@ from django.utils import timezone
 from messages.failures import FailureCode
 from tests.integration.web_requests import a_run
 from tests.unit.test_reconcile_rules import ago, row
-from web.inference.confirming.failing import Failing
-from web.inference.confirming.look import Look
-from web.inference.confirming.owed import Owed, due, postpone, settle
-from web.inference.confirming.pace import Pace
+from web.confirming.failing import Failing
+from web.confirming.look import Look
+from web.confirming.owed import Owed, due, postpone, settle
+from web.confirming.pace import Pace
 from web.inference.models import InferenceRequest
 from web.inference.record import record_event
 from web.inference.states import State

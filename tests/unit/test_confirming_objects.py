@@ -21,11 +21,11 @@ from tests.unit import test_stored_result as results
 from tests.unit.test_confirming import LOOKS, looked, owed
 from tests.unit.test_reconcile_rules import ago, row
 from tests.unit.test_stored_result import MODEL, REQUEST, STUDY_ID, Shelf, orthanc_id
-from web.archive.errors import ArchiveUnavailable
-from web.inference.confirming.look import Look, look_for
-from web.inference.confirming.owed import look
+from web.confirming.look import Look, look_for
+from web.confirming.owed import look
 from web.inference.models import InferenceRequest
 from web.inference.states import State
+from web.orthanc.errors import ArchiveUnavailable
 
 pytestmark = pytest.mark.django_db
 

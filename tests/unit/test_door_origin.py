@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from django.test import RequestFactory
 
-from web.door.origin import is_foreign, knows_host
+from web.access.origin import is_foreign, knows_host
 
 HERE = {"host": "mri.example:8443"}
 

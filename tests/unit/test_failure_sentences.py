@@ -7,8 +7,8 @@ from django.utils import translation
 
 from consumer import errors
 from messages.failures import FINAL, UNKNOWN_FAILURE, FailureCode, text_of
-from web.archive.wording import label_of
 from web.inference.presentation import failure_of
+from web.wording.texts import label_of
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])

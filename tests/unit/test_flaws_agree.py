@@ -25,13 +25,13 @@ from messages.phases import DCE_ROLES
 from tests.dicom_factory import SAGITTAL, Series, part10, place
 from tests.enhanced_factory import enhanced
 from tests.unit import test_infer_images as by_hand
-from web.archive.candidates import candidates_of
-from web.archive.orthanc import Orthanc
-from web.archive.proposal import StudyProposal, proposal_for
-from web.archive.studies import StudyDetail, study_detail
-from web.inference.choice import look_up
-from web.inference.chosen import Selection
-from web.inference.refusals import NotAsked
+from web.orthanc.archive import Orthanc
+from web.phases.candidates import candidates_of
+from web.phases.choice import look_up
+from web.phases.chosen import Selection
+from web.phases.proposal import StudyProposal, proposal_for
+from web.phases.studies import StudyDetail, study_detail
+from web.refusals import NotAsked
 
 UNSUPPORTED, MISSING = FailureCode.UNSUPPORTED_IMAGE, FailureCode.MISSING_ATTRIBUTE
 UNREADABLE = FailureCode.UNREADABLE_DICOM

@@ -27,7 +27,7 @@ from tests.dicom_factory import place as placed
 from tests.enhanced_factory import enhanced
 from tests.unit import test_archive_web_series as site
 from tests.unit import test_infer_images as by_hand
-from web.archive.series_facts import read_series
+from web.phases.series_facts import read_series
 
 #: Keyword, value, places, and seconds from midnight, of each phase.
 Told = list[tuple[str, str, int, float | None]]

@@ -23,10 +23,10 @@ from web.connections import longest_of_most
 from web.database import DatabaseThread
 from web.inference.models import InferenceRequest, Outbox, SeenEvent
 from web.inference.outbox import MOST_STOPS, STOP_SECONDS
-from web.inference.reconciler.pace import Pace
-from web.inference.reconciler.reconcile import Reconciler
 from web.inference.record import MOST_REMEMBERED, record_event
 from web.inference.states import State
+from web.reconciler.pace import Pace
+from web.reconciler.reconcile import Reconciler
 
 ITEM = cast("Item", SimpleNamespace(old=False))
 

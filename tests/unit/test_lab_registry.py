@@ -17,11 +17,11 @@ from django.utils import timezone, translation
 from messages import topology
 from messages.lab import LabHeartbeat, LabModel, ModelDescriptor
 from web.checks import database
-from web.inference.reconciler.unheld import held, someone_online
 from web.labs import catalogue, registry
 from web.labs.heartbeats import lab_views, record_heartbeat, record_model
 from web.labs.models import Lab
 from web.labs.registry import MOST_STRANGERS, NotConfirmed
+from web.reconciler.unheld import held, someone_online
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -23,8 +23,8 @@ from tests.unit.test_result_objects import (
     parsed,
     phases,
 )
-from web.archive import report_details as told_by_site
-from web.archive.report_details import report_told
+from web.results import report_details as told_by_site
+from web.results.report_details import report_told
 
 #: mm by which a midline may be found beside the true one, x = 0 of the phantom.
 FOUND_MM = 8.0

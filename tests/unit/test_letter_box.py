@@ -17,9 +17,9 @@ from web.inference.heard import REPLAYABLE, Doubt, Heard, Speakers
 from web.inference.letter_box import Letter, keep, put_trace_aside
 from web.inference.letters import doubt_text
 from web.inference.models import DeadLetter, LettersBeyond
-from web.inference.reconciler.taken_up import take_up
 from web.inference.states import State
 from web.labs import registry
+from web.reconciler.taken_up import take_up
 
 pytestmark = pytest.mark.django_db
 

@@ -22,7 +22,7 @@ from tests.unit.test_phase_scale import (
     four_phases,
     parameters,
 )
-from web.archive.report_details import report_told
+from web.results.report_details import report_told
 
 
 def test_curves_of_an_older_result_that_were_brought_to_one_scale_say_so() -> None:

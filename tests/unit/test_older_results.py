@@ -21,8 +21,8 @@ from messages import identity
 from tests.dicom_factory import Series, index, oblique, spec
 from tests.unit.test_result_objects import lab_work, parsed
 from tests.unit.test_stored_result import Shelf, asked_for, orthanc_id
-from web.archive.report_details import Laterality, report_told
-from web.archive.stored_result import Asked, stored_result
+from web.results.report_details import Laterality, report_told
+from web.results.stored_result import Asked, stored_result
 
 FOLDER = Path(__file__).parents[1] / "older_results"
 FOUND = UUID("0b0f6f0e-9a4c-4f25-9d2e-1d1a6b8f0c11")

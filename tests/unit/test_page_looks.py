@@ -7,10 +7,10 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from web.archive.orthanc import Orthanc
 from web.inference import compare
 from web.inference.compare import looked_at
 from web.inference.models import InferenceRequest
+from web.orthanc.archive import Orthanc
 
 ID = "-".join(["0123abcd"] * 5)
 

@@ -31,7 +31,7 @@ from tests.layouts import ge
 from tests.layouts.tags import Layout
 from tests.unit import test_archive_web_layouts as site
 from tests.unit import test_infer_layouts as manual
-from web.archive.series_facts import read_series
+from web.phases.series_facts import read_series
 
 
 def by_the_site(run: ge.Series) -> SeriesFacts:

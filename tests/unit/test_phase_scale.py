@@ -16,7 +16,7 @@ from consumer.memory import MemoryFile
 from messages.phases.scale import Scale, Stored, scale_of
 from tests.dicom_factory import Series, index, part10, place, spec
 from tests.enhanced_factory import enhanced
-from web.archive.report_details import WashOut, report_told
+from web.results.report_details import WashOut, report_told
 
 ROLES = ("pre", "post1", "post2", "last")
 TIMES = ("101500", "101700", "101900", "102100")

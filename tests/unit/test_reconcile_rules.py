@@ -13,11 +13,11 @@ from django.utils import timezone
 from web.inference.again import send_again
 from web.inference.models import InferenceRequest, Outbox, RequestEvent, SiteLease
 from web.inference.outbox import enqueue_request
-from web.inference.reconciler import lost, overdue, site_lease, told, unheld
-from web.inference.reconciler.lost import Missing
-from web.inference.reconciler.pace import Pace
 from web.inference.states import State
 from web.labs.models import Lab
+from web.reconciler import lost, overdue, site_lease, told, unheld
+from web.reconciler.lost import Missing
+from web.reconciler.pace import Pace
 
 pytestmark = pytest.mark.django_db
 

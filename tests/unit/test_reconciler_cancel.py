@@ -9,7 +9,7 @@ import pytest
 
 from web.broker.depth import Ear
 from web.database import DatabaseThread
-from web.inference.reconciler.reconcile import Reconciler
+from web.reconciler.reconcile import Reconciler
 
 pytestmark = pytest.mark.asyncio
 

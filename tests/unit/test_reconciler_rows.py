@@ -11,12 +11,12 @@ from django.utils import timezone
 
 from messages.identity import primary_instance_uid
 from tests.unit.test_reconcile_rules import PACE, ago, lab, missing, row
-from web.archive.orthanc import Orthanc
 from web.inference.models import InferenceRequest
-from web.inference.reconciler import overdue, unheld
-from web.inference.reconciler.sweep import Sweeper
 from web.inference.states import State
 from web.labs.models import Lab
+from web.orthanc.archive import Orthanc
+from web.reconciler import overdue, unheld
+from web.reconciler.sweep import Sweeper
 
 pytestmark = pytest.mark.django_db
 

@@ -14,16 +14,16 @@ from django.utils import timezone
 from structlog.testing import capture_logs
 
 from tests.site import site_with
-from web.archive.errors import ArchiveUnavailable
-from web.archive.orthanc import Orthanc
 from web.broker.depth import Ear
 from web.database import DatabaseThread
 from web.inference.models import InferenceRequest
 from web.inference.presentation import RequestView
-from web.inference.reconciler import arriving
-from web.inference.reconciler.reconcile import MOST_UNANSWERED, Reconciler
-from web.inference.reconciler.releases import ABSENT_SECONDS, LOOKS, LOOKS_SECONDS, Releases
 from web.inference.states import State
+from web.orthanc.archive import Orthanc
+from web.orthanc.errors import ArchiveUnavailable
+from web.reconciler import arriving
+from web.reconciler.reconcile import MOST_UNANSWERED, Reconciler
+from web.reconciler.releases import ABSENT_SECONDS, LOOKS, LOOKS_SECONDS, Releases
 
 SERIES = "-".join(["0123abcd"] * 5)
 

@@ -8,15 +8,15 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from tests import report_tree as tree
-from web.archive.errors import UnreadableReport
-from web.archive.report_details import (
+from web.orthanc.errors import UnreadableReport
+from web.results.report_details import (
     Kinetics,
     LesionTold,
     Point,
     WashOut,
     report_told,
 )
-from web.archive.report_origin import ReportedPhase
+from web.results.report_origin import ReportedPhase
 
 OLDER = Path(__file__).parents[1] / "older_results"
 

@@ -13,8 +13,8 @@ from consumer.memory import MemoryFile
 from messages import identity
 from tests.dicom_factory import Series, index, spec
 from tests.unit.test_stored_result import lab_work, result_spec
-from web.archive.report_details import ReportTold, WashOut, report_told
-from web.archive.report_origin import ReportedPhase
+from web.results.report_details import ReportTold, WashOut, report_told
+from web.results.report_origin import ReportedPhase
 
 SHAPE = (6, 8, 10)
 

@@ -21,7 +21,7 @@ from consumer.memory import MemoryFile
 from consumer.result.provenance import labrelay_version
 from messages import identity
 from tests.dicom_factory import Series, index, oblique, place, spec
-from web.archive.report_details import Kinetics, Point, WashOut, report_told
+from web.results.report_details import Kinetics, Point, WashOut, report_told
 
 REQUEST = UUID("0b0f6f0e-9a4c-4f25-9d2e-1d1a6b8f0c11")
 ROLES = ("pre", "post1", "post2", "last")

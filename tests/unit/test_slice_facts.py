@@ -12,10 +12,10 @@ from pydicom.datadict import tag_for_keyword
 from messages.phases import PhaseFacts
 from messages.phases.agreement import AGREEMENT_KEYWORDS
 from messages.phases.check import Fault, check_slices
-from web.archive.connection import MAX_TAGS_BYTES
-from web.archive.orthanc import Orthanc
-from web.archive.patience import within
-from web.archive.slice_facts import MAX_INSTANCES, slices_of
+from web.orthanc.archive import Orthanc
+from web.orthanc.connection import MAX_TAGS_BYTES
+from web.orthanc.patience import within
+from web.phases.slice_facts import MAX_INSTANCES, slices_of
 
 SERIES = "-".join(["0000abcd"] * 5)
 WHOLE = PhaseFacts(image_count=6)

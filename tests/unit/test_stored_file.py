@@ -16,11 +16,11 @@ from pydicom.uid import (
 from messages.part10 import RESULT_BYTES, transfer_syntax
 from tests.dicom_factory import Series
 from tests.integration import bombs
-from web.archive import structure
-from web.archive.errors import TooLargeResult, UnreadableResult
-from web.archive.inflation import inflated
-from web.archive.stored_file import stored_file
-from web.archive.structure import require_small_decoded, structure_of
+from web.orthanc import structure
+from web.orthanc.errors import TooLargeResult, UnreadableResult
+from web.orthanc.inflation import inflated
+from web.orthanc.stored_file import stored_file
+from web.orthanc.structure import require_small_decoded, structure_of
 
 SERIES = Series(slices=3, rows=5, columns=7)
 

@@ -18,9 +18,9 @@ from consumer.memory import MemoryFile
 from messages import identity
 from messages.request import InputSeries, PhaseSelector
 from tests.dicom_factory import SAGITTAL, Series, index, oblique, part10, place, spec
-from web.archive.errors import ArchiveUnavailable, UnreadableResult
-from web.archive.orthanc import Orthanc
-from web.archive.stored_result import Asked, StoredResult, stored_result
+from web.orthanc.archive import Orthanc
+from web.orthanc.errors import ArchiveUnavailable, UnreadableResult
+from web.results.stored_result import Asked, StoredResult, stored_result
 
 REQUEST = UUID("0b0f6f0e-9a4c-4f25-9d2e-1d1a6b8f0c11")
 

@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from messages.identity import key_series_uid, primary_instance_uid
-from web.archive.errors import ArchiveUnavailable, InstanceNotFound, NotAnOrthancId
-from web.archive.objects import remove_objects
-from web.archive.orthanc import Orthanc
+from web.orthanc.archive import Orthanc
+from web.orthanc.errors import ArchiveUnavailable, InstanceNotFound, NotAnOrthancId
+from web.orthanc.objects import remove_objects
 
 ID = "-".join(["0123abcd"] * 5)
 STUDY_UID = "2.25.7"

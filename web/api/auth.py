@@ -7,10 +7,10 @@ from typing import Any
 from django.http import HttpRequest
 from ninja.security import HttpBearer, SessionAuth
 
+from web.access import limits
+from web.access.audit import Way
+from web.access.tokens import names_token, user_of_token
 from web.api.errors import TooMany
-from web.door import limits
-from web.door.audit import Way
-from web.door.tokens import names_token, user_of_token
 
 _HEADER = "Authorization"
 
@@ -30,7 +30,7 @@ class Bearer(HttpBearer):
             if (wait := limits.count_token(request, user.pk)) is not None:
                 raise TooMany(wait)
             request.user = user
-            # What `web.door.visitor` writes into the audit trail.
+            # What `web.access.caller` writes into the audit trail.
             request.labrelay_way = Way.TOKEN  # type: ignore[attr-defined]
         return user
 
@@ -40,7 +40,7 @@ class Bearer(HttpBearer):
 
 
 class Session(SessionAuth):
-    """The cookie of the log-in page. `web.door.origin` refuses what another site's page sends."""
+    """The cookie of the log-in page. `web.access.origin` refuses what another site's page sends."""
 
     openapi_description = "The cookie of the log-in page."
 

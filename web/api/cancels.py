@@ -11,7 +11,7 @@ from web.api.errors import ErrorAnswer, failing, refused
 from web.api.seen import seen_request
 from web.inference.cancel import cancel
 from web.inference.presentation import RequestView
-from web.inference.refusals import NotAsked
+from web.refusals import NotAsked
 
 router = Router()
 

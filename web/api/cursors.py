@@ -14,7 +14,7 @@ from typing import Annotated, TypeVar
 from django.utils.translation import gettext_lazy as _
 from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter, ValidationError
 
-from web.inference.refusals import NotAsked
+from web.refusals import NotAsked
 
 T = TypeVar("T")
 

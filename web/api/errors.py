@@ -11,11 +11,11 @@ from django.utils.translation import gettext_lazy as _
 from ninja import NinjaAPI, Schema, Status
 from ninja.errors import HttpError, ValidationError
 
-from web.archive import answers
-from web.archive.errors import ArchiveError
-from web.door import limits
+from web.access import limits
 from web.error_form import code_for, error_response, sentence_for
-from web.inference.refusals import Refused
+from web.orthanc import answers
+from web.orthanc.errors import ArchiveError
+from web.refusals import Refused
 
 #: What every operation can answer: nobody is logged in, and too many calls.
 EVERYWHERE = (401, 429)

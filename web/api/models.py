@@ -12,8 +12,8 @@ from pydantic import Field
 
 from messages.topology import POOLS
 from web.api.errors import failing
-from web.archive.proposal import notice_text, role_label
 from web.labs.catalogue import Offer, offers
+from web.phases.proposal import notice_text, role_label
 
 router = Router()
 

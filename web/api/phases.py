@@ -12,20 +12,20 @@ from ninja import Query, Router, Schema
 from pydantic import Field
 
 from messages.request import PhaseSelector
+from web.access.audit import Action
 from web.api.errors import failing
 from web.api.requests import MAX_INPUTS
-from web.archive.orthanc import archive
-from web.archive.phase_names import phase_named
-from web.archive.proposal import proposal_for
-from web.archive.studies import study_detail
-from web.archive.views import seen
-from web.door.audit import Action
 from web.inference.arriving import concerns_of_choice, concerns_of_proposal
-from web.inference.choice import check_selections, look_up
-from web.inference.chosen import Selection
-from web.inference.concerns import Told
-from web.inference.refusals import NotAsked
 from web.labs.catalogue import model_on_offer
+from web.orthanc.archive import archive
+from web.pages.views import seen
+from web.phases.choice import check_selections, look_up
+from web.phases.chosen import Selection
+from web.phases.concerns import Told
+from web.phases.phase_names import phase_named
+from web.phases.proposal import proposal_for
+from web.phases.studies import study_detail
+from web.refusals import NotAsked
 
 router = Router()
 

@@ -7,18 +7,18 @@ from uuid import UUID
 from django.http import HttpRequest
 from ninja import Router, Schema
 
+from web.access.audit import Action
 from web.api.errors import failing
 from web.api.results import StoredObject
 from web.api.seen import shown_result
-from web.archive.orthanc import archive
-from web.archive.proposal import notice_text, role_label
-from web.archive.report_details import Kinetics, Laterality, LesionTold, WashOut
-from web.archive.report_origin import Origin
-from web.archive.stored_report import StoredReport, report_uids, stored_report
-from web.door.audit import Action
 from web.inference.models import InferenceRequest
 from web.inference.presentation import Result
 from web.inference.superseded import results_before
+from web.orthanc.archive import archive
+from web.phases.proposal import notice_text, role_label
+from web.results.report_details import Kinetics, Laterality, LesionTold, WashOut
+from web.results.report_origin import Origin
+from web.results.stored_report import StoredReport, report_uids, stored_report
 
 router = Router()
 

@@ -13,12 +13,10 @@ from pydantic import Field, TypeAdapter
 
 from messages.envelope import Name, OrthancId
 from messages.request import PhaseSelector
+from web.access.caller import Visitor, visitor_of
 from web.api.cursors import DEFAULT_LIMIT, Cursor, Instant, Limit, cursor_of, place_of
 from web.api.errors import failing
 from web.api.seen import note_refusal, seen_request
-from web.archive.orthanc import archive
-from web.door.visitor import Visitor, visitor_of
-from web.inference.chosen import Selection
 from web.inference.compare import looked_at
 from web.inference.idempotency import KEY_PATTERN, digest_of, named_click
 from web.inference.models import InferenceRequest
@@ -26,6 +24,8 @@ from web.inference.presentation import Failure, Moment, RequestView, failure_of
 from web.inference.standing import with_standing
 from web.inference.states import State
 from web.inference.submit import submit
+from web.orthanc.archive import archive
+from web.phases.chosen import Selection
 
 router = Router()
 

@@ -9,9 +9,9 @@ from django.urls import reverse
 from ninja import Router, Schema
 
 from messages import identity
+from web.access.audit import Action
 from web.api.errors import failing
 from web.api.seen import shown_result
-from web.door.audit import Action
 from web.inference.models import InferenceRequest
 from web.inference.presentation import Moment, Result
 

@@ -12,8 +12,8 @@ from web.api.errors import ErrorAnswer, failing, refused
 from web.api.requests import LOCATION, IdempotencyKey, note_results
 from web.api.seen import seen_request
 from web.inference.presentation import RequestView
-from web.inference.refusals import Refused
 from web.inference.retry import retry
+from web.refusals import Refused
 
 router = Router()
 

@@ -1,6 +1,6 @@
 """Which requests a caller may see. What is not granted is answered like what does not exist.
 
-Of studies `web.archive.views.seen` tells.
+Of studies `web.pages.views.seen` tells.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from uuid import UUID
 
 from django.http import HttpRequest
 
+from web.access.audit import Action
+from web.access.caller import Visitor, visitor_of
 from web.api.errors import NoResult, NotShown, UnknownRequest
-from web.archive.errors import NotAnOrthancId
-from web.archive.orthanc import checked_id
-from web.door.audit import Action
-from web.door.visitor import Visitor, visitor_of
 from web.inference.models import InferenceRequest
 from web.inference.standing import with_standing
 from web.inference.states import State
 from web.inference.withdraw import why_not_shown
+from web.orthanc.archive import checked_id
+from web.orthanc.errors import NotAnOrthancId
 
 
 def seen_request(request: HttpRequest, request_id: UUID) -> tuple[InferenceRequest, Visitor]:

@@ -11,14 +11,14 @@ from pydantic import TypeAdapter
 
 from messages.phases import Unclear
 from messages.request import PhaseSelector
+from web.access.audit import Action
+from web.access.caller import visitor_of
 from web.api.cursors import DEFAULT_LIMIT, Cursor, Limit, cursor_of, place_of
 from web.api.errors import failing
 from web.api.study_pages import Place, page_of_studies
-from web.archive.phase_names import selector_of
-from web.archive.studies import SeriesDetail, as_date, readable_name, study_detail
-from web.archive.views import seen
-from web.door.audit import Action
-from web.door.visitor import visitor_of
+from web.pages.views import seen
+from web.phases.phase_names import selector_of
+from web.phases.studies import SeriesDetail, as_date, readable_name, study_detail
 
 router = Router()
 

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from messages.envelope import OrthancId
-from web.archive.orthanc import Orthanc, archive
-from web.archive.studies import as_date
-from web.door.grants import Sight
+from web.access.grants import Sight
+from web.orthanc.archive import Orthanc, archive
+from web.phases.studies import as_date
 
 #: Days before the newest study that can be on a page; further back only when too few are found.
 _LOOKS: tuple[int | None, ...] = (31, 366, 3660, None)

@@ -15,9 +15,9 @@ from web.api.errors import ErrorAnswer, failing, refused
 from web.api.requests import IdempotencyKey, note_results
 from web.api.seen import seen_request
 from web.inference.presentation import Moment
-from web.inference.refusals import Refused
 from web.inference.verdict import DECIDING, MAX_TEXT, Decision, Verdict
 from web.inference.verdict_given import give_verdict
+from web.refusals import Refused
 
 router = Router()
 

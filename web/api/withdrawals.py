@@ -13,9 +13,9 @@ from pydantic import Field
 from web.api.errors import ErrorAnswer, failing, refused
 from web.api.seen import seen_request
 from web.inference.presentation import RequestView
-from web.inference.refusals import NotAsked, Refused
 from web.inference.result_state import MAX_REASON
 from web.inference.withdraw import may_withdraw, withdraw
+from web.refusals import NotAsked, Refused
 
 router = Router()
 

@@ -1,1 +1,1 @@
-"""The browser's way to the image archive: studies, slices, outlines. Credentials stay here."""
+"""The old name of `web.pages`, for one more version: a host project includes its addresses."""

@@ -1,19 +1,7 @@
-"""Addresses of the pages; a project may include them below a prefix, their scripts follow."""
+"""The old name of `web.pages.urls`, for one more version."""
 
 from __future__ import annotations
 
-from django.urls import path
+from web.pages.urls import app_name, urlpatterns
 
-from web.archive import views
-
-app_name = "labrelay"
-urlpatterns = [
-    path("", views.study_list, name="studies"),
-    path("studies/<str:study_id>/", views.study_page, name="study"),
-    path(
-        "studies/<str:study_id>/series/<str:series_id>/slices/<int:index>.png",
-        views.slice_png,
-        name="slice",
-    ),
-    path("requests/<uuid:request_id>/overlay.json", views.overlay_json, name="overlay"),
-]
+__all__ = ["app_name", "urlpatterns"]

@@ -22,6 +22,7 @@ from messages.events import RunEvent
 from messages.request import InferenceRequested
 from messages.topology import DEAD_QUEUE, RETRY_TIERS, work_queues
 from messages.topology_before import retry_queue as retry_queue_before
+from web import notify
 from web.broker.aside import Aside, kept
 from web.broker.connection import Session
 from web.broker.inbox import BATCH, MOST_TRIED, Inbox, Item
@@ -32,7 +33,6 @@ from web.inference.letter_box import Letter, keep
 from web.inference.models import InferenceRequest
 from web.inference.record import record_dead, record_event
 from web.inference.superseded import with_superseded
-from web.live import notify
 
 log = structlog.get_logger(__name__)
 

@@ -33,6 +33,7 @@ from messages.identity import delivery_of
 from messages.request import InferenceRequested
 from messages.topology import replies_queue
 from messages.topology_before import REPLIES_QUEUE
+from web import notify
 from web.broker.aside import Aside, kept
 from web.broker.connection import Session
 from web.broker.inbox import BATCH, MOST_TRIED, Inbox, Item
@@ -43,7 +44,6 @@ from web.inference.heard import Doubt, Heard, Speakers
 from web.inference.letter_box import Letter, keep
 from web.inference.record import record_event
 from web.inference.superseded import with_superseded
-from web.live import notify
 
 log = structlog.get_logger(__name__)
 

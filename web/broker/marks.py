@@ -8,10 +8,10 @@ from uuid import UUID
 
 import structlog
 
+from web import notify
 from web.broker import leases
 from web.broker.leases import Sent
 from web.database import DatabaseAway, DatabaseThread
-from web.live import notify
 
 log = structlog.get_logger(__name__)
 

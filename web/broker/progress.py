@@ -27,6 +27,7 @@ from messages.events import InferenceProgressed
 from messages.lab import MAX_CURRENT, MAX_MODELS, LabHeartbeat, LabModel
 from messages.topology import progress_queue
 from messages.topology_before import PROGRESS_QUEUE
+from web import notify
 from web.broker.connection import Session
 from web.broker.inbox import Inbox, Item
 from web.broker.letter import text_of
@@ -38,7 +39,6 @@ from web.inference.heard import Heard, Speakers
 from web.inference.record import record
 from web.labs.heartbeats import record_heartbeat, record_model
 from web.labs.registry import pool_of
-from web.live import notify
 
 log = structlog.get_logger(__name__)
 

@@ -16,13 +16,13 @@ from web.broker.listener import Listener
 from web.broker.progress import ProgressFeed
 from web.broker.relay import Relay
 from web.cancellation import end
+from web.confirming.confirmer import Confirmer
+from web.confirming.pace import Pace as ConfirmerPace
 from web.database import DatabaseThread
 from web.follower.follow import Follower
 from web.follower.turn import Pace as FollowerPace
-from web.inference.confirming.confirmer import Confirmer
-from web.inference.confirming.pace import Pace as ConfirmerPace
-from web.inference.reconciler.pace import Pace
-from web.inference.reconciler.reconcile import Reconciler
+from web.reconciler.pace import Pace
+from web.reconciler.reconcile import Reconciler
 
 #: What each connection needs before it works. Not the queues of pools: one that is missing is said,
 #: looked for again, and holds up no other.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from web.archive.errors import ArchiveError, ArchiveUnavailable
-from web.archive.orthanc import Orthanc
 from web.checks.line import Line, bad, ok, skipped
+from web.orthanc.archive import Orthanc
+from web.orthanc.errors import ArchiveError, ArchiveUnavailable
 
 #: Answers an empty list and no patient: there is no such study.
 _QIDO = "/dicom-web/studies?StudyInstanceUID=2.25.0&limit=1"

@@ -10,7 +10,7 @@ from messages.brokers import Seen
 from web.broker.errors import BrokerProblem
 from web.broker.probe import NotConnected, Obstacle, Probe, address_of, user_of, vhost_of
 from web.checks.line import Line, bad, ok, skipped
-from web.inference.reconciler.lost import queues_of
+from web.reconciler.lost import queues_of
 
 _IMPORT = f"on the broker:\n{repair.IMPORT_COMMANDS}"
 

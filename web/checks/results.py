@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 
-from web.archive.errors import ArchiveError, ArchiveUnavailable, NotInArchive
-from web.archive.orthanc import Orthanc
-from web.archive.overlay import overlay_of
-from web.archive.phase_names import PhaseName
-from web.archive.stored_report import stored_report
 from web.checks import database
 from web.checks.line import Line, bad, note, ok, skipped
 from web.inference.models import InferenceRequest
 from web.inference.presentation import phase_of
 from web.inference.states import State
+from web.orthanc.archive import Orthanc
+from web.orthanc.errors import ArchiveError, ArchiveUnavailable, NotInArchive
+from web.phases.phase_names import PhaseName
+from web.results.overlay import overlay_of
+from web.results.stored_report import stored_report
 
 _NOUN = "newest result"
 

@@ -10,11 +10,11 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 
-from web.archive.answers import told
-from web.archive.errors import ArchiveError, NotInArchive, StudyNotFound, UnusableAnswer
 from web.dicomweb.query import QueryNotAllowed
 from web.dicomweb.slots import TooManyOpen
 from web.error_form import code_for, error_response, sentence_for
+from web.orthanc.answers import told
+from web.orthanc.errors import ArchiveError, NotInArchive, StudyNotFound, UnusableAnswer
 
 log = structlog.get_logger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-#: Of one process. With the 16 of the pages (`web.archive.orthanc`) below the 50 threads that
+#: Of one process. With the 16 of the pages (`web.orthanc.archive`) below the 50 threads that
 #: Orthanc has unless told otherwise.
 MOST = 32
 

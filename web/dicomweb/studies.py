@@ -9,12 +9,12 @@ from typing import Any
 from uuid import UUID
 
 from messages.identity import key_series_uid, primary_series_uid, report_series_uid
-from web.archive.errors import ArchiveUnavailable, NotAnOrthancId, StudyNotFound
-from web.archive.orthanc import archive, checked_id
-from web.door.audit import Action
-from web.door.visitor import Visitor
+from web.access.audit import Action
+from web.access.caller import Visitor
 from web.inference.models import InferenceRequest
 from web.inference.states import State
+from web.orthanc.archive import archive, checked_id
+from web.orthanc.errors import ArchiveUnavailable, NotAnOrthancId, StudyNotFound
 
 #: Taken out of what a search tells: the viewer would search for the patient's other studies by
 #: it, and so write it into an address, which proxies keep in their logs.

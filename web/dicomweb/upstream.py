@@ -11,10 +11,10 @@ from weakref import WeakKeyDictionary
 import httpx
 from django.conf import settings
 
-from web.archive.connection import CONNECT_SECONDS, READ_SECONDS
-from web.archive.errors import ArchiveUnavailable, NotInArchive, UnusableAnswer
 from web.dicomweb.addresses import FORWARDED
 from web.dicomweb.slots import MOST, Slot
+from web.orthanc.connection import CONNECT_SECONDS, READ_SECONDS
+from web.orthanc.errors import ArchiveUnavailable, NotInArchive, UnusableAnswer
 
 #: Seconds that one answer may take in all: a reader who does not read must not hold it for ever.
 WHOLE_SECONDS = 900.0

@@ -16,7 +16,9 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 
-from web.archive.errors import ArchiveUnavailable, StudyNotFound
+from web.access.audit import Action
+from web.access.caller import Visitor, visitor_of
+from web.access.limits import visitor_key
 from web.dicomweb.addresses import STAND_IN, renamed
 from web.dicomweb.errors import json_errors, refusal
 from web.dicomweb.forms import Form, Kind, form_of
@@ -24,9 +26,7 @@ from web.dicomweb.query import STUDY_KEYS, checked, studies_named
 from web.dicomweb.slots import Slot, slots
 from web.dicomweb.studies import results_in, seen, told_of
 from web.dicomweb.upstream import Opened, opened, whole
-from web.door.audit import Action
-from web.door.limits import visitor_key
-from web.door.visitor import Visitor, visitor_of
+from web.orthanc.errors import ArchiveUnavailable, StudyNotFound
 
 log = structlog.get_logger(__name__)
 

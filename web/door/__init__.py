@@ -1,1 +1,1 @@
-"""Who gets in, what they may see, and what is written down about it."""
+"""The old name of `web.access`, for one more version: a host's settings may name it."""

@@ -19,9 +19,9 @@ from typing import Any
 
 import structlog
 
-from web.archive.errors import ArchiveUnavailable, NotInArchive, TooLongAnswer
-from web.archive.orthanc import Level, Orthanc
 from web.follower.models import ArchivePlace
+from web.orthanc.archive import Level, Orthanc
+from web.orthanc.errors import ArchiveUnavailable, NotInArchive, TooLongAnswer
 
 log = structlog.get_logger(__name__)
 

@@ -8,11 +8,11 @@ from contextlib import suppress
 
 import structlog
 
-from web.archive.errors import ArchiveError
 from web.cancellation import heed_cancel
 from web.database import DatabaseAway, DatabaseThread
 from web.follower.turn import Pace, Turn, take_turn
-from web.inference.reconciler.lease_keeper import LeaseKeeper
+from web.orthanc.errors import ArchiveError
+from web.reconciler.lease import LeaseKeeper
 
 log = structlog.get_logger(__name__)
 

@@ -11,9 +11,9 @@ import structlog
 from django.db import transaction
 from django.utils import timezone
 
-from web.archive.errors import ArchiveUnavailable
-from web.archive.orthanc import Orthanc
 from web.follower.models import IndexedSeries, IndexedStudy
+from web.orthanc.archive import Orthanc
+from web.orthanc.errors import ArchiveUnavailable
 
 log = structlog.get_logger(__name__)
 

@@ -44,7 +44,7 @@ class IndexedSeries(models.Model):
     modality = models.CharField(max_length=16, blank=True)
     instance_count = models.PositiveIntegerField()
     #: Whether nothing was stored into it for the archive's StableAge. The archive remembers that in
-    #: memory: after its restart every series is stable (`web.archive.arriving`).
+    #: memory: after its restart every series is stable (`web.phases.arriving`).
     stable = models.BooleanField()
     first_seen_at = models.DateTimeField(auto_now_add=True)
     looked_at = models.DateTimeField()

@@ -13,9 +13,6 @@ from django.db import InterfaceError, OperationalError
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from web.archive.errors import ArchiveError
-from web.archive.orthanc import Orthanc
-from web.archive.patience import MOST_UNANSWERED, within
 from web.inference.compare import (
     ComparingStopped,
     Held,
@@ -26,6 +23,9 @@ from web.inference.compare import (
 )
 from web.inference.models import InferenceRequest
 from web.inference.states import State
+from web.orthanc.archive import Orthanc
+from web.orthanc.errors import ArchiveError
+from web.orthanc.patience import MOST_UNANSWERED, within
 
 log = structlog.get_logger(__name__)
 

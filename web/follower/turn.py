@@ -14,10 +14,10 @@ from threading import Event
 import structlog
 from django.utils import timezone
 
-from web.archive.errors import ArchiveError
-from web.archive.orthanc import Orthanc, archive
 from web.follower import changes, index, results, walk
 from web.follower.models import ArchivePlace
+from web.orthanc.archive import Orthanc, archive
+from web.orthanc.errors import ArchiveError
 
 log = structlog.get_logger(__name__)
 

@@ -8,10 +8,10 @@ from typing import Any
 from django.db.models import Q
 from django.utils import timezone
 
-from web.archive.errors import ArchiveUnavailable
-from web.archive.orthanc import Orthanc
 from web.follower import index
 from web.follower.models import ArchivePlace, IndexedSeries, IndexedStudy
+from web.orthanc.archive import Orthanc
+from web.orthanc.errors import ArchiveUnavailable
 
 #: Studies of one page of a walk: two calls.
 STUDIES = 50

@@ -9,13 +9,13 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from messages.phases.check import Concern
-from web.archive.orthanc import Orthanc
-from web.archive.proposal import StudyProposal, role_label
-from web.archive.studies import SeriesDetail
-from web.inference.choice import Found
-from web.inference.chosen import concerns_about
-from web.inference.concerns import Told, told
 from web.inference.states import Hold
+from web.orthanc.archive import Orthanc
+from web.phases.choice import Found
+from web.phases.chosen import concerns_about
+from web.phases.concerns import Told, told
+from web.phases.proposal import StudyProposal, role_label
+from web.phases.studies import SeriesDetail
 
 
 def concerns_of_choice(found: Found) -> tuple[Told, ...]:

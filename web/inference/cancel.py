@@ -9,15 +9,15 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from web.door.audit import Action
-from web.door.visitor import Visitor
+from web.access.audit import Action
+from web.access.caller import Visitor
 from web.inference.happenings import CancelAsked
 from web.inference.models import InferenceRequest
 from web.inference.outbox import enqueue_stop, take_back
 from web.inference.record import record, snapshot
-from web.inference.refusals import CONFLICT, NotAsked
 from web.inference.states import UNWANTED, State
-from web.live.notify import tell_on_commit
+from web.notify import tell_on_commit
+from web.refusals import CONFLICT, NotAsked
 
 
 def cancel(request_id: UUID, visitor: Visitor | None = None) -> InferenceRequest:

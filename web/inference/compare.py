@@ -20,13 +20,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from messages.input_digest import input_digest
-from web.archive.errors import ArchiveUnavailable, NotInArchive, UnusableAnswer
-from web.archive.orthanc import Orthanc
-from web.archive.patience import within
 from web.inference.models import InferenceRequest
 from web.inference.result_state import InputState, ResultState, input_state_of
 from web.inference.states import State
-from web.live.notify import tell_on_commit
+from web.notify import tell_on_commit
+from web.orthanc.archive import Orthanc
+from web.orthanc.errors import ArchiveUnavailable, NotInArchive, UnusableAnswer
+from web.orthanc.patience import within
 
 log = structlog.get_logger(__name__)
 

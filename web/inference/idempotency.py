@@ -15,9 +15,9 @@ from uuid import UUID
 from django.contrib.auth.models import User
 from django.utils.translation import gettext_lazy as _
 
-from web.inference.chosen import Selection
 from web.inference.models import IdempotencyKey, InferenceRequest
-from web.inference.refusals import NotAsked
+from web.phases.chosen import Selection
+from web.refusals import NotAsked
 
 #: Printable ASCII: what every client and proxy passes on unchanged.
 KEY_PATTERN = r"^[\x20-\x7e]{1,255}$"

@@ -20,7 +20,7 @@ from django.utils.translation import ngettext
 
 from messages.errors import ContractError
 from messages.events import RUN_EVENTS
-from web.door.visitor import Visitor, visitor_of
+from web.access.caller import Visitor, visitor_of
 from web.inference.letters import LeftAsItIs, discard, doubt_text, message_of, replay
 from web.inference.models import DeadLetter, InferenceRequest, LettersBeyond
 from web.readonly import ReadOnlyAdmin, column, titled

@@ -16,15 +16,15 @@ from messages.envelope import Message
 from messages.errors import ContractError, UndecodableMessage
 from messages.events import RunEvent
 from messages.request import InferenceRequested
-from web.door.audit import Action
-from web.door.visitor import Visitor
+from web.access.audit import Action
+from web.access.caller import Visitor
 from web.inference.again import send_again
 from web.inference.heard import Doubt, Heard, Speakers
 from web.inference.models import DeadLetter, InferenceRequest
 from web.inference.record import record_event
 from web.inference.states import State
 from web.inference.superseded import with_superseded
-from web.live.notify import tell_on_commit
+from web.notify import tell_on_commit
 
 log = structlog.get_logger(__name__)
 

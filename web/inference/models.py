@@ -103,11 +103,11 @@ class InferenceRequest(models.Model):
     )
     #: When the archive is to be looked at for objects of this request, which is cancelled or whose
     #: result was filed in another study; empty when no look is owed any more
-    #: (`web.inference.reconciler.sweep`).
+    #: (`web.reconciler.sweep`).
     sweep_due_at = models.DateTimeField(null=True)
 
     #: When the archive is to be asked for the result that a lab has reported; empty when no look is
-    #: owed (`web.inference.confirming`).
+    #: owed (`web.confirming`).
     confirm_due_at = models.DateTimeField(null=True)
     #: How often it has answered without it, in a row.
     confirm_misses = models.PositiveSmallIntegerField(default=0, db_default=0)

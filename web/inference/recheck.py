@@ -14,17 +14,17 @@ from uuid import UUID
 from django.db.models import Q
 
 from messages.failures import FailureCode
-from web.archive.errors import InstanceNotFound
-from web.archive.orthanc import Orthanc
-from web.inference.choice import from_archive
-from web.inference.chosen import Selection
 from web.inference.compare import compared, held_of
 from web.inference.model_of_request import model_of
 from web.inference.models import InferenceRequest
 from web.inference.presentation import phase_of
-from web.inference.refusals import NotAsked
 from web.inference.result_state import CHANGED, InputState, ResultState
 from web.inference.states import State
+from web.orthanc.archive import Orthanc
+from web.orthanc.errors import InstanceNotFound
+from web.phases.choice import from_archive
+from web.phases.chosen import Selection
+from web.refusals import NotAsked
 
 #: Rows that are read together.
 _BATCH = 100

@@ -12,12 +12,12 @@ from django.utils import timezone
 
 from messages.events import InferenceCancelled, InferenceCompleted, RunEvent
 from web.inference.changes import change_for
-from web.inference.confirming.report import owe_look
 from web.inference.duties import Duty, duties_for
 from web.inference.happenings import DeadLettered, Happening, Published
 from web.inference.history import note_change
 from web.inference.models import InferenceRequest, SeenEvent
 from web.inference.outbox import enqueue_stop, take_back
+from web.inference.report import owe_look
 from web.inference.states import TERMINAL, Snapshot, State
 
 log = structlog.get_logger(__name__)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
-from web.door.visitor import Visitor
-from web.inference.chosen import Selection
+from web.access.caller import Visitor
 from web.inference.idempotency import digest_of_retry, named_click
 from web.inference.models import InferenceRequest
 from web.inference.presentation import phase_of
-from web.inference.refusals import CONFLICT, NotAsked
 from web.inference.states import State
 from web.inference.submit import submit
+from web.phases.chosen import Selection
+from web.refusals import CONFLICT, NotAsked
 
 #: Without a result, so that asking again makes sense. `dead` too: who reads need not wait for
 #: staff, and its replay is the same wish.

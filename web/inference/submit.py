@@ -16,19 +16,19 @@ from django.utils.translation import gettext_lazy as _
 
 from messages.lab import ModelDescriptor
 from messages.request import InferenceRequested
-from web.archive.orthanc import Orthanc, archive
-from web.door.audit import Action
-from web.door.visitor import Visitor
-from web.inference.choice import check_selections, from_archive, no_study
-from web.inference.chosen import Selection
+from web.access.audit import Action
+from web.access.caller import Visitor
 from web.inference.history import note_beginning
 from web.inference.idempotency import NamedClick
 from web.inference.models import InferenceRequest
 from web.inference.outbox import enqueue_request
-from web.inference.refusals import NotAsked
 from web.inference.states import Hold
 from web.inference.wishes import active_request, wish_of
 from web.labs.catalogue import model_on_offer
+from web.orthanc.archive import Orthanc, archive
+from web.phases.choice import check_selections, from_archive, no_study
+from web.phases.chosen import Selection
+from web.refusals import NotAsked
 
 #: How often a click is tried again that met the same one: that may end in this very moment, and
 #: the next be made by somebody else. What still fails then has another reason.
@@ -51,7 +51,7 @@ def submit(
     """Write the request down and return it; it is published after the commit.
 
     Where images of a chosen series are still arriving, once they are there
-    (`web.inference.reconciler.arriving`), unless the settings say otherwise.
+    (`web.reconciler.arriving`), unless the settings say otherwise.
 
     Without `pool` the settings choose it. While a request for the same wish is active, that one is
     returned and nothing is published. A `click` of a key that was used before for the same is its

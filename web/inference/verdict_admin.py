@@ -15,8 +15,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from web.door.audit import Action
-from web.door.visitor import visitor_of
+from web.access.audit import Action
+from web.access.caller import visitor_of
 from web.inference.models import InferenceRequest
 from web.inference.standing import standing_of, with_standing
 from web.inference.verdict import Verdict

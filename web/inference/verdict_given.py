@@ -9,13 +9,13 @@ from django.db import IntegrityError, transaction
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from web.door.audit import Action
-from web.door.visitor import Visitor
+from web.access.audit import Action
+from web.access.caller import Visitor
 from web.inference.models import InferenceRequest
-from web.inference.refusals import CONFLICT, NotAsked
 from web.inference.states import State
 from web.inference.verdict import Decision, Verdict
-from web.live.notify import tell_on_commit
+from web.notify import tell_on_commit
+from web.refusals import CONFLICT, NotAsked
 
 _NOTED = {
     Decision.ACCEPTED: Action.ACCEPTED,

@@ -10,18 +10,18 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from web.archive.errors import ArchiveError
-from web.archive.objects import delete_objects, objects_of, say_foreign
-from web.archive.orthanc import Orthanc, archive
-from web.door.audit import Action
-from web.door.visitor import Visitor
+from web.access.audit import Action
+from web.access.caller import Visitor
 from web.inference.models import InferenceRequest
-from web.inference.refusals import CONFLICT, NotAsked, NotNow
 from web.inference.result_state import MAX_REASON, ResultState
 from web.inference.states import State
 from web.inference.superseded import with_superseded
-from web.live.notify import tell_on_commit
+from web.notify import tell_on_commit
 from web.one_line import one_line
+from web.orthanc.archive import Orthanc, archive
+from web.orthanc.errors import ArchiveError
+from web.orthanc.objects import delete_objects, objects_of, say_foreign
+from web.refusals import CONFLICT, NotAsked, NotNow
 
 log = structlog.get_logger(__name__)
 

@@ -11,11 +11,11 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 
-from web.door.visitor import visitor_of
+from web.access.caller import visitor_of
 from web.inference.models import InferenceRequest
-from web.inference.refusals import Refused
 from web.inference.result_state import MAX_REASON
 from web.inference.withdraw import may_withdraw, withdraw
+from web.refusals import Refused
 
 if TYPE_CHECKING:
     Base = admin.ModelAdmin[Any]

@@ -11,17 +11,17 @@ from django.db import InterfaceError, OperationalError
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
-from web.archive import answers as archive_answers
-from web.archive.errors import (
+from web.database import DatabaseAway
+from web.error_form import sentence_for
+from web.orthanc import answers as archive_answers
+from web.orthanc.errors import (
     ArchiveUnavailable,
     NotInArchive,
     TooLargeResult,
     UnreadableResult,
     UnusableAnswer,
 )
-from web.database import DatabaseAway
-from web.error_form import sentence_for
-from web.inference.refusals import Refused
+from web.refusals import Refused
 
 log = structlog.get_logger(__name__)
 

@@ -12,11 +12,11 @@ from django.contrib.auth import get_user
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from web.door import limits
-from web.door.audit import Action, Way
-from web.door.origin import compared, is_foreign
-from web.door.tokens import names_token, user_of_token
-from web.door.visitor import Visitor, neighbour, visitor, visitor_of
+from web.access import limits
+from web.access.audit import Action, Way
+from web.access.caller import Visitor, neighbour, visitor, visitor_of
+from web.access.origin import compared, is_foreign
+from web.access.tokens import names_token, user_of_token
 from web.error_form import sentence_for
 from web.legacy.answers import Told
 

@@ -16,22 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from web.archive.errors import (
+from web.inference.presentation import phase_of
+from web.inference.withdraw import result_in
+from web.orthanc.archive import Orthanc
+from web.orthanc.errors import (
     InstanceNotFound,
     NotInArchive,
     SeriesNotFound,
     TooLargeResult,
     UnreadableResult,
 )
-from web.archive.heavy import large
-from web.archive.keeping import Keeping
-from web.archive.orthanc import Orthanc
-from web.archive.patience import seconds_left, within
-from web.archive.segmentation import Source, marked_in, sources
-from web.archive.stack import Stack, read_stack
-from web.archive.stored_file import stored_file
-from web.inference.presentation import phase_of
-from web.inference.withdraw import result_in
+from web.orthanc.heavy import large
+from web.orthanc.keeping import Keeping
+from web.orthanc.patience import seconds_left, within
+from web.orthanc.stored_file import stored_file
+from web.phases.stack import Stack, read_stack
+from web.results.segmentation import Source, marked_in, sources
 
 #: Letters of one answer. A black picture of 512 x 512 has 2 000: a thousand slices take 2 MB.
 MAX_LETTERS = 48_000_000
@@ -66,7 +66,7 @@ def frames_of(orthanc: Orthanc, stored: StoredSegmentation) -> list[str]:
     That is the order by InstanceNumber in which the old front end shows the slices, and its rows
     and columns are those of the images. The series is that of the first input of the request whose
     result it is, and for the SEG of no request the one that it refers to. Slices without a mask are
-    black. Raises the errors of `web.archive.errors`.
+    black. Raises the errors of `web.orthanc.errors`.
     """
     with within():
         # Instances never change in the archive, but the series may still grow: its order is read.

@@ -8,13 +8,13 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
-from web.archive.wording import HELD
 from web.inference.models import InferenceRequest
 from web.inference.presentation import RequestView, Result
 from web.inference.result_state import ResultState
 from web.inference.states import State
 from web.inference.withdraw import withdrawal_of
 from web.legacy.answers import Answer, sorry
+from web.wording.texts import HELD
 
 #: The states behind each status of the old interface. Every state is in one of them.
 STATES: dict[str, tuple[State, ...]] = {

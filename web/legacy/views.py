@@ -13,9 +13,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 
-from web.archive.errors import ArchiveError, NotInArchive
-from web.archive.orthanc import archive
-from web.door.audit import Action
+from web.access.audit import Action
 from web.inference.compare import looked_at
 from web.inference.models import InferenceRequest
 from web.inference.withdraw import result_in, withdrawal_of
@@ -25,6 +23,8 @@ from web.legacy.caller import caller_of, no_such_request, require_seen
 from web.legacy.frames import StoredSegmentation, frames_of, stored_segmentation
 from web.legacy.language import language_of
 from web.legacy.outcome import STATES, in_status, listed, told, withdrawn
+from web.orthanc.archive import archive
+from web.orthanc.errors import ArchiveError, NotInArchive
 
 #: Requests that a list may hold, and holds when no limit is named.
 MAX_LIMIT, DEFAULT_LIMIT = 500, 50

@@ -22,8 +22,8 @@ from django.utils import translation
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
+from web.access.caller import Visitor
 from web.database import DatabaseAway
-from web.door.visitor import Visitor
 from web.inference.models import InferenceRequest
 from web.legacy.answers import HEADERS, Answer, answer_to, as_json, sorry
 from web.legacy.caller import not_too_many_from
@@ -33,7 +33,7 @@ from web.legacy.threads import reading, taking
 from web.legacy.wish import Level, Taken, take
 from web.live import watch
 from web.live.inbox import Inbox
-from web.live.notify import group_of
+from web.notify import group_of
 
 log = structlog.get_logger(__name__)
 

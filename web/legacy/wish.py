@@ -13,15 +13,15 @@ from django.utils.translation import ngettext
 from pydantic import BaseModel, Field, ValidationError
 
 from messages.lab import ModelDescriptor
-from web.archive.errors import NotAnOrthancId, NotInArchive
-from web.archive.orthanc import archive, checked_id
-from web.door.visitor import Visitor
-from web.inference.chosen import Selection
+from web.access.caller import Visitor
 from web.inference.models import InferenceRequest
 from web.inference.submit import submit
 from web.labs.catalogue import model_on_offer
 from web.legacy.answers import Told
 from web.legacy.caller import at_home, caller_of, not_too_often, require_seen
+from web.orthanc.archive import archive, checked_id
+from web.orthanc.errors import NotAnOrthancId, NotInArchive
+from web.phases.chosen import Selection
 
 #: Ids that a body may name; the widest contract allows 16 roles.
 MAX_IDS = 32

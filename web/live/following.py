@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from uuid import UUID
 
-from web.door.grants import NOTHING, Sight
+from web.access.grants import NOTHING, Sight
 from web.inference.presentation import RequestView
 from web.live.messages import Follow
-from web.live.notify import WORKLIST_GROUP, group_of
+from web.notify import WORKLIST_GROUP, group_of
 
 
 class Following:

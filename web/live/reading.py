@@ -11,7 +11,7 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 
-from web.door.grants import EVERYTHING, Anyone, Sight, sight_of
+from web.access.grants import EVERYTHING, Anyone, Sight, sight_of
 from web.inference.models import InferenceRequest
 from web.inference.presentation import RequestView
 from web.inference.standing import told_versions, with_standing

@@ -25,10 +25,10 @@ from django.db import DatabaseError, InterfaceError
 from django.utils.translation import gettext as _
 from pydantic import ValidationError
 
-from web.door import limits
-from web.door.audit import Way
-from web.door.limits import Kind
-from web.door.visitor import Visitor, address_in
+from web.access import limits
+from web.access.audit import Way
+from web.access.caller import Visitor, address_in
+from web.access.limits import Kind
 from web.inference.presentation import RequestView
 from web.live import reading, watch
 from web.live.following import Following
@@ -43,8 +43,8 @@ from web.live.messages import (
     ServerMessage,
     SnapshotMessage,
 )
-from web.live.notify import LABS_GROUP, group_of_session
 from web.live.turns import reads
+from web.notify import LABS_GROUP, group_of_session
 
 log = structlog.get_logger(__name__)
 

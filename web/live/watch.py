@@ -9,8 +9,8 @@ from uuid import UUID
 
 import structlog
 
+from web.access.grants import Sight
 from web.database import DatabaseAway, DatabaseThread
-from web.door.grants import Sight
 from web.live import reading
 from web.live.following import Following
 from web.live.inbox import Inbox

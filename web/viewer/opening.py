@@ -6,18 +6,18 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from messages.identity import primary_series_uid
-from web.archive.errors import ArchiveUnavailable
-from web.archive.orthanc import archive
 from web.inference.models import InferenceRequest
 from web.inference.result_state import ResultState
 from web.inference.states import State
+from web.orthanc.archive import archive
+from web.orthanc.errors import ArchiveUnavailable
 
 
 def query_of(study_id: str, request_id: UUID | None = None) -> str:
     """The viewer's parameters for a study by Orthanc's id.
 
     A result without a segmentation is a report that nothing was found: then the images alone, and
-    no older result over them. Raises the errors of `web.archive.errors`.
+    no older result over them. Raises the errors of `web.orthanc.errors`.
     """
     try:
         study_uid = str(archive().json("studies", study_id)["MainDicomTags"]["StudyInstanceUID"])

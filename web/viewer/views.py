@@ -11,9 +11,9 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from web.archive import answers
-from web.archive.views import seen
-from web.door.audit import Action
+from web.access.audit import Action
+from web.orthanc import answers
+from web.pages.views import seen
 from web.viewer import policy
 from web.viewer.files import PAGE, ViewerMissing, files, is_there
 from web.viewer.opening import query_of

@@ -14,6 +14,6 @@ urlpatterns = [
 
 urlpatterns += [
     path("", include("web.api_urls")),
-    path("mri/", include("web.archive.urls")),
+    path("mri/", include("web.pages.urls")),
     path("mri/", include("web.viewer.urls")),
 ]

@@ -10,10 +10,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser, no_translations
 
 from messages.errors import ContractError
+from web.access.audit import Way
+from web.access.caller import Visitor
+from web.access.grants import EVERYTHING
 from web.database import why_not_migrated
-from web.door.audit import Way
-from web.door.grants import EVERYTHING
-from web.door.visitor import Visitor
 from web.inference.letters import LeftAsItIs, discard, message_of, replay
 from web.inference.models import DeadLetter, LettersBeyond
 

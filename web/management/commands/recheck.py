@@ -12,12 +12,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser, no_translations
 
-from web.archive.errors import ArchiveError
-from web.archive.orthanc import archive
-from web.archive.patience import MOST_UNANSWERED
 from web.database import why_not_migrated
 from web.inference.recheck import Rechecked, all_results, recheck
-from web.inference.refusals import NotNow
+from web.orthanc.archive import archive
+from web.orthanc.errors import ArchiveError
+from web.orthanc.patience import MOST_UNANSWERED
+from web.refusals import NotNow
 
 #: Exit statuses beside 0: something was found; not everything could be looked at.
 FOUND, UNFINISHED = 1, 2

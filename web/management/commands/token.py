@@ -9,8 +9,8 @@ from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from web.door.models import ApiToken
-from web.door.tokens import issue
+from web.access.models import ApiToken
+from web.access.tokens import issue
 
 #: Characters of the column that holds a token's name.
 MAX_NAME = 80

@@ -7,13 +7,13 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser, no_translations
 
+from web.access.audit import Way
+from web.access.caller import Visitor
+from web.access.grants import EVERYTHING
 from web.database import why_not_migrated
-from web.door.audit import Way
-from web.door.grants import EVERYTHING
-from web.door.visitor import Visitor
 from web.inference.models import InferenceRequest
-from web.inference.refusals import Refused
 from web.inference.withdraw import withdraw
+from web.refusals import Refused
 
 
 class Command(BaseCommand):

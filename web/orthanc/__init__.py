@@ -1,0 +1,1 @@
+"""What the site asks Orthanc, and how it bounds the answers."""

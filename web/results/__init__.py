@@ -1,0 +1,1 @@
+"""The stored result: report, segmentation and what a page draws of them."""
