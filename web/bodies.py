@@ -25,7 +25,7 @@ from django.utils.translation import gettext as _
 
 from web.access.limits import address_key
 from web.error_form import OLD_PREFIX, PROGRAM_PREFIXES, code_for, error_response, sentence_for
-from web.legacy.answers import as_json, sorry
+from web.legacy.answers import as_json, error_answer
 from web.legacy.language import language_of as old_language_of
 from web.live.language import language_of
 from web.ownership import is_ours
@@ -186,7 +186,7 @@ def _answer(scope: Any, status: int) -> tuple[bytes, bytes]:
     with translation.override(_language(scope, old=old)):
         sentence = sentence_for(status) if status != 429 else _wait_sentence()
         if old:
-            return as_json(sorry(status, sentence)[1]), b"application/json"
+            return as_json(error_answer(status, sentence)[1]), b"application/json"
         if path.startswith(PROGRAM_PREFIXES):
             return error_response(status, code_for(status), sentence).content, b"application/json"
     return sentence.encode(), b"text/plain; charset=utf-8"

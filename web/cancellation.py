@@ -21,7 +21,7 @@ def heed_cancel() -> None:
         raise asyncio.CancelledError
 
 
-async def end(tasks: Collection[asyncio.Future[Any]], patience: float = PARENT_SECONDS) -> None:
+async def end(tasks: Collection[asyncio.Future[Any]], time_budget: float = PARENT_SECONDS) -> None:
     """Cancel the tasks and wait until they have ended, however they end.
 
     More than once: aiormq loses a cancel that comes while it opens a channel, and the task would
@@ -31,5 +31,5 @@ async def end(tasks: Collection[asyncio.Future[Any]], patience: float = PARENT_S
     while pending:
         for task in pending:
             task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=patience)
+        _, pending = await asyncio.wait(pending, timeout=time_budget)
     await asyncio.gather(*tasks, return_exceptions=True)

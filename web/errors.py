@@ -121,11 +121,11 @@ def _form(_request: HttpRequest, status: int) -> HttpResponse:
 
 def _old_form(request: HttpRequest, status: int) -> HttpResponse:
     # Only here: both are made of what this module has.
-    from web.legacy.answers import as_json, sorry
+    from web.legacy.answers import as_json, error_answer
     from web.legacy.language import language_of
 
     with translation.override(language_of(request)):
-        _status, body = sorry(status, sentence_for(status))
+        _status, body = error_answer(status, sentence_for(status))
     return HttpResponse(as_json(body), status=status, content_type="application/json")
 
 

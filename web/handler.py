@@ -16,7 +16,7 @@ from django.http.response import HttpResponseBase
 THREADS = 24
 
 #: The same for DICOMweb, where a call waits until the archive begins to answer: more than one
-#: visitor may have open or waiting (`web.dicomweb.slots`). An archive that is slow, or a reader
+#: caller may have open or waiting (`web.dicomweb.slots`). An archive that is slow, or a reader
 #: who asks for too much, keeps no page waiting.
 VIEWER_THREADS = 32
 

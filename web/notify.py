@@ -40,7 +40,7 @@ async def requests_changed(request_ids: Iterable[UUID]) -> None:
         await _send(WORKLIST_GROUP, hint)
 
 
-def tell_on_commit(request_id: UUID) -> None:
+def notify_on_commit(request_id: UUID) -> None:
     """Tell the same of a change that a view or a command makes, once it is committed."""
     # Robust: what is told is committed by then.
     transaction.on_commit(partial(async_to_sync(requests_changed), [request_id]), robust=True)

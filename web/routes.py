@@ -37,13 +37,13 @@ class RouteOnly(logging.Filter):
             if record.name.startswith("django.security.") and not record.args:
                 _say_refusal(record, request)
             elif isinstance(record.args, tuple):
-                record.args = tuple(_told(part, request, record) for part in record.args)
+                record.args = tuple(_logged(part, request, record) for part in record.args)
         elif record.name.startswith(_LIBRARIES) and isinstance(record.args, tuple):
             record.args = _of_library(record)
         return True
 
 
-def _told(part: Any, request: Any, record: logging.LogRecord) -> Any:
+def _logged(part: Any, request: Any, record: logging.LogRecord) -> Any:
     if not isinstance(part, str):
         return part
     if part in _forms(request.path) or part in _forms(request.get_full_path()):

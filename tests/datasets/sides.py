@@ -35,7 +35,7 @@ from web.orthanc.archive import Orthanc
 from web.orthanc.errors import ArchiveUnavailable, NotInArchive
 from web.phases.choice import from_archive, look_up
 from web.phases.chosen import Selection
-from web.phases.concerns import told
+from web.phases.concerns import worded
 from web.phases.proposal import StudyProposal, proposal_for
 from web.phases.studies import StudyDetail, study_detail
 from web.refusals import Refused
@@ -214,7 +214,7 @@ def _site_says(archive: Archive, study_id: str, inputs: Sequence[Input]) -> Answ
             found = look_up(archive.pages, model, study_id, chosen)
         except Refused as refused:
             return Answer(refused.code, str(refused.message))
-        doubts = told(found.concerns)
+        doubts = worded(found.concerns)
         return Answer(doubts=tuple(one.sentence for one in doubts))
 
 

@@ -13,13 +13,13 @@ from messages.events import RunEvent
 from messages.request import InferenceRequested
 from tests.integration.web_requests import REPLIES, known_labs, write_request
 from web.access.audit import Way
-from web.access.caller import Visitor
+from web.access.caller import Caller
 from web.access.grants import EVERYTHING
 from web.broker.dead_letters import Letter, store
 from web.inference.models import DeadLetter, InferenceRequest
 
 #: Of a command on the server.
-STAFF = Visitor(user=None, way=Way.COMMAND, address=None, sight=EVERYTHING)
+STAFF = Caller(user=None, way=Way.COMMAND, address=None, sight=EVERYTHING)
 
 
 def asked(row: InferenceRequest) -> InferenceRequested:

@@ -14,7 +14,7 @@ from messages.phases import DCE_ROLES
 from tests.integration.test_web_api import error_of, store
 from tests.site import reader_of, site_with, use_archive
 from web.access.audit import Action
-from web.access.grants import EVERYTHING, Sight
+from web.access.grants import EVERYTHING, Scope
 from web.access.models import AuditEntry
 from web.api import study_pages
 from web.api.study_pages import page_of_studies
@@ -137,7 +137,7 @@ def test_old_and_undated_studies_come_at_the_end(monkeypatch: pytest.MonkeyPatch
 
 def test_a_sight_of_nothing_does_not_ask_the_archive(settings: Any) -> None:
     site_with(settings, orthanc_url="http://127.0.0.1:9")
-    assert page_of_studies(Sight(everything=False), 5, None, orthanc=archive()) == ([], None)
+    assert page_of_studies(Scope(everything=False), 5, None, orthanc=archive()) == ([], None)
 
 
 def test_an_archive_that_is_down_is_503_and_names_no_patient(

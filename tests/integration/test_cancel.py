@@ -29,10 +29,10 @@ from web.access.models import AuditEntry
 from web.access.tokens import issue
 from web.broker import leases
 from web.inference.again import send_again
-from web.inference.happenings import CancelSettled, DeadLettered
 from web.inference.models import InferenceRequest, Outbox
 from web.inference.record import record
 from web.inference.states import State
+from web.inference.triggers import CancelSettled, DeadLettered
 
 REQUESTS = "/api/v1/requests"
 

@@ -29,8 +29,8 @@ from tests.integration.web_requests import (
     write_request,
 )
 from web.broker import inbox
-from web.inference.heard import Doubt
 from web.inference.models import DeadLetter
+from web.inference.senders import Doubt
 from web.inference.states import State
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]

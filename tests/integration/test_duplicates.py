@@ -31,9 +31,9 @@ from tests.site import reader_of, site_with, use_archive
 from web import notify
 from web.access.models import AuditEntry
 from web.inference import submit as submitting
+from web.inference.fingerprint import active_request
 from web.inference.models import IdempotencyKey, InferenceRequest, Outbox
 from web.inference.states import ACTIVE, State
-from web.inference.wishes import active_request
 from web.live import watch
 
 pytestmark = pytest.mark.django_db(transaction=True)

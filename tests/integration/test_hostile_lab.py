@@ -37,9 +37,9 @@ from tests.integration.web_requests import (
     written_request,
 )
 from web.inference.cancel import cancel
-from web.inference.heard import LONGEST_WAIT, Doubt
 from web.inference.letter_box import MOST_LETTERS
 from web.inference.models import DeadLetter, InferenceRequest, LettersBeyond, SeenEvent
+from web.inference.senders import LONGEST_WAIT, Doubt
 from web.inference.states import State
 from web.labs import catalogue, registry
 from web.labs.heartbeats import lab_views

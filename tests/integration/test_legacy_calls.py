@@ -43,7 +43,8 @@ from web.inference.record import record_dead
 from web.inference.states import State
 from web.labs import registry
 from web.labs.heartbeats import record_heartbeat
-from web.legacy import threads, waiting, wish
+from web.legacy import submission as wish
+from web.legacy import threads, waiting
 from web.legacy.outcome import STATES
 from web.live import watch
 
@@ -124,7 +125,7 @@ def applied(*events: RunEvent) -> None:
 def time_is_up() -> None:
     """For every call that waits."""
     for call in watch.calls:
-        call._patience.reschedule(asyncio.get_running_loop().time())
+        call._time_budget.reschedule(asyncio.get_running_loop().time())
 
 
 def nothing_is_left() -> bool:

@@ -52,7 +52,7 @@ from web.confirming.pace import Pace
 from web.inference.cancel import cancel
 from web.inference.models import InferenceRequest
 from web.inference.states import State
-from web.legacy.outcome import outcome, told
+from web.legacy.outcome import described, outcome
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
 
@@ -300,7 +300,7 @@ async def test_an_archive_that_is_away_is_waited_for_without_end_and_nothing_is_
         await asyncio.sleep(LONG)
         waiting = await stored(row.pk)
         assert (waiting.state, waiting.attempt) == (State.REPORTED, 1)
-        status = await sync_to_async(told)(waiting)
+        status = await sync_to_async(described)(waiting)
         assert status["status"] == "processing"
         # The old call goes on waiting.
         assert await sync_to_async(outcome)(waiting, "") is None

@@ -29,11 +29,11 @@ from messages.lab import LabHeartbeat, LabModel
 from messages.request import InferenceRequested, InputSeries
 from tests.integration.nodes import LABS, TestBroker
 from web.broker.tasks import BrokerTasks
-from web.inference.happenings import ResultFound
 from web.inference.models import InferenceRequest
 from web.inference.outbox import enqueue_on_commit
 from web.inference.record import record, record_event
 from web.inference.states import State
+from web.inference.triggers import ResultFound
 from web.labs import registry
 
 ORTHANC_ID = "-".join(["0123abcd"] * 5)

@@ -24,8 +24,8 @@ from tests.model.job_faults import Ours
 from tests.model.job_run import JobRun, Killed
 from tests.model.job_runs import Runs
 from tests.model.promises import row_after
-from web.inference.happenings import CancelAsked, ResultFound
 from web.inference.states import State
+from web.inference.triggers import CancelAsked, ResultFound
 
 #: The end that each ack of a job promises.
 PROMISED: dict[LegalAck, type[RunEvent]] = {

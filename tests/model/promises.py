@@ -18,16 +18,16 @@ from messages.failures import FailureCode
 from tests.model.site import Row
 from tests.model.world import World
 from web.inference.changes import change_for
-from web.inference.happenings import (
+from web.inference.states import TERMINAL, Snapshot, State
+from web.inference.triggers import (
     CancelAsked,
     CancelSettled,
     DeadLettered,
-    Happening,
     ResultFound,
     SentAgain,
     TimedOut,
+    Trigger,
 )
-from web.inference.states import TERMINAL, Snapshot, State
 
 #: How a request can end, for the reader.
 WITHOUT_RESULT = {State.FAILED, State.DEAD}
@@ -166,7 +166,7 @@ def check_any_order(world: World, row: Row, random: Random, shuffles: int = 5) -
             assert end in WITHOUT_RESULT, end
 
 
-def row_after(happenings: Sequence[Happening]) -> Snapshot:
+def row_after(happenings: Sequence[Trigger]) -> Snapshot:
     """A new row after all of them, where an outcome that was seen already changes nothing."""
     row, seen = Snapshot(state=State.QUEUED), set()
     for what in happenings:

@@ -10,8 +10,8 @@ from messages.failures import FailureCode
 from tests.model.archive import Archive
 from tests.model.job import DEADLINE_SECONDS, figures
 from tests.model.site import Row, Site
-from web.inference.happenings import CancelSettled, ResultFound, ResultMissing, TimedOut
 from web.inference.states import State
+from web.inference.triggers import CancelSettled, ResultFound, ResultMissing, TimedOut
 
 #: Seconds without a heartbeat after which a lab counts for nothing.
 OFFLINE_SECONDS = 30

@@ -12,16 +12,16 @@ from messages.failures import FailureCode
 from tests.model.broker import Broker, Copy
 from tests.model.clock import Clock
 from web.inference.changes import change_for
-from web.inference.duties import Duty, duties_for
-from web.inference.happenings import (
+from web.inference.effects import Effect, effects_of
+from web.inference.states import TERMINAL, Hold, Snapshot, State
+from web.inference.triggers import (
     CancelAsked,
-    Happening,
     Published,
     Released,
     ReleaseRefused,
     SentAgain,
+    Trigger,
 )
-from web.inference.states import TERMINAL, Hold, Snapshot, State
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Row:
     look_owed: bool = False
     misses: int = 0
     #: What has changed it, and what it was before and after.
-    history: list[tuple[Snapshot, Happening, Snapshot]] = field(default_factory=list)
+    history: list[tuple[Snapshot, Trigger, Snapshot]] = field(default_factory=list)
 
     @property
     def state(self) -> State:
@@ -120,7 +120,7 @@ class Site:
         self._seen.add(event.event_id)
         self.record(event.request_id, event, seen=seen)
 
-    def record(self, request_id: UUID, what: Happening, *, seen: bool = False) -> bool:
+    def record(self, request_id: UUID, what: Trigger, *, seen: bool = False) -> bool:
         """Decide, write and do what is owed; whether the row changed."""
         row = self.rows[request_id]
         before = row.snapshot
@@ -133,12 +133,12 @@ class Site:
             row.history.append((before, what, after))
             if row.over or row.state is State.CANCELLING:
                 self._take_back(request_id)
-        duties = duties_for(before, after or before, what)
-        if Duty.STOP_LAB in duties:
+        effects = effects_of(before, after or before, what)
+        if Effect.STOP_LAB in effects:
             self._enqueue_stop(request_id)
-        if Duty.SWEEP in duties:
+        if Effect.SWEEP in effects:
             row.sweep_due_at = row.changed_at = self.clock.now()
-        if Duty.CONFIRM in duties:
+        if Effect.CONFIRM in effects:
             # Within five minutes the answers are counted anew; the model's reports come at once.
             row.look_owed, row.misses = True, 0
         return changed

@@ -13,7 +13,7 @@ from tests.model.job import Job, figures
 from tests.model.lab import Lab
 from tests.model.reconciler import Reconciler
 from tests.model.site import Row, Site
-from web.inference.happenings import DeadLettered
+from web.inference.triggers import DeadLettered
 
 #: Rounds within which everything must have come to rest, and the seconds of each. Together they
 #: are longer than all retry tiers, a deadline and the last sweep.

@@ -23,7 +23,7 @@ from web.orthanc.errors import (
 )
 from web.orthanc.heavy import large
 from web.orthanc.keeping import Keeping
-from web.orthanc.patience import within
+from web.orthanc.time_budget import within
 
 ID = "-".join(["0123abcd"] * 5)
 

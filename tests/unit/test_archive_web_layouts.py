@@ -19,7 +19,7 @@ from tests.layouts.tags import Layout, Series, Tags
 from web.orthanc.archive import Orthanc
 from web.phases.choice import from_archive, look_up
 from web.phases.chosen import Selection
-from web.phases.concerns import told
+from web.phases.concerns import worded
 from web.phases.images import KEPT_VALUES
 from web.phases.phase_names import selector_of
 from web.phases.series_facts import read_series
@@ -209,7 +209,7 @@ def test_what_the_old_front_end_asked_for_is_still_taken(layout: Layout) -> None
 
     assert [archive.names[item.series_id] for item in taken.inputs] == list(old_calls.NAMED)
     found = look_up(archive.orthanc, MODEL, STUDY, chosen)
-    assert told(found.concerns)
+    assert worded(found.concerns)
     assert not {one.fault for one in found.concerns} & {Fault.MIXED, Fault.SLICES_NOT_READ}
 
 

@@ -13,7 +13,7 @@ from messages.phases.check import WARNINGS, Concern, Fault
 from messages.phases.parts import NOT_LOOKED_INTO, PERHAPS_ONE_PHASE
 from messages.request import PhaseSelector
 from web.phases import chosen
-from web.phases.concerns import ATTRIBUTES, refusal_of, told
+from web.phases.concerns import ATTRIBUTES, refusal_of, worded
 from web.refusals import NotAsked
 
 HANGUL = re.compile("[\uac00-\ud7a3]")
@@ -35,7 +35,7 @@ def test_every_fault_says_what_differs_in_both_languages(fault: Fault) -> None:
     concern = Concern(fault, ROLES.get(fault, ("pre", "last")), 7200.0, 3.0)
     for language, role in (("en", "Last post-contrast"), ("ko", "조영 후 마지막")):
         with translation.override(language):
-            (one,) = told([concern])
+            (one,) = worded([concern])
         assert re.fullmatch("[a-z_]+", one.code)
         assert bool(HANGUL.search(one.sentence)) == (language == "ko")
         assert "%(" not in one.sentence
@@ -50,7 +50,7 @@ def test_a_mixed_phase_names_role_attribute_and_slice_in_both_languages(keyword:
     concerns = [Concern(Fault.MIXED, (role,), 17, keyword=keyword) for role in ("post1", "last")]
     for language, role in (("en", "Last post-contrast"), ("ko", "조영 후 마지막")):
         with translation.override(language):
-            found = told(concerns)
+            found = worded(concerns)
             name = str(ATTRIBUTES[keyword])
         assert [one.code for one in found] == ["mixed_phase", "mixed_phase"]
         assert role in found[1].sentence
@@ -74,7 +74,7 @@ def test_what_is_said_of_single_roles_is_one_sentence_and_a_refusal_comes_first(
         Concern(Fault.SPACING, ("pre", "last"), 0.4, 0.8),
     ]
     with translation.override("en"):
-        found = told(concerns)
+        found = worded(concerns)
 
     assert [one.code for one in found] == ["geometry_mismatch", "no_time", "too_close", "too_close"]
     assert "Pre-contrast, Last post-contrast" in found[1].sentence

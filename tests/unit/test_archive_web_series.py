@@ -24,8 +24,8 @@ from web.orthanc.errors import (
     SeriesChanged,
     UnusableAnswer,
 )
-from web.orthanc.patience import seconds_left, within
 from web.orthanc.tags import Tags
+from web.orthanc.time_budget import seconds_left, within
 from web.phases.images import MAX_IMAGES, images_of
 from web.phases.phase_names import PhaseName, phase_named
 from web.phases.samples import MAX_AT_ONE_POSITION

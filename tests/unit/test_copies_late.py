@@ -21,7 +21,7 @@ from tests.unit.test_web_changes import (
     retried,
 )
 from web.inference.changes import change_for
-from web.inference.happenings import CancelAsked, CancelSettled, DeadLettered, Published, SentAgain
+from web.inference.triggers import CancelAsked, CancelSettled, DeadLettered, Published, SentAgain
 
 _NUMBERS = st.integers(0, 2)
 _RUNS = {"attempt": st.integers(1, 3), "delivery": _NUMBERS, "sequence": _NUMBERS}

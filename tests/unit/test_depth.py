@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from web.broker.connection import Session
-from web.broker.depth import Ear
 from web.broker.errors import BrokerLost
+from web.broker.queue_depth import QueueDepth
 
 pytestmark = pytest.mark.asyncio
 
@@ -43,7 +43,7 @@ class DeafChannel:
 @pytest.mark.parametrize("opens", [True, False])
 async def test_a_cancel_that_the_library_loses_ends_the_question_all_the_same(opens: bool) -> None:
     channel = DeafChannel(opens=opens)
-    ear = Ear()
+    ear = QueueDepth()
     with ear.on(cast("Session", SimpleNamespace(connection=channel))):
         asked = asyncio.create_task(ear.depth(["mri.requests.lab"]))
         await channel.waiting.wait()

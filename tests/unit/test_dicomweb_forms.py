@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from web.dicomweb.addresses import STAND_IN, renamed
 from web.dicomweb.forms import Kind, form_of
 from web.dicomweb.query import QueryNotAllowed, checked, studies_named
-from web.dicomweb.studies import told_of
+from web.dicomweb.studies import visible_of
 
 INSTANCE = "studies/1.2/series/1.3/instances/1.4"
 
@@ -77,7 +77,7 @@ def test_a_search_tells_only_of_what_is_seen_whatever_was_answered() -> None:
     def item(uid: str) -> str:
         return f'{{"0020000D": {{"Value": ["{uid}"]}}, "00100020": {{"Value": ["X"]}}}}'
 
-    told = told_of(f"[{item('1.2')}, {item('1.3')}]".encode(), ["1.3"])
+    told = visible_of(f"[{item('1.2')}, {item('1.3')}]".encode(), ["1.3"])
     assert told == b'[{"0020000D": {"Value": ["1.3"]}}]'
 
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 from typing import cast
 
 from web.broker.connection import Session
-from web.broker.depth import Ear
+from web.broker.queue_depth import QueueDepth
 
 #: Never asked anything.
 SESSION = cast("Session", object())
 
 
 def test_a_pool_is_heard_only_while_its_outcomes_and_heartbeats_can_come() -> None:
-    ear = Ear()
+    ear = QueueDepth()
     heard = [ear.since_of("lab")]
     with ear.on(SESSION):
         heard.append(ear.since_of("lab"))
-        with ear.hearing("mri.progress.lab"):
+        with ear.listening("mri.progress.lab"):
             heard.append(ear.since_of("lab"))
-            with ear.hearing("mri.replies.lab"):
+            with ear.listening("mri.replies.lab"):
                 both, another = ear.since_of("lab"), ear.since_of("server")
             heard.append(ear.since_of("lab"))
-    with ear.hearing("mri.progress.lab"), ear.hearing("mri.replies.lab"):
+    with ear.listening("mri.progress.lab"), ear.hearing("mri.replies.lab"):
         heard.append(ear.since_of("lab"))
 
     assert heard == [None] * 5
@@ -30,11 +30,11 @@ def test_a_pool_is_heard_only_while_its_outcomes_and_heartbeats_can_come() -> No
 
 
 def test_a_break_in_the_heartbeats_begins_the_time_anew() -> None:
-    ear = Ear()
-    with ear.on(SESSION), ear.hearing("mri.replies.lab"):
-        with ear.hearing("mri.progress.lab"):
+    ear = QueueDepth()
+    with ear.on(SESSION), ear.listening("mri.replies.lab"):
+        with ear.listening("mri.progress.lab"):
             before = ear.since_of("lab")
-        with ear.hearing("mri.progress.lab"):
+        with ear.listening("mri.progress.lab"):
             after = ear.since_of("lab")
 
     assert before is not None

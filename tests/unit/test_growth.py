@@ -16,9 +16,9 @@ from messages.control import CancelRequested
 from messages.events import InferenceAccepted, InferenceProgressed, Stage
 from messages.lab import MAX_MODELS, LabHeartbeat, LabModel, ModelDescriptor
 from tests.unit.test_reconcile_rules import row
-from web.broker.depth import Ear
 from web.broker.inbox import Item
 from web.broker.progress import AT_ONCE, TURN_SECONDS, Hints, ProgressFeed, Turns
+from web.broker.queue_depth import QueueDepth
 from web.connections import longest_of_most
 from web.database import DatabaseThread
 from web.inference.models import InferenceRequest, Outbox, SeenEvent
@@ -167,14 +167,14 @@ def test_a_lab_that_takes_a_cancelled_request_again_and_again_leaves_few_rows() 
 @pytest.mark.asyncio
 async def test_what_is_told_of_cancelled_requests_begins_a_turn_at_once_and_then_gathers() -> None:
     nobody = cast("DatabaseThread", None)
-    reconciler = Reconciler(nobody, nobody, Ear(), Pace(wake_s=0.3))
+    reconciler = Reconciler(nobody, nobody, QueueDepth(), Pace(wake_s=0.3))
     loop = asyncio.get_running_loop()
     began = loop.time()
     rung: list[float] = []
     while len(rung) < 3:
         reconciler._wake()
-        if reconciler._bell.is_set():
-            reconciler._bell.clear()
+        if reconciler._turn_due.is_set():
+            reconciler._turn_due.clear()
             rung.append(loop.time() - began)
         await asyncio.sleep(0.001)
     assert rung[0] < 0.3
@@ -182,7 +182,7 @@ async def test_what_is_told_of_cancelled_requests_begins_a_turn_at_once_and_then
     # Told just after a turn, and then nothing more: it is not lost.
     reconciler._wake()
     async with asyncio.timeout(10):
-        await reconciler._bell.wait()
+        await reconciler._turn_due.wait()
 
 
 class Line:

@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from messages.events import InferenceAccepted
 from tests.unit.test_reconcile_rules import row
-from web.inference.heard import MOST_AHEAD, MOST_RAISED, Doubt, Heard, Speakers
 from web.inference.models import InferenceRequest
+from web.inference.senders import MOST_AHEAD, MOST_RAISED, Doubt, ReceivedEvent, Senders
 from web.inference.states import State
 from web.labs.models import Lab
 
@@ -24,7 +24,7 @@ def its_lab() -> None:
     Lab.objects.update_or_create(name="lab1", defaults={"pool": "lab", **known})
 
 
-def accepted(request_id: UUID, attempt: int) -> Heard:
+def accepted(request_id: UUID, attempt: int) -> ReceivedEvent:
     event = InferenceAccepted(
         request_id=request_id,
         attempt=attempt,
@@ -33,11 +33,11 @@ def accepted(request_id: UUID, attempt: int) -> Heard:
         lab="lab1",
         at=timezone.now(),
     )
-    return Heard(event, "lab1", timezone.now())
+    return ReceivedEvent(event, "lab1", timezone.now())
 
 
-def doubt(*heard: Heard) -> list[Doubt | None]:
-    speakers = Speakers(heard)
+def doubt(*heard: ReceivedEvent) -> list[Doubt | None]:
+    speakers = Senders(heard)
     return [speakers.doubt_about(one) for one in heard]
 
 

@@ -23,14 +23,14 @@ def said(*messages: Any) -> tuple[Inbox, asyncio.Queue[Any]]:
 async def test_hints_and_messages_all_come_each_once() -> None:
     inbox, client = said(1, 2)
     for number in (1, 2):
-        inbox.tell({"hint": number})
+        inbox.put({"hint": number})
     heard = [await inbox.receive() for _ in range(4)]
     assert [item for item in heard if isinstance(item, int)] == [1, 2]
     assert [item for item in heard if isinstance(item, dict)] == [{"hint": 1}, {"hint": 2}]
 
     waiting = asyncio.create_task(inbox.receive())
     await asyncio.sleep(0)
-    inbox.tell({"hint": 3})
+    inbox.put({"hint": 3})
     assert await waiting == {"hint": 3}
     client.put_nowait(3)
     assert await inbox.receive() == 3
@@ -62,9 +62,9 @@ async def test_what_fails_at_the_client_fails_here_too() -> None:
 async def test_a_page_that_is_busy_for_long_holds_no_more_than_its_room() -> None:
     inbox, _ = said()
     for _ in range(ROOM):
-        inbox.tell({})
+        inbox.put({})
     with pytest.raises(asyncio.QueueFull):
-        inbox.tell({})
+        inbox.put({})
 
 
 async def test_closed_it_leaves_nobody_waiting_at_the_client() -> None:

@@ -21,7 +21,7 @@ from web.labs import catalogue, registry
 from web.labs.heartbeats import lab_views, record_heartbeat, record_model
 from web.labs.models import Lab
 from web.labs.registry import MOST_STRANGERS, NotConfirmed
-from web.reconciler.unheld import held, someone_online
+from web.reconciler.unclaimed import held, someone_online
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -24,7 +24,7 @@ from tests.unit.test_result_objects import (
     phases,
 )
 from web.results import report_details as told_by_site
-from web.results.report_details import report_told
+from web.results.report_details import read_report
 
 #: mm by which a midline may be found beside the true one, x = 0 of the phantom.
 FOUND_MM = 8.0
@@ -213,7 +213,7 @@ class Case:
             primary = package(source, mask, self.spec)
             self.measured = reader.measure_stored(primary, source, self.spec)
         assert self.measured.report is not None
-        self.told = report_told(parsed(self.measured.report))
+        self.told = read_report(parsed(self.measured.report))
 
 
 def test_report_site_and_run_by_hand_say_the_side_of_each_lesion(woman, tmp_path):
@@ -239,7 +239,7 @@ def test_a_report_of_before_states_no_side():
             for item in group.ContentSequence
             if item.ConceptNameCodeSequence[0].CodeValue != "272741003"
         ]
-    told = report_told(report)
+    told = read_report(report)
     assert told.lesions is not None
     assert told.lesions[0].laterality is told_by_site.Laterality.NOT_STATED
 
@@ -249,7 +249,7 @@ def test_a_model_of_something_else_than_the_breast_tells_no_side():
     codes = ResultCodes(brain, brain, brain, TUMOR.procedure)
     with MemoryFile() as memory:
         _, measured = lab_work(index(memory, **phases()), marks(LARGE), about(codes=codes))
-    told = report_told(parsed(measured.report))
+    told = read_report(parsed(measured.report))
     assert told.lesions is not None
     assert told.lesions[0].laterality is None
     assert measured.lesions[0].laterality is None

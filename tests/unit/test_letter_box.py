@@ -13,10 +13,10 @@ from messages.codec import encode
 from messages.events import InferenceAccepted
 from tests.unit.test_reconcile_rules import row
 from web.inference import letter_box
-from web.inference.heard import REPLAYABLE, Doubt, Heard, Speakers
 from web.inference.letter_box import Letter, keep, put_trace_aside
 from web.inference.letters import doubt_text
 from web.inference.models import DeadLetter, LettersBeyond
+from web.inference.senders import REPLAYABLE, Doubt, ReceivedEvent, Senders
 from web.inference.states import State
 from web.labs import registry
 from web.reconciler.taken_up import take_up
@@ -85,8 +85,8 @@ def test_what_waits_is_applied_once_its_lab_is_confirmed_though_junk_came_before
 
 def test_a_stranger_that_tells_of_requests_that_are_not_there_takes_no_room_of_what_waits() -> None:
     there = accepted(row(State.PUBLISHED).pk)
-    heard = [Heard(one, "lab2", timezone.now()) for one in (there, accepted(uuid4()))]
-    speakers = Speakers(heard)
+    heard = [ReceivedEvent(one, "lab2", timezone.now()) for one in (there, accepted(uuid4()))]
+    speakers = Senders(heard)
     doubts = [speakers.doubt_about(one) for one in heard]
     assert doubts == [Doubt.UNCONFIRMED, Doubt.UNKNOWN_REQUEST]
     assert Doubt.UNKNOWN_REQUEST not in REPLAYABLE

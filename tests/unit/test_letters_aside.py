@@ -26,8 +26,8 @@ from web.broker.dead_letters import DeadLetters
 from web.broker.inbox import MOST_TRIED, Inbox, Item
 from web.broker.listener import Listener
 from web.database import DatabaseAway, DatabaseThread
-from web.inference.heard import Doubt
 from web.inference.models import DeadLetter, InferenceRequest
+from web.inference.senders import Doubt
 from web.inference.states import State
 from web.labs import registry
 

@@ -22,7 +22,7 @@ from tests.unit.test_phase_scale import (
     four_phases,
     parameters,
 )
-from web.results.report_details import report_told
+from web.results.report_details import read_report
 
 
 def test_curves_of_an_older_result_that_were_brought_to_one_scale_say_so() -> None:
@@ -39,7 +39,7 @@ def test_curves_of_an_older_result_that_were_brought_to_one_scale_say_so() -> No
         primary = reader.package(older, marked.path, SHAPE, about).dicom_bytes
         assert "signal_scale" not in parameters(dcmread(BytesIO(primary)))
         measured = reader.measure_stored(primary, source, about)
-    told = report_told(dcmread(BytesIO(measured.report or b"")))
+    told = read_report(dcmread(BytesIO(measured.report or b"")))
     assert told.lesions
     assert told.lesions[0].kinetics is not None
     assert told.origin.signal_scale == "first_phase"

@@ -21,7 +21,7 @@ from messages import identity
 from tests.dicom_factory import Series, index, oblique, spec
 from tests.unit.test_result_objects import lab_work, parsed
 from tests.unit.test_stored_result import Shelf, asked_for, orthanc_id
-from web.results.report_details import Laterality, report_told
+from web.results.report_details import Laterality, read_report
 from web.results.stored_result import Asked, stored_result
 
 FOLDER = Path(__file__).parents[1] / "older_results"
@@ -89,17 +89,17 @@ def test_the_site_tells_that_an_older_result_found_nothing(source):
 
 
 def test_the_page_reads_of_an_older_report_what_it_states():
-    told = report_told(parsed(stored("measurements")))
+    told = read_report(parsed(stored("measurements")))
     assert told.tumor_detected
     assert told.lesions is None
     assert told.volume_ml == pytest.approx(VOLUME_ML, abs=1e-4)
     assert [phase.role for phase in told.origin.phases] == ["pre", "post1", "post2", "last"]
-    assert not report_told(parsed(stored("nothing-found"))).tumor_detected
+    assert not read_report(parsed(stored("nothing-found"))).tumor_detected
 
 
 def test_a_lab_of_now_reports_on_an_older_segmentation_lesion_by_lesion(source):
     measured = reader.measure_stored(stored("segmentation"), source, made_by(FOUND))
-    told = report_told(parsed(measured.report))
+    told = read_report(parsed(measured.report))
 
     # It refers to the first phase, and its report measures there.
     assert place_referred(parsed(stored("segmentation")), source) == 0
@@ -128,5 +128,5 @@ def test_a_lab_of_now_tells_of_an_older_report_that_nothing_was_found(source):
 def test_an_older_report_is_named_as_predecessor(source):
     changed = made_by(UUID(int=5), predecessor=stored("measurements"))
     _, measured = lab_work(source, np.ones((6, 8, 10), np.uint8), changed)
-    told = report_told(parsed(measured.report))
+    told = read_report(parsed(measured.report))
     assert told.predecessor_uid == identity.report_instance_uid(FOUND)

@@ -16,7 +16,7 @@ from consumer.memory import MemoryFile
 from messages.phases.scale import Scale, Stored, scale_of
 from tests.dicom_factory import Series, index, part10, place, spec
 from tests.enhanced_factory import enhanced
-from web.results.report_details import WashOut, report_told
+from web.results.report_details import WashOut, read_report
 
 ROLES = ("pre", "post1", "post2", "last")
 TIMES = ("101500", "101700", "101900", "102100")
@@ -166,7 +166,7 @@ def test_phases_of_one_scale_are_left_as_they_are_bit_for_bit() -> None:
 
 def test_curves_of_phases_that_were_brought_to_one_scale_are_those_of_the_true_signal() -> None:
     seg, measured = lab_work(all_stated(DIFFERENT))
-    told = report_told(dcmread(BytesIO(measured.report or b"")))
+    told = read_report(dcmread(BytesIO(measured.report or b"")))
     assert told.lesions
     curve = told.lesions[0].kinetics
     assert curve is not None
@@ -183,7 +183,7 @@ def test_curves_are_withheld_where_a_phase_does_not_state_its_scale(*, redeliver
     for ds in phases["post2"].datasets:
         del ds[0x2005, 0x100E]
     seg, measured = lab_work(phases, redelivered=redelivered)
-    told = report_told(dcmread(BytesIO(measured.report or b"")))
+    told = read_report(dcmread(BytesIO(measured.report or b"")))
     assert told.lesions
     assert told.lesions[0].kinetics is None
     assert told.lesions[0].volume_ml
@@ -200,7 +200,7 @@ def test_a_signal_that_is_cut_off_in_one_phase_is_seen_on_the_scale_of_that_phas
         pixels = np.frombuffer(ds.PixelData, np.uint16)
         ds.PixelData = np.minimum(pixels, stored(300.0, DIFFERENT[1])).tobytes()
     _seg, measured = lab_work(phases)
-    told = report_told(dcmread(BytesIO(measured.report or b"")))
+    told = read_report(dcmread(BytesIO(measured.report or b"")))
     assert told.lesions
     curve = told.lesions[0].kinetics
     assert curve is not None
@@ -209,7 +209,7 @@ def test_a_signal_that_is_cut_off_in_one_phase_is_seen_on_the_scale_of_that_phas
 
 def test_a_result_of_one_scale_says_nothing_of_scales() -> None:
     seg, measured = lab_work(four_phases(((1.0, 0.0, 1.0),) * 4, "Somebody"))
-    told = report_told(dcmread(BytesIO(measured.report or b"")))
+    told = read_report(dcmread(BytesIO(measured.report or b"")))
     assert told.lesions
     assert told.lesions[0].kinetics is not None
     assert (told.curves_withheld, told.origin.signal_scale) == ("", "")

@@ -15,7 +15,8 @@ from web.inference.models import InferenceRequest, Outbox, RequestEvent, SiteLea
 from web.inference.outbox import enqueue_request
 from web.inference.states import State
 from web.labs.models import Lab
-from web.reconciler import lost, overdue, site_lease, told, unheld
+from web.reconciler import found as told
+from web.reconciler import lost, overdue, site_lease, unclaimed
 from web.reconciler.lost import Missing
 from web.reconciler.pace import Pace
 
@@ -222,10 +223,10 @@ def test_a_cancel_is_settled_when_no_lab_that_is_online_holds_the_request():
     row(State.CANCELLING, cancel_asked_at=ago(2))
     lab(held.pk)
     lab(gone.pk, silent=40)
-    assert unheld.unanswered_cancels(10) == [gone.pk]
+    assert unclaimed.unanswered_cancels(10) == [gone.pk]
 
-    assert unheld.settle_cancel(gone.pk)
-    assert not unheld.settle_cancel(gone.pk)
+    assert unclaimed.settle_cancel(gone.pk)
+    assert not unclaimed.settle_cancel(gone.pk)
     gone.refresh_from_db()
     assert gone.state == State.CANCELLED
     assert gone.sweep_due_at is not None

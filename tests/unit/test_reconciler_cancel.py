@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from web.broker.depth import Ear
+from web.broker.queue_depth import QueueDepth
 from web.database import DatabaseThread
 from web.reconciler.reconcile import Reconciler
 
@@ -19,7 +19,7 @@ class Deaf(Reconciler):
 
     def __init__(self) -> None:
         nobody = cast("DatabaseThread", None)
-        super().__init__(nobody, nobody, Ear())
+        super().__init__(nobody, nobody, QueueDepth())
         self.begun = asyncio.Event()
 
     async def _expire(self) -> None:

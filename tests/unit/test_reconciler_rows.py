@@ -15,7 +15,7 @@ from web.inference.models import InferenceRequest
 from web.inference.states import State
 from web.labs.models import Lab
 from web.orthanc.archive import Orthanc
-from web.reconciler import overdue, unheld
+from web.reconciler import overdue, unclaimed
 from web.reconciler.sweep import Sweeper
 
 pytestmark = pytest.mark.django_db
@@ -54,7 +54,7 @@ def test_a_lab_whose_list_is_no_list_of_ids_keeps_no_cancel_from_being_settled()
     lab()
     for rubbish in (["nonsense", 7], {"a": 1}):
         Lab.objects.update(current=rubbish)
-        assert unheld.unanswered_cancels(10) == [one.pk]
+        assert unclaimed.unanswered_cancels(10) == [one.pk]
 
 
 def test_a_request_that_a_lab_lists_for_ever_is_lost_once_its_time_is_over():
@@ -67,14 +67,14 @@ def test_a_request_that_a_lab_lists_for_ever_is_lost_once_its_time_is_over():
 def test_a_cancel_of_what_a_lab_lists_for_ever_ends_once_its_time_is_over():
     one = row(State.CANCELLING, age=3700, cancel_asked_at=ago(3700))
     lab(one.pk)
-    assert unheld.unanswered_cancels(10) == [one.pk]
+    assert unclaimed.unanswered_cancels(10) == [one.pk]
 
 
 def test_a_lab_that_goes_on_telling_of_what_it_lists_keeps_no_cancel_from_ending():
     one = row(State.CANCELLING, age=0, cancel_asked_at=ago(3700))
     fresh = row(State.CANCELLING, age=0, cancel_asked_at=ago(60))
     lab(one.pk, fresh.pk)
-    assert unheld.unanswered_cancels(10) == [one.pk]
+    assert unclaimed.unanswered_cancels(10) == [one.pk]
 
 
 def test_what_a_stranger_or_a_lab_of_another_pool_lists_is_not_held():
@@ -88,9 +88,9 @@ def test_what_a_stranger_or_a_lab_of_another_pool_lists_is_not_held():
 
 def test_strangers_and_labs_of_the_future_are_not_online():
     lab(uuid4(), confirmed_at=None)
-    assert not unheld.someone_online("lab")
+    assert not unclaimed.someone_online("lab")
     lab(silent=-3600)
-    assert not unheld.someone_online("lab")
+    assert not unclaimed.someone_online("lab")
     lab(silent=PACE.turn_s)
-    assert unheld.someone_online("lab")
+    assert unclaimed.someone_online("lab")
     assert timezone.now() > ago(1)

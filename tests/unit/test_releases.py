@@ -14,7 +14,7 @@ from django.utils import timezone
 from structlog.testing import capture_logs
 
 from tests.site import site_with
-from web.broker.depth import Ear
+from web.broker.queue_depth import QueueDepth
 from web.database import DatabaseThread
 from web.inference.models import InferenceRequest
 from web.inference.presentation import RequestView
@@ -104,7 +104,7 @@ async def test_what_the_archive_cannot_answer_keeps_no_younger_request_waiting_a
     await sync_to_async(lambda: [held(number) for number in range(count)])()
     archive.broken = {study(number) for number in range(MOST_UNANSWERED)}
     here = cast("DatabaseThread", Here())
-    reconciler = Reconciler(here, here, Ear())
+    reconciler = Reconciler(here, here, QueueDepth())
     reconciler._releases = Releases(archive.client)
     with capture_logs() as logs:
         await reconciler._turn()

@@ -11,10 +11,10 @@ from tests import report_tree as tree
 from web.orthanc.errors import UnreadableReport
 from web.results.report_details import (
     Kinetics,
-    LesionTold,
     Point,
+    ReadLesion,
     WashOut,
-    report_told,
+    read_report,
 )
 from web.results.report_origin import ReportedPhase
 
@@ -65,11 +65,11 @@ def whole() -> Dataset:
 
 
 def test_each_lesion_is_told_with_its_figures_and_its_curve() -> None:
-    told = report_told(whole())
+    told = read_report(whole())
     assert (told.tumor_detected, told.volume_ml, told.longest_diameter_mm) == (True, 1.75, 20.5)
     assert told.left_out == 3
     assert told.lesions == (
-        LesionTold(
+        ReadLesion(
             number=1,
             label="lesion 1",
             volume_ml=1.5,
@@ -85,12 +85,12 @@ def test_each_lesion_is_told_with_its_figures_and_its_curve() -> None:
                 wash_out=WashOut.WASHOUT,
             ),
         ),
-        LesionTold(2, "lesion 2", 0.25, None, None, None),
+        ReadLesion(2, "lesion 2", 0.25, None, None, None),
     )
 
 
 def test_the_origin_is_told_as_the_report_states_it() -> None:
-    told = report_told(whole())
+    told = read_report(whole())
     origin = told.origin
     assert (origin.model, origin.version, origin.bundle_sha256) == (
         "breast_dce_phantom",
@@ -116,11 +116,11 @@ def test_the_report_that_it_replaces_is_named() -> None:
     series.ReferencedSOPSequence = [instance]
     document.ReferencedSeriesSequence = [series]
     report.PredecessorDocumentsSequence = [document]
-    assert report_told(report).predecessor_uid == "2.25.7"
+    assert read_report(report).predecessor_uid == "2.25.7"
 
 
 def test_without_a_finding_there_are_no_lesions() -> None:
-    told = report_told(tree.report(summary(False)))
+    told = read_report(tree.report(summary(False)))
     assert (told.tumor_detected, told.lesions, told.volume_ml) == (False, (), None)
     assert told.left_out == 3
 
@@ -131,7 +131,7 @@ def test_without_a_finding_there_are_no_lesions() -> None:
 )
 def test_a_type_of_curve_that_is_not_known_is_left_open(code: str, told: WashOut | None) -> None:
     group = tree.lesion("lesion 1", *CURVE, tree.code(tree.PATTERN, (code, "DCM")))
-    lesions = report_told(tree.report(summary(True), group)).lesions
+    lesions = read_report(tree.report(summary(True), group)).lesions
     assert lesions is not None
     assert lesions[0].kinetics is not None
     assert lesions[0].kinetics.wash_out is told
@@ -139,7 +139,7 @@ def test_a_type_of_curve_that_is_not_known_is_left_open(code: str, told: WashOut
 
 
 def test_a_report_of_before_states_totals_and_no_lesions_and_what_it_has_of_its_origin() -> None:
-    told = report_told(dcmread(OLDER / "measurements.dcm"))
+    told = read_report(dcmread(OLDER / "measurements.dcm"))
     assert told.tumor_detected
     assert told.volume_ml
     assert told.longest_diameter_mm
@@ -154,7 +154,7 @@ def test_a_report_of_before_states_totals_and_no_lesions_and_what_it_has_of_its_
 
 
 def test_a_report_of_before_that_found_nothing_is_told_alike() -> None:
-    told = report_told(dcmread(OLDER / "nothing-found.dcm"))
+    told = read_report(dcmread(OLDER / "nothing-found.dcm"))
     assert (told.tumor_detected, told.lesions, told.left_out) == (False, (), None)
 
 
@@ -194,5 +194,5 @@ def with_volumes(*volumes: object) -> Dataset:
 def test_a_report_that_is_none_of_ours_is_unreadable_and_is_not_quoted(report: Dataset) -> None:
     report.PatientName = "Secret^Name"
     with pytest.raises(UnreadableReport) as caught:
-        report_told(report)
+        read_report(report)
     assert "Secret" not in str(caught.value)

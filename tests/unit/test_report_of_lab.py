@@ -13,7 +13,7 @@ from consumer.memory import MemoryFile
 from messages import identity
 from tests.dicom_factory import Series, index, spec
 from tests.unit.test_stored_result import lab_work, result_spec
-from web.results.report_details import ReportTold, WashOut, report_told
+from web.results.report_details import ReadReport, WashOut, read_report
 from web.results.report_origin import ReportedPhase
 
 SHAPE = (6, 8, 10)
@@ -54,8 +54,8 @@ def four_phases() -> dict[str, Series]:
     return made
 
 
-def told_of(report: bytes) -> ReportTold:
-    return report_told(dcmread(BytesIO(report)))
+def told_of(report: bytes) -> ReadReport:
+    return read_report(dcmread(BytesIO(report)))
 
 
 def test_each_lesion_is_told_as_the_lab_measured_it(memory):

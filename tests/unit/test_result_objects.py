@@ -21,7 +21,7 @@ from consumer.memory import MemoryFile
 from consumer.result.provenance import labrelay_version
 from messages import identity
 from tests.dicom_factory import Series, index, oblique, place, spec
-from web.results.report_details import Kinetics, Point, WashOut, report_told
+from web.results.report_details import Kinetics, Point, WashOut, read_report
 
 REQUEST = UUID("0b0f6f0e-9a4c-4f25-9d2e-1d1a6b8f0c11")
 ROLES = ("pre", "post1", "post2", "last")
@@ -133,7 +133,7 @@ def test_marks_below_the_smallest_size_are_left_out_and_the_report_says_how_many
     source = index(memory, **phases())
     made_by = about(min_lesion_mm3=9.5)
     primary, measured = lab_work(source, marks(SPECK, SMALL, LARGE), made_by)
-    told = report_told(parsed(measured.report))
+    told = read_report(parsed(measured.report))
 
     assert len(parsed(primary).SegmentSequence) == 2
     assert measured.figures.volume_voxels == 248
@@ -147,7 +147,7 @@ def test_where_every_mark_is_too_small_nothing_was_found(memory):
     source = index(memory, **phases())
     made_by = about(min_lesion_mm3=10.0)
     primary, measured = lab_work(source, marks(SPECK, SMALL), made_by)
-    told = report_told(parsed(primary))
+    told = read_report(parsed(primary))
 
     assert not told.tumor_detected
     assert told.left_out == measured.left_out == 2
@@ -173,7 +173,7 @@ def test_the_report_gives_each_lesion_its_figures_its_slice_and_its_curve(memory
     source = index(memory, **series)
     _, measured = lab_work(source, marks(SMALL, LARGE), about())
     report = parsed(measured.report)
-    told = report_told(report)
+    told = read_report(report)
 
     assert told.lesions is not None
     large, small = told.lesions
@@ -216,7 +216,7 @@ def test_a_model_of_one_phase_has_no_curves_and_no_voxels_are_read_for_it(memory
     primary = package(source, marks(LARGE), about())
     unread = replace(source, phases=(replace(source.phases[0], instances=(("1.2", "1.3"),)),))
     measured = reader.measure_stored(primary, unread, about())
-    told = report_told(parsed(measured.report))
+    told = read_report(parsed(measured.report))
 
     assert told.lesions is not None
     assert told.lesions[0].kinetics is None
@@ -261,7 +261,7 @@ def test_the_archive_alone_answers_what_made_a_result_of_what_where_and_when(mem
 
     for data in (measured.report, nothing):
         report = parsed(data)
-        origin = report_told(report).origin
+        origin = read_report(report).origin
         assert (origin.model, origin.version) == (made_by.model_name, made_by.model_version)
         assert origin.bundle_sha256 == made_by.model_sha256
         # Commas and equals signs would end an entry; in a value they come back.
@@ -300,7 +300,7 @@ def test_the_phase_of_a_series_of_several_is_named_by_its_selector(memory):
         ),
     )
     _, measured = lab_work(source, marks(LARGE), about())
-    selectors = [p.selector for p in report_told(parsed(measured.report)).origin.phases]
+    selectors = [p.selector for p in read_report(parsed(measured.report)).origin.phases]
     assert selectors == [f"TemporalPositionIdentifier {number}" for number in range(1, 5)]
 
 
@@ -313,7 +313,7 @@ def test_a_zone_that_the_images_declare_is_that_of_the_result(memory):
         at = f"{ds.ContentDate}{str(ds.ContentTime)[:6]}+0900"
         said = datetime.strptime(at, "%Y%m%d%H%M%S%z")
         assert abs((datetime.now(UTC) - said).total_seconds()) < 600
-    assert report_told(parsed(measured.report)).origin.created.endswith("+09:00")
+    assert read_report(parsed(measured.report)).origin.created.endswith("+09:00")
 
 
 @pytest.mark.parametrize("declared", [None, "", "0900", "+9900", "Seoul"])
@@ -354,7 +354,7 @@ def test_a_report_names_the_one_that_it_replaces(memory, found, found_before):
     assert document.StudyInstanceUID == source.study_uid
     (named,) = document.ReferencedSeriesSequence[0].ReferencedSOPSequence
     assert named.ReferencedSOPInstanceUID == parsed(older).SOPInstanceUID
-    assert report_told(report).predecessor_uid == parsed(older).SOPInstanceUID
+    assert read_report(report).predecessor_uid == parsed(older).SOPInstanceUID
 
 
 def test_what_is_no_report_of_the_study_is_no_predecessor(memory):

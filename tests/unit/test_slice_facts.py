@@ -14,7 +14,7 @@ from messages.phases.agreement import AGREEMENT_KEYWORDS
 from messages.phases.check import Fault, check_slices
 from web.orthanc.archive import Orthanc
 from web.orthanc.connection import MAX_TAGS_BYTES
-from web.orthanc.patience import within
+from web.orthanc.time_budget import within
 from web.phases.slice_facts import MAX_INSTANCES, slices_of
 
 SERIES = "-".join(["0000abcd"] * 5)

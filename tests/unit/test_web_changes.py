@@ -25,12 +25,12 @@ from messages.events import (
 )
 from messages.failures import FailureCode
 from web.inference.changes import change_for
-from web.inference.duties import Duty, duties_for
-from web.inference.happenings import (
+from web.inference.effects import Effect, effects_of
+from web.inference.states import TERMINAL, Hold, Snapshot, State
+from web.inference.triggers import (
     CancelAsked,
     CancelSettled,
     DeadLettered,
-    Happening,
     Published,
     Released,
     ReleaseRefused,
@@ -38,8 +38,8 @@ from web.inference.happenings import (
     ResultMissing,
     SentAgain,
     TimedOut,
+    Trigger,
 )
-from web.inference.states import TERMINAL, Hold, Snapshot, State
 
 REQUEST = UUID("6f0c1bd2-98a1-4b43-8a55-2a3f2f2b1c11")
 AT = datetime(2026, 3, 4, 9, 0, tzinfo=UTC)
@@ -109,7 +109,7 @@ FOUND = ResultFound(at=AT + timedelta(hours=1), figures=FIGURES, lab="lab2")
 MISSING = ResultMissing(at=AT + timedelta(hours=1), detail="the study does not hold it")
 
 
-def after(happenings: Sequence[Happening], row: Snapshot = NEW) -> Snapshot:
+def after(happenings: Sequence[Trigger], row: Snapshot = NEW) -> Snapshot:
     for what in happenings:
         row = change_for(row, what) or row
     return row
@@ -166,7 +166,7 @@ runs = st.tuples(st.integers(1, 4), st.integers(0, 3))
 
 
 @st.composite
-def anything_but_an_end_that_outranks(draw: st.DrawFn) -> Happening:
+def anything_but_an_end_that_outranks(draw: st.DrawFn) -> Trigger:
     attempt, delivery = draw(runs)
     sequence = draw(st.integers(0, 8))
     return draw(
@@ -185,7 +185,7 @@ def anything_but_an_end_that_outranks(draw: st.DrawFn) -> Happening:
 
 @given(st.lists(anything_but_an_end_that_outranks(), max_size=25), st.data())
 def test_with_a_completed_any_order_and_duplication_ends_in_completed(
-    others: list[Happening], data: st.DataObject
+    others: list[Trigger], data: st.DataObject
 ) -> None:
     attempt, delivery = data.draw(runs)
     mixed = [*others, completed(attempt, delivery)]
@@ -200,7 +200,7 @@ def test_with_a_completed_any_order_and_duplication_ends_in_completed(
 
 @given(st.lists(anything_but_an_end_that_outranks(), max_size=25))
 def test_the_position_never_goes_back_and_a_terminal_state_stays(
-    happenings: list[Happening],
+    happenings: list[Trigger],
 ) -> None:
     row = NEW
     for what in happenings:
@@ -211,7 +211,7 @@ def test_the_position_never_goes_back_and_a_terminal_state_stays(
 
 
 @given(st.lists(anything_but_an_end_that_outranks(), max_size=15))
-def test_the_same_event_twice_in_a_row_changes_nothing_more(happenings: list[Happening]) -> None:
+def test_the_same_event_twice_in_a_row_changes_nothing_more(happenings: list[Trigger]) -> None:
     row = after(happenings)
     for what in happenings[-1:]:
         assert after([what], row) == row
@@ -222,12 +222,12 @@ def test_a_cancelled_request_stays_cancelled_even_when_it_was_completed_too() ->
 
 
 @pytest.mark.parametrize("end", [failed(2), DeadLettered(attempt=2, at=AT)])
-def test_completed_beats_failed_and_dead_from_whatever_run(end: Happening) -> None:
+def test_completed_beats_failed_and_dead_from_whatever_run(end: Trigger) -> None:
     ended = after([accepted(2), end])
     reported = after([completed(1)], ended)
     # By the word of a lab nothing that has ended becomes open again.
     assert reported == ended
-    assert Duty.CONFIRM in duties_for(ended, reported, completed(1))
+    assert Effect.CONFIRM in effects_of(ended, reported, completed(1))
     assert after([FOUND], reported).state is State.COMPLETED
 
 
@@ -237,12 +237,12 @@ def test_what_the_site_removes_is_not_completed_afterwards() -> None:
     assert change_for(misfiled, FOUND) is None
     # Nor is anything of it left, whatever comes, and however often.
     for what in (completed(2), failed(1), DeadLettered(attempt=1, at=AT), accepted(2)):
-        assert Duty.SWEEP in duties_for(misfiled, misfiled, what)
-        assert Duty.CONFIRM not in duties_for(misfiled, misfiled, what)
+        assert Effect.SWEEP in effects_of(misfiled, misfiled, what)
+        assert Effect.CONFIRM not in effects_of(misfiled, misfiled, what)
     before = replace(misfiled, state=State.UPLOADING, failure_code="")
-    assert duties_for(before, misfiled, failed(1)) == {Duty.SWEEP}
+    assert effects_of(before, misfiled, failed(1)) == {Effect.SWEEP}
     other = replace(misfiled, failure_code=FailureCode.TOO_LARGE)
-    assert duties_for(before, other, failed(1)) == frozenset()
+    assert effects_of(before, other, failed(1)) == frozenset()
 
 
 def test_a_failed_of_an_earlier_run_is_ignored() -> None:
@@ -294,7 +294,7 @@ def test_a_request_that_is_being_cancelled_says_so_until_the_lab_confirms() -> N
     assert after([cancelled()], row).state is State.CANCELLED
     # A result that was stored before a lab heard of it is kept, where it is found in time.
     assert after([completed()], row) == row
-    assert Duty.CONFIRM in duties_for(row, row, completed())
+    assert Effect.CONFIRM in effects_of(row, row, completed())
     assert after([completed(), FOUND], row).state is State.COMPLETED
     assert after([completed(), cancelled(), FOUND], row).state is State.CANCELLED
 
@@ -320,7 +320,7 @@ REPORTED = after(ONE_RUN[:-1])
     ids=lambda what: type(what).__name__,
 )
 def test_while_a_result_is_looked_for_no_event_and_no_limit_of_time_ends_that(
-    what: Happening,
+    what: Trigger,
 ) -> None:
     assert after([what], REPORTED) == REPORTED
 
@@ -330,9 +330,9 @@ def test_a_cancel_while_a_result_is_looked_for_is_one_at_once_and_removes_it() -
     row = after([asked], REPORTED)
     assert (row.state, row.cancel_asked_at, row.finished_at) == (State.CANCELLED, AT, AT)
     # The lab that has reported it is done; another may have taken it since.
-    assert duties_for(REPORTED, row, asked) == {Duty.SWEEP, Duty.STOP_LAB}
+    assert effects_of(REPORTED, row, asked) == {Effect.SWEEP, Effect.STOP_LAB}
     assert change_for(row, FOUND) is None
-    assert duties_for(row, row, completed()) == {Duty.SWEEP}
+    assert effects_of(row, row, completed()) == {Effect.SWEEP}
 
 
 def test_a_report_without_a_result_fails_and_a_later_find_completes_it() -> None:
@@ -340,9 +340,9 @@ def test_a_report_without_a_result_fails_and_a_later_find_completes_it() -> None
     assert (row.state, row.failure_code) == (State.FAILED, "result_not_found")
     assert (row.finished_at, row.failure_detail) == (MISSING.at, MISSING.detail)
     # Whoever works on it may still bring what another has claimed.
-    assert duties_for(REPORTED, row, MISSING) == frozenset()
-    assert duties_for(row, row, accepted(2)) == frozenset()
-    assert duties_for(row, row, completed()) == {Duty.CONFIRM}
+    assert effects_of(REPORTED, row, MISSING) == frozenset()
+    assert effects_of(row, row, accepted(2)) == frozenset()
+    assert effects_of(row, row, completed()) == {Effect.CONFIRM}
     found = after([completed(), FOUND], row)
     assert (found.state, found.failure_code, found.failure_detail) == (State.COMPLETED, "", "")
 
@@ -379,14 +379,14 @@ def test_a_dead_letter_of_a_cancelled_request_makes_a_look_at_the_archive_due() 
     row = Snapshot(state=State.CANCELLED, cancel_asked_at=AT, finished_at=AT)
     letter = DeadLettered(attempt=1, at=AT)
     assert change_for(row, letter) is None
-    assert duties_for(row, row, letter) == {Duty.SWEEP}
+    assert effects_of(row, row, letter) == {Effect.SWEEP}
 
 
 @pytest.mark.parametrize("state", [State.CANCELLING, State.CANCELLED, State.FAILED])
 def test_a_lab_that_begins_what_nobody_wants_is_told_to_stop(state: State) -> None:
     row = Snapshot(state=state)
-    assert Duty.STOP_LAB in duties_for(row, row, accepted())
-    assert Duty.STOP_LAB not in duties_for(row, row, progressed(Stage.INFERRING, 1))
+    assert Effect.STOP_LAB in effects_of(row, row, accepted())
+    assert Effect.STOP_LAB not in effects_of(row, row, progressed(Stage.INFERRING, 1))
 
 
 HELD = Snapshot(state=State.QUEUED, held_for=Hold.SERIES_ARRIVING)
@@ -404,7 +404,7 @@ def test_a_held_request_that_cannot_be_analysed_fails_once_and_no_lab_is_told() 
     assert failed_row is not None
     assert (failed_row.state, failed_row.failure_code) == (State.FAILED, "geometry_mismatch")
     assert (failed_row.finished_at, failed_row.failure_detail) == (AT, "24 of 40")
-    assert duties_for(HELD, failed_row, refused) == frozenset()
+    assert effects_of(HELD, failed_row, refused) == frozenset()
     assert change_for(failed_row, refused) is None
     assert change_for(NEW, refused) is None
     assert change_for(replace(NEW, state=State.PUBLISHED), refused) is None
@@ -424,7 +424,7 @@ def test_a_held_request_that_cannot_be_analysed_fails_once_and_no_lab_is_told() 
     ],
     ids=lambda what: type(what).__name__,
 )
-def test_what_was_sent_or_has_ended_waits_for_nothing(what: Happening) -> None:
+def test_what_was_sent_or_has_ended_waits_for_nothing(what: Trigger) -> None:
     """A site of an older version, which holds nothing, may have sent it."""
     after = change_for(HELD, what)
     assert after is not None

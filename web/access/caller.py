@@ -13,15 +13,15 @@ from django.db import transaction
 
 from web.access import audit, limits
 from web.access.audit import Action, Way
-from web.access.grants import EVERYTHING, Anyone, Sight, sight_of
+from web.access.grants import EVERYTHING, Anyone, Scope, scope_of
 from web.access.limits import Kind
 
-#: Written down once an hour for the same visitor, way, address and thing.
+#: Written down once an hour for the same caller, way, address and thing.
 ONCE_AN_HOUR = frozenset({Action.STUDIES_LISTED, Action.STUDY_VIEWED, Action.RESULT_VIEWED})
 
 
 @dataclass(frozen=True)
-class Visitor:
+class Caller:
     """One caller, for the length of one call."""
 
     #: None for the old calls from a trusted network: recorded as ``anonymous``.
@@ -29,10 +29,10 @@ class Visitor:
     way: Way
     #: The caller's address, or None where it is not known.
     address: str | None
-    sight: Sight
+    scope: Scope
 
     def note(self, action: Action, *, study_id: str = "", subject: str = "") -> None:
-        """Write into the audit trail what the visitor does, before they are answered.
+        """Write into the audit trail what the caller does, before they are answered.
 
         Not every one of many refusals, and looks at the same thing once an hour.
         """
@@ -52,7 +52,7 @@ class Visitor:
             transaction.on_commit(partial(limits.allowed, *counted))
 
     def sees_results(self, told: Iterable[tuple[str, object]]) -> None:
-        """Write down that the visitor is told these results: pairs of study and request id."""
+        """Write down that the caller is told these results: pairs of study and request id."""
         action = Action.RESULT_VIEWED
         due = [
             (study_id, str(request_id))
@@ -79,28 +79,28 @@ class Visitor:
 
     @property
     def _key(self) -> str:
-        return limits.visitor_key(None if self.user is None else self.user.pk, self.address)
+        return limits.caller_key(None if self.user is None else self.user.pk, self.address)
 
 
-def visitor(user: Anyone, *, address: str | None, way: Way = Way.SESSION) -> Visitor:
-    """The visitor who is this user; reads what they see. One that is not logged in sees nothing."""
-    return Visitor(
+def caller(user: Anyone, *, address: str | None, way: Way = Way.SESSION) -> Caller:
+    """The caller who is this user; reads what they see. One that is not logged in sees nothing."""
+    return Caller(
         # Of the project's own user model: of Django's in the annotations only.
         user=cast("User", user) if user.is_authenticated else None,
         way=way,
         address=address_in(address),
-        sight=sight_of(user),
+        scope=scope_of(user),
     )
 
 
-def neighbour(address: str | None) -> Visitor:
-    """The visitor from a trusted network, who sees everything and has no name."""
-    return Visitor(user=None, way=Way.NETWORK, address=address_in(address), sight=EVERYTHING)
+def neighbour(address: str | None) -> Caller:
+    """The caller from a trusted network, who sees everything and has no name."""
+    return Caller(user=None, way=Way.NETWORK, address=address_in(address), scope=EVERYTHING)
 
 
-def visitor_of(request: Any) -> Visitor:
-    """The visitor behind a Django request; what a token said of its user comes first."""
-    return visitor(
+def caller_of(request: Any) -> Caller:
+    """The caller behind a Django request; what a token said of its user comes first."""
+    return caller(
         request.user,
         address=request.META.get("REMOTE_ADDR"),
         way=getattr(request, "labrelay_way", Way.SESSION),

@@ -16,7 +16,7 @@ Anyone = AbstractBaseUser | AnonymousUser
 M = TypeVar("M", bound=Model)
 
 
-class Sight:
+class Scope:
     """What one user sees, read from the database once."""
 
     def __init__(self, *, everything: bool, study_ids: Collection[str] = ()) -> None:
@@ -30,7 +30,7 @@ class Sight:
         return self.everything or study_id in self.study_ids
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sight) and self._key == other._key
+        return isinstance(other, Scope) and self._key == other._key
 
     def __hash__(self) -> int:
         return hash(self._key)
@@ -45,12 +45,12 @@ class Sight:
 
 
 #: For the old calls from a trusted network, which have no user.
-EVERYTHING = Sight(everything=True)
+EVERYTHING = Scope(everything=True)
 
-NOTHING = Sight(everything=False)
+NOTHING = Scope(everything=False)
 
 
-def sight_of(user: Anyone) -> Sight:
+def scope_of(user: Anyone) -> Scope:
     """Read what the user sees: one query. Superusers see everything, others what is granted."""
     if not (user.is_authenticated and user.is_active):
         return NOTHING
@@ -58,4 +58,4 @@ def sight_of(user: Anyone) -> Sight:
         return EVERYTHING
     granted = StudyGrant.objects.filter(group__user=user.pk).values_list("study_id", flat=True)
     study_ids = set(granted)
-    return EVERYTHING if "" in study_ids else Sight(everything=False, study_ids=study_ids)
+    return EVERYTHING if "" in study_ids else Scope(everything=False, study_ids=study_ids)

@@ -1,4 +1,4 @@
-"""How often one visitor may do something. Counted in the memory of each process.
+"""How often one caller may do something. Counted in the memory of each process.
 
 The figures are far above what a person does and far below what hurts the others: they stop a
 script that guesses passwords or that has lost its mind, and no reader.
@@ -43,16 +43,16 @@ class Kind(StrEnum):
     #: Wrong passwords from one address, and for one user name from anywhere.
     WRONG_FROM = "wrong_from"
     WRONG_FOR = "wrong_for"
-    #: Calls that change something, of one visitor.
+    #: Calls that change something, of one caller.
     CHANGE = "change"
-    #: Calls that only read, of one visitor.
+    #: Calls that only read, of one caller.
     READ = "read"
-    #: Sockets that one visitor opens, and messages over one socket.
+    #: Sockets that one caller opens, and messages over one socket.
     SOCKET = "socket"
     MESSAGE = "message"
-    #: Entries of the audit trail that say that a visitor looks at one thing.
+    #: Entries of the audit trail that say that a caller looks at one thing.
     VIEW = "view"
-    #: Entries of the audit trail that say that a visitor was refused.
+    #: Entries of the audit trail that say that a caller was refused.
     REFUSAL = "refusal"
 
 
@@ -101,8 +101,8 @@ def reset() -> None:
     _limiter.storage.reset()
 
 
-def visitor_key(user_id: int | None, address: str | None) -> str:
-    """By what a visitor is counted: the user, or the address of one who is not logged in."""
+def caller_key(user_id: int | None, address: str | None) -> str:
+    """By what a caller is counted: the user, or the address of one who is not logged in."""
     return f"user {user_id}" if user_id is not None else address_key(address)
 
 
@@ -148,7 +148,7 @@ def rate_limited(
 def count_token(request: HttpRequest, user_id: Any) -> float | None:
     """Count a call of a token's user; the seconds to wait if that is too many, or None."""
     setattr(request, _COUNTED_BY_USER, True)
-    wait = allowed(_kind_of(request), visitor_key(user_id, None))
+    wait = allowed(_kind_of(request), caller_key(user_id, None))
     if wait is not None:
         log.warning("rate_limited", kind=_kind_of(request).value, user_id=user_id)
     return wait
@@ -178,7 +178,7 @@ def _wait_of(request: HttpRequest) -> float | None:
     if _by_token(request):
         wait = exhausted(kind, _token_key(request))
     else:
-        wait = allowed(kind, visitor_key(user_id, address))
+        wait = allowed(kind, caller_key(user_id, address))
     if wait is None and request.method == "POST" and request.path in _login_paths():
         here, username = address_key(address), request.POST.get("username", "")
         kind = Kind.LOGIN

@@ -106,7 +106,7 @@ def _refused(_request: HttpRequest, exc: Any) -> HttpResponse:
 
 
 def _archive(_request: HttpRequest, exc: Any) -> HttpResponse:
-    status, sentence = answers.told(exc)
+    status, sentence = answers.status_and_sentence(exc)
     return error_response(status, code_for(status), sentence)
 
 

@@ -21,7 +21,7 @@ from web.orthanc.archive import archive
 from web.pages.views import seen
 from web.phases.choice import check_selections, look_up
 from web.phases.chosen import Selection
-from web.phases.concerns import Told
+from web.phases.concerns import WordedConcern
 from web.phases.phase_names import phase_named
 from web.phases.proposal import proposal_for
 from web.phases.studies import study_detail
@@ -165,5 +165,5 @@ def concerns(request: HttpRequest, study_id: str, wanted: Query[ChosenPhases]) -
     return ConcernList(concerns=_views(concerns_of_choice(found)))
 
 
-def _views(found: Sequence[Told]) -> list[ConcernView]:
+def _views(found: Sequence[WordedConcern]) -> list[ConcernView]:
     return [ConcernView(code=one.code, message=one.sentence, refuses=one.refuses) for one in found]

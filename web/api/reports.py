@@ -16,7 +16,7 @@ from web.inference.presentation import Result
 from web.inference.superseded import results_before
 from web.orthanc.archive import archive
 from web.phases.proposal import notice_text, role_label
-from web.results.report_details import Kinetics, Laterality, LesionTold, WashOut
+from web.results.report_details import Kinetics, Laterality, ReadLesion, WashOut
 from web.results.report_origin import Origin
 from web.results.stored_report import StoredReport, report_uids, stored_report
 
@@ -155,7 +155,7 @@ def report(request: HttpRequest, request_id: UUID) -> ReportView:
 
 
 def _shown(row: InferenceRequest, stored: StoredReport) -> ReportView:
-    told = stored.told
+    details = stored.details
     return ReportView(
         request_id=row.pk,
         report=StoredObject(
@@ -163,19 +163,19 @@ def _shown(row: InferenceRequest, stored: StoredReport) -> ReportView:
             series_uid=stored.series_uid,
             sop_instance_uid=stored.sop_instance_uid,
         ),
-        verification=told.verification,
-        tumor_detected=told.tumor_detected,
-        volume_ml=told.volume_ml,
-        longest_diameter_mm=told.longest_diameter_mm,
-        lesions=None if told.lesions is None else [_lesion(one) for one in told.lesions],
-        left_out=told.left_out,
-        curves_withheld=told.curves_withheld,
-        origin=_origin(told.origin),
-        replaces=_replaces(row, told.predecessor_uid),
+        verification=details.verification,
+        tumor_detected=details.tumor_detected,
+        volume_ml=details.volume_ml,
+        longest_diameter_mm=details.longest_diameter_mm,
+        lesions=None if details.lesions is None else [_lesion(one) for one in details.lesions],
+        left_out=details.left_out,
+        curves_withheld=details.curves_withheld,
+        origin=_origin(details.origin),
+        replaces=_replaces(row, details.predecessor_uid),
     )
 
 
-def _lesion(lesion: LesionTold) -> LesionView:
+def _lesion(lesion: ReadLesion) -> LesionView:
     return LesionView(
         number=lesion.number,
         label=lesion.label,

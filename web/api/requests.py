@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter
 
 from messages.envelope import Name, OrthancId
 from messages.request import PhaseSelector
-from web.access.caller import Visitor, visitor_of
+from web.access.caller import Caller, caller_of
 from web.api.cursors import DEFAULT_LIMIT, Cursor, Instant, Limit, cursor_of, place_of
 from web.api.errors import failing
 from web.api.seen import note_refusal, seen_request
@@ -21,9 +21,9 @@ from web.inference.compare import looked_at
 from web.inference.idempotency import KEY_PATTERN, digest_of, named_click
 from web.inference.models import InferenceRequest
 from web.inference.presentation import Failure, Moment, RequestView, failure_of
-from web.inference.standing import with_standing
 from web.inference.states import State
 from web.inference.submit import submit
+from web.inference.supersession import with_supersession
 from web.orthanc.archive import archive
 from web.phases.chosen import Selection
 
@@ -90,7 +90,7 @@ class RequestFilter(Schema):
     until: Annotated[Instant, Field(description="Made before then.")] | None = None
     mine: Annotated[bool, Field(description="Only those that the caller has made.")] = False
 
-    def of(self, rows: QuerySet[InferenceRequest], caller: Visitor) -> QuerySet[InferenceRequest]:
+    def of(self, rows: QuerySet[InferenceRequest], caller: Caller) -> QuerySet[InferenceRequest]:
         """Those of the rows that are asked for."""
         wanted: dict[str, Any] = {
             "study_id": self.study_id,
@@ -150,8 +150,8 @@ def create(
 
     While somebody's request for the same phases, model and threshold is active, it is that one.
     """
-    caller = visitor_of(request)
-    if not caller.sight.sees(body.study_id):
+    caller = caller_of(request)
+    if not caller.scope.sees(body.study_id):
         note_refusal(caller, body.study_id)
     inputs = [Selection(item.role, item.series_id, item.phase) for item in body.inputs]
     digest = digest_of(body.study_id, inputs, body.model, body.threshold)
@@ -162,7 +162,7 @@ def create(
         model=body.model,
         threshold=body.threshold,
         click=named_click(caller.user, idempotency_key, digest),
-        visitor=caller,
+        caller=caller,
     )
     response["Location"] = f"{request.path}/{row.pk}"
     # A key that was used before names a request that may have ended.
@@ -178,8 +178,8 @@ def newest(
     cursor: Cursor | None = None,
 ) -> RequestList:
     """The requests of the studies that the caller sees, newest first."""
-    caller = visitor_of(request)
-    rows = with_standing(wanted.of(caller.sight.only(InferenceRequest.objects.all()), caller))
+    caller = caller_of(request)
+    rows = with_supersession(wanted.of(caller.scope.only(InferenceRequest.objects.all()), caller))
     if cursor is not None:
         at, last = place_of(cursor, _PLACE)
         rows = rows.filter(Q(created_at__lt=at) | Q(created_at=at, pk__lt=last))
@@ -233,6 +233,6 @@ def events(request: HttpRequest, request_id: UUID) -> EventList:
     )
 
 
-def note_results(caller: Visitor, rows: Iterable[InferenceRequest]) -> None:
+def note_results(caller: Caller, rows: Iterable[InferenceRequest]) -> None:
     """Write down that the caller is told the results of these requests."""
     caller.sees_results((row.study_id, row.pk) for row in rows if row.result is not None)

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from messages.phases import Unclear
 from messages.request import PhaseSelector
 from web.access.audit import Action
-from web.access.caller import visitor_of
+from web.access.caller import caller_of
 from web.api.cursors import DEFAULT_LIMIT, Cursor, Limit, cursor_of, place_of
 from web.api.errors import failing
 from web.api.study_pages import Place, page_of_studies
@@ -93,9 +93,9 @@ def studies(
     request: HttpRequest, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None
 ) -> StudyList:
     """The studies that the caller sees, newest first."""
-    caller = visitor_of(request)
+    caller = caller_of(request)
     after = None if cursor is None else place_of(cursor, _PLACE)
-    found, last = page_of_studies(caller.sight, limit, after)
+    found, last = page_of_studies(caller.scope, limit, after)
     caller.note(Action.STUDIES_LISTED)
     return StudyList(
         studies=[_line(item) for item in found],

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from messages.envelope import OrthancId
-from web.access.grants import Sight
+from web.access.grants import Scope
 from web.orthanc.archive import Orthanc, archive
 from web.phases.studies import as_date
 
@@ -35,14 +35,14 @@ class Place(BaseModel):
 
 
 def page_of_studies(
-    sight: Sight, limit: int, after: Place | None, *, orthanc: Orthanc | None = None
+    scope: Scope, limit: int, after: Place | None, *, orthanc: Orthanc | None = None
 ) -> tuple[list[dict[str, Any]], Place | None]:
     """The next `limit` studies that are seen, as Orthanc has them, and the place of the last.
 
     The place is None on the last page. Raises `ArchiveUnavailable`.
     """
     source = orthanc or archive()
-    found = _all_seen(source, sight, limit, after)
+    found = _all_seen(source, scope, limit, after)
     found.sort(key=lambda item: place_of_study(item).key, reverse=True)
     page = found[:limit]
     return page, place_of_study(page[-1]) if len(found) > limit else None
@@ -58,12 +58,12 @@ def place_of_study(item: dict[str, Any]) -> Place:
 
 
 def _all_seen(
-    source: Orthanc, sight: Sight, limit: int, after: Place | None
+    source: Orthanc, scope: Scope, limit: int, after: Place | None
 ) -> list[dict[str, Any]]:
     """At least `limit` + 1 of the studies behind the place if there are so many: the newest."""
-    if not sight.everything:
+    if not scope.everything:
         # Grants name their studies: no need to scan the archive for them.
-        named = source.described("Study", sight.study_ids).items
+        named = source.described("Study", scope.study_ids).items
         return [item for item in named if _is_behind(item, after)]
     found: list[dict[str, Any]] = []
     for days in _LOOKS:

@@ -22,7 +22,7 @@ from web.refusals import Refused
 router = Router()
 
 #: Verdicts of one result that are told, the newest.
-MAX_TOLD = 200
+MAX_VERDICTS = 200
 
 
 class VerdictIn(Schema):
@@ -62,7 +62,7 @@ def verdicts(request: HttpRequest, request_id: UUID) -> VerdictList:
     """What readers have said of the result."""
     row, caller = seen_request(request, request_id)
     note_results(caller, [row])
-    return _told(request_id)
+    return _list(request_id)
 
 
 @router.post(
@@ -86,12 +86,12 @@ def give(
         give_verdict(request_id, caller, body.decision, body.text, idempotency_key)
     except Refused as exc:
         return refused(exc, request_id)
-    return Status(201, _told(request_id))
+    return Status(201, _list(request_id))
 
 
-def _told(request_id: UUID) -> VerdictList:
+def _list(request_id: UUID) -> VerdictList:
     given = Verdict.objects.filter(request_id=request_id)
-    newest = list(given[:MAX_TOLD])
+    newest = list(given[:MAX_VERDICTS])
     standing = given.filter(decision__in=sorted(DECIDING)).first()
     views = _views([*newest, *([standing] if standing else [])])
     return VerdictList(

@@ -112,7 +112,7 @@ class Session:
             for task in done:
                 task.result()
         finally:
-            await end(tasks, patience=CHILD_SECONDS)
+            await end(tasks, time_budget=CHILD_SECONDS)
         raise BrokerLost(f"the connection ended {self._why}".rstrip())
 
     def watch(self) -> None:

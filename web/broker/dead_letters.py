@@ -28,10 +28,10 @@ from web.broker.connection import Session
 from web.broker.inbox import BATCH, MOST_TRIED, Inbox, Item
 from web.broker.letter import letter_of
 from web.database import DatabaseThread, patiently
-from web.inference.heard import MOST_AHEAD, Doubt, Heard, Speakers
 from web.inference.letter_box import Letter, keep
 from web.inference.models import InferenceRequest
 from web.inference.record import record_dead, record_event
+from web.inference.senders import MOST_AHEAD, Doubt, ReceivedEvent, Senders
 from web.inference.superseded import with_superseded
 
 log = structlog.get_logger(__name__)
@@ -107,8 +107,10 @@ def store(*letters: Letter) -> list[UUID]:
     messages = [_message(letter) for letter in letters]
     now = timezone.now()
     with transaction.atomic():
-        heard = [Heard(one, letter.user_id, now) for letter, one in _events(letters, messages)]
-        speakers, requests = Speakers(heard), _Requests(messages)
+        received = [
+            ReceivedEvent(one, letter.user_id, now) for letter, one in _events(letters, messages)
+        ]
+        speakers, requests = Senders(received), _Requests(messages)
         changed: list[UUID] = []
         ordinary: list[tuple[Letter, UUID | None]] = []
         pairs = list(zip(letters, messages, strict=True))
@@ -169,13 +171,13 @@ class _Requests:
 
 
 def _concluded(
-    letter: Letter, message: Message | None, speakers: Speakers, requests: _Requests
+    letter: Letter, message: Message | None, speakers: Senders, requests: _Requests
 ) -> tuple[Doubt | None, bool, bool]:
     """Why it is not applied, whether it changed its request, and whether that is given up."""
     if isinstance(message, RunEvent):
-        heard = Heard(message, letter.user_id, timezone.now())
-        doubt = speakers.doubt_about(heard)
-        return doubt, doubt is None and record_event(heard.as_received), False
+        received = ReceivedEvent(message, letter.user_id, timezone.now())
+        doubt = speakers.doubt_about(received)
+        return doubt, doubt is None and record_event(received.as_received), False
     if isinstance(message, InferenceRequested):
         doubt = requests.doubt_about(letter, message)
         died = doubt is None and requests.record(message)

@@ -119,7 +119,7 @@ class Destination:
         return now - self.heard_at if self.unanswered else 0.0
 
     @property
-    def patience(self) -> float:
+    def time_budget(self) -> float:
         """Seconds after which what it owes is sent once more."""
         return SILENT_SECONDS * 2.0 ** min(self.failures, MOST_DOUBLINGS)
 

@@ -4,7 +4,7 @@ What settles a delivery:
 
 - ack, after the commit that holds the event (or knew it already, or knows no such request), or the
   letter that it has become: it can never be read, whoever sent it may not say it, or it failed here
-  at each of its tries (`web.inference.heard.Doubt`);
+  at each of its tries (`web.inference.senders.Doubt`);
 - nack with requeue, after a pause and a few times, when a newer site will read it.
 
 So one event can hurt one event: what fails is tried again beside the others, not in front of them,
@@ -40,9 +40,9 @@ from web.broker.inbox import BATCH, MOST_TRIED, Inbox, Item
 from web.broker.letter import letter_of, text_of
 from web.broker.pool_queues import PoolQueues
 from web.database import DatabaseThread, patiently
-from web.inference.heard import Doubt, Heard, Speakers
 from web.inference.letter_box import Letter, keep
 from web.inference.record import record_event
+from web.inference.senders import Doubt, ReceivedEvent, Senders
 from web.inference.superseded import with_superseded
 
 log = structlog.get_logger(__name__)
@@ -65,7 +65,7 @@ _READ_AT_ONCE = 10
 class Hears(Protocol):
     """Where it is noted since when a queue is heard."""
 
-    def hearing(self, queue: str) -> AbstractContextManager[None]:
+    def listening(self, queue: str) -> AbstractContextManager[None]:
         """Inside the block it is."""
 
 
@@ -73,7 +73,7 @@ class Hears(Protocol):
 class Batch:
     """What of one is to be written: events, each with its delivery, and letters."""
 
-    heard: list[tuple[Item, Heard]] = field(default_factory=list)
+    received: list[tuple[Item, ReceivedEvent]] = field(default_factory=list)
     letters: list[Aside] = field(default_factory=list)
 
 
@@ -91,9 +91,9 @@ class Written:
 class Listener:
     """Applies the events of labs to requests."""
 
-    def __init__(self, database: DatabaseThread, ear: Hears | None = None) -> None:
+    def __init__(self, database: DatabaseThread, queue_depth: Hears | None = None) -> None:
         self._database = database
-        self._ear = ear
+        self._queue_depth = queue_depth
 
     async def attend(self, session: Session) -> None:
         """Work until the connection ends."""
@@ -102,7 +102,7 @@ class Listener:
 
     async def _attend_queue(self, session: Session, queue: str) -> None:
         async with Inbox(session, queue, prefetch=PREFETCH) as inbox:
-            with nullcontext() if self._ear is None else self._ear.hearing(queue):
+            with nullcontext() if self._queue_depth is None else self._queue_depth.listening(queue):
                 while True:
                     items = await inbox.batch()
                     # Apart: with one that has failed before, the whole would fail once more.
@@ -130,7 +130,7 @@ class Listener:
                     letter = letter_of(message, queue, Doubt.NEWER)
                     batch.letters.append(Aside(item, letter, None, letter.user_id))
             else:
-                batch.heard.append((item, Heard(event, text_of(message.user_id), now)))
+                batch.received.append((item, ReceivedEvent(event, text_of(message.user_id), now)))
             if number % _READ_AT_ONCE == 0:
                 await asyncio.sleep(0)
         if unreadable:
@@ -139,12 +139,12 @@ class Listener:
 
     async def _settle(self, batch: Batch, queue: str, inbox: Inbox) -> None:
         written = await self._written(batch, queue)
-        failed = {number: batch.heard[number] for number in written.failed}
+        failed = {number: batch.received[number] for number in written.failed}
         given_up = []
-        for item, heard in failed.values():
-            if not inbox.try_again(item, heard.user):
+        for item, received in failed.values():
+            if not inbox.try_again(item, received.user):
                 letter = letter_of(item.message, queue, Doubt.NOT_APPLIED)
-                given_up.append(Aside(item, letter, heard.event.request_id, heard.user))
+                given_up.append(Aside(item, letter, received.event.request_id, received.user))
         if given_up:
             log.error("replies_given_up", queue=queue, count=len(given_up))
         settled = [one.item for one in batch.letters if written.letters]
@@ -152,36 +152,36 @@ class Listener:
         settled += await kept(self._database, inbox, [*left, *given_up])
         # THE ACK: the events are committed, as changes or as letters.
         for item in [
-            *(item for number, (item, _) in enumerate(batch.heard) if number not in failed),
+            *(item for number, (item, _) in enumerate(batch.received) if number not in failed),
             *settled,
         ]:
             await item.message.ack()
         await notify.requests_changed(list(dict.fromkeys(written.changed)))
 
     async def _written(self, batch: Batch, queue: str) -> Written:
-        heard = [one for _, one in batch.heard]
-        raw = [letter_of(item.message, queue, "") for item, _ in batch.heard]
+        received = [one for _, one in batch.received]
+        raw = [letter_of(item.message, queue, "") for item, _ in batch.received]
         letters = [(one.letter, one.about) for one in batch.letters]
-        if not heard:
+        if not received:
             return Written(letters=False)
-        singly = any(item.tries for item, _ in batch.heard)
+        singly = any(item.tries for item, _ in batch.received)
         if not singly:
             try:
-                return await self._run(heard, raw, letters, singly=False)
+                return await self._run(received, raw, letters, singly=False)
             except Exception as exc:  # noqa: BLE001 - which one and why is said below
                 # One of them meets a fault of ours, or says what the database does not take.
-                log.warning("replies_not_written", count=len(heard), error=type(exc).__name__)
+                log.warning("replies_not_written", count=len(received), error=type(exc).__name__)
         try:
             # Letters apart: one that cannot be stored must not have each event written alone.
-            return replace(await self._run(heard, raw, [], singly=True), letters=False)
+            return replace(await self._run(received, raw, [], singly=True), letters=False)
         except Exception:
             # Only the end of the transaction has shown it. Each in one of its own, a batch of them.
-            log.exception("replies_not_written_singly", count=len(heard))
-        return await self._each(heard, raw)
+            log.exception("replies_not_written_singly", count=len(received))
+        return await self._each(received, raw)
 
-    async def _each(self, heard: Sequence[Heard], raw: Sequence[Letter]) -> Written:
+    async def _each(self, received: Sequence[ReceivedEvent], raw: Sequence[Letter]) -> Written:
         done = Written(letters=False)
-        for number, one in enumerate(heard):
+        for number, one in enumerate(received):
             try:
                 written = await self._run([one], [raw[number]], [], singly=False)
             except Exception:
@@ -193,14 +193,14 @@ class Listener:
 
     async def _run(
         self,
-        heard: Sequence[Heard],
+        received: Sequence[ReceivedEvent],
         raw: Sequence[Letter],
         letters: Sequence[tuple[Letter, UUID | None]],
         *,
         singly: bool,
     ) -> Written:
         return await patiently(
-            lambda: self._database.run(write, heard, raw, letters, singly=singly)
+            lambda: self._database.run(write, received, raw, letters, singly=singly)
         )
 
 
@@ -224,7 +224,7 @@ def _unreadable(item: Item, queue: str) -> Aside:
 
 
 def write(
-    heard: Sequence[Heard],
+    received: Sequence[ReceivedEvent],
     raw: Sequence[Letter],
     letters: Sequence[tuple[Letter, UUID | None]] = (),
     *,
@@ -238,16 +238,16 @@ def write(
     """
     # Whoever locks rows of several requests locks them in this order, or two would wait for each
     # other; the events of one request stay in theirs.
-    order = sorted(range(len(heard)), key=lambda number: heard[number].event.request_id)
+    order = sorted(range(len(received)), key=lambda number: received[number].event.request_id)
     done, aside = Written(), list(letters)
     results: list[UUID] = []
     broken: set[UUID] = set()
     unknown = 0
     with transaction.atomic():
-        speakers = Speakers(heard)
-        doubts = _doubts(heard, speakers)
+        speakers = Senders(received)
+        doubts = _doubts(received, speakers)
         for number in order:
-            event = heard[number].event
+            event = received[number].event
             if not (number in doubts or speakers.knows(event.request_id)):
                 # As `record_event` leaves it; a stranger can tell of such without end.
                 unknown += 1
@@ -256,7 +256,7 @@ def write(
             elif event.request_id in broken:
                 # What holds one of its events up holds up all of them; each is tried alone later.
                 done.failed.append(number)
-            elif (changed := _applied(heard[number], singly=singly, first=not broken)) is None:
+            elif (changed := _applied(received[number], singly=singly, first=not broken)) is None:
                 done.failed.append(number)
                 broken.add(event.request_id)
             elif changed:
@@ -271,27 +271,27 @@ def write(
     return done
 
 
-def _doubts(heard: Sequence[Heard], speakers: Speakers) -> dict[int, Doubt]:
+def _doubts(received: Sequence[ReceivedEvent], speakers: Senders) -> dict[int, Doubt]:
     """Why some of the events may not be applied, by their places."""
-    all_ = ((number, speakers.doubt_about(one)) for number, one in enumerate(heard))
+    all_ = ((number, speakers.doubt_about(one)) for number, one in enumerate(received))
     doubts = {number: doubt for number, doubt in all_ if doubt is not None}
-    counted = Counter((doubt, heard[number].user) for number, doubt in doubts.items())
+    counted = Counter((doubt, received[number].user) for number, doubt in doubts.items())
     for (doubt, user), count in counted.items():
         log.warning("replies_put_aside", doubt=str(doubt), lab=user, count=count)
     return doubts
 
 
-def _applied(heard: Heard, *, singly: bool, first: bool) -> bool | None:
+def _applied(received: ReceivedEvent, *, singly: bool, first: bool) -> bool | None:
     """Whether the event changed its request; None for one that failed, where it may fail alone."""
     if not singly:
-        return record_event(heard.as_received)
+        return record_event(received.as_received)
     try:
         with transaction.atomic():
-            return record_event(heard.as_received)
+            return record_event(received.as_received)
     except (OperationalError, InterfaceError):
         raise
     except Exception:
         if first:
             # Of many that fail alike one says why: a trace takes longer than an event.
-            log.exception("reply_not_written", request_id=str(heard.event.request_id))
+            log.exception("reply_not_written", request_id=str(received.event.request_id))
         return None

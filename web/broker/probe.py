@@ -195,7 +195,7 @@ async def _in_time(work: Coroutine[Any, Any, T]) -> T:
     task = asyncio.ensure_future(work)
     done, _ = await asyncio.wait([task], timeout=ANSWER_SECONDS)
     if not done:
-        await end([task], patience=CHILD_SECONDS)
+        await end([task], time_budget=CHILD_SECONDS)
         raise TimeoutError
     return task.result()
 

@@ -35,8 +35,8 @@ from web.broker.listener import Hears
 from web.broker.pool_queues import PoolQueues
 from web.database import DatabaseAway, DatabaseThread
 from web.inference.cancel import stop_unwanted
-from web.inference.heard import Heard, Speakers
 from web.inference.record import record
+from web.inference.senders import ReceivedEvent, Senders
 from web.labs.heartbeats import record_heartbeat, record_model
 from web.labs.registry import pool_of
 
@@ -80,7 +80,7 @@ class Beat:
 class Hints:
     """The newest of each kind, until they are written."""
 
-    steps: dict[UUID, Heard] = field(default_factory=dict)
+    steps: dict[UUID, ReceivedEvent] = field(default_factory=dict)
     beats: dict[str, Beat] = field(default_factory=dict)
     models: dict[tuple[str, str], LabModel] = field(default_factory=dict)
 
@@ -95,7 +95,7 @@ class Hints:
             return "its user is not the lab that it names"
         match hint:
             case InferenceProgressed():
-                return self._step(Heard(hint, user, now))
+                return self._step(ReceivedEvent(hint, user, now))
             case LabModel():
                 self.models.pop((user, hint.model.fingerprint), None)
                 told = [key for key in self.models if key[0] == user]
@@ -118,15 +118,15 @@ class Hints:
             (now if lab in labs else later).models[lab, fingerprint] = model
         return now, later
 
-    def _step(self, heard: Heard) -> str:
-        event = heard.event
+    def _step(self, received: ReceivedEvent) -> str:
+        event = received.event
         kept = self.steps.get(event.request_id)
         if kept is None:
-            theirs = sum(one.user == heard.user for one in self.steps.values())
+            theirs = sum(one.user == received.user for one in self.steps.values())
             if theirs >= MAX_CURRENT:
                 return "it tells of too many requests at once"
         if kept is None or kept.event.position < event.position:
-            self.steps[event.request_id] = heard
+            self.steps[event.request_id] = received
         return ""
 
 
@@ -152,9 +152,9 @@ class Turns:
 class ProgressFeed:
     """Keeps the newest hint of each request and lab, and writes them now and then."""
 
-    def __init__(self, database: DatabaseThread, ear: Hears | None = None) -> None:
+    def __init__(self, database: DatabaseThread, queue_depth: Hears | None = None) -> None:
         self._database = database
-        self._ear = ear
+        self._queue_depth = queue_depth
 
     async def attend(self, session: Session) -> None:
         """Work until the connection ends."""
@@ -164,7 +164,7 @@ class ProgressFeed:
     async def _attend_queue(self, session: Session, queue: str) -> None:
         hints, turns = Hints(), Turns()
         async with Inbox(session, queue, prefetch=READS) as inbox:
-            with nullcontext() if self._ear is None else self._ear.hearing(queue):
+            with nullcontext() if self._queue_depth is None else self._queue_depth.listening(queue):
                 while True:
                     try:
                         # What waits for its turn is not to wait for another message.
@@ -225,9 +225,9 @@ def write(hints: Hints) -> list[UUID]:
     """
     changed: list[UUID] = []
 
-    def step(heard: Heard) -> None:
-        if speakers.knows(heard.event.request_id) and speakers.doubt_about(heard) is None:
-            event = heard.as_received
+    def step(received: ReceivedEvent) -> None:
+        if speakers.knows(received.event.request_id) and speakers.doubt_about(received) is None:
+            event = received.as_received
             if record(event.request_id, event):
                 changed.append(event.request_id)
 
@@ -237,7 +237,7 @@ def write(hints: Hints) -> list[UUID]:
             stop_unwanted(one.beat.current, pool)
 
     with transaction.atomic():
-        speakers = Speakers(hints.steps.values())
+        speakers = Senders(hints.steps.values())
         _each("model", record_model, hints.models.values())
         _each("heartbeat", beat, hints.beats.values())
         # As the listener locks their requests: two would wait for each other otherwise.

@@ -70,7 +70,7 @@ class Relay:
     def __init__(self, urls: Sequence[str], database: DatabaseThread) -> None:
         self._urls = urls
         self._database = database
-        self._bell = asyncio.Event()
+        self._turn_due = asyncio.Event()
         #: Rows that this process has just committed: no need to look for them.
         self._fresh: list[Outbox] = []
         #: When the outbox is looked through at the latest, by the loop's clock.
@@ -93,7 +93,7 @@ class Relay:
         finally:
             written.disconnect(self._ring)
             await self._finish()
-            await end([working], patience=CHILD_SECONDS)
+            await end([working], time_budget=CHILD_SECONDS)
 
     async def attend(self, session: Session) -> None:
         """Work until the connection ends."""
@@ -116,7 +116,7 @@ class Relay:
 
     def _written(self, row: Outbox) -> None:
         self._fresh.append(row)
-        self._bell.set()
+        self._turn_due.set()
 
     async def _relay(self, session: Session) -> None:
         lease = uuid4()
@@ -146,7 +146,7 @@ class Relay:
                 flight.create_task(self._watch(lease))
                 flight.create_task(self._marks.keep_marking(SETTLE_SECONDS))
                 while True:
-                    self._bell.clear()
+                    self._turn_due.clear()
                     rows = await self._leased(lease)
                     spare = [row.pk for row in rows if not send(row)]
                     if spare:
@@ -162,10 +162,10 @@ class Relay:
         await self._quietly(leases.give_back, lease)
 
     async def _wait(self) -> None:
-        # Not `wait_for`, which in Python 3.11 can lose a cancel that comes with the bell.
+        # Not `wait_for`, which in Python 3.11 can lose a cancel that comes with the event.
         with suppress(TimeoutError):
             async with asyncio.timeout(POLL_SECONDS):
-                await self._bell.wait()
+                await self._turn_due.wait()
 
     def _destination(self, row: Outbox) -> Destination:
         name = destination_of(row.exchange, row.routing_key)
@@ -225,7 +225,7 @@ class Relay:
                     # It is everybody's, and said by itself; the answers come after it.
                     destination.heard_at = now
                 owed = destination.owes(now)
-                if owed > destination.patience:
+                if owed > destination.time_budget:
                     destination.give_up(now)
                 elif owed > CONFIRM_SECONDS:
                     destination.hold(now, "unconfirmed")
@@ -261,7 +261,7 @@ class Relay:
         for destination in self._destinations.values():
             if destination.width < BATCH or len(destination.flying) == BATCH:
                 # The next rows may be waiting for room.
-                self._bell.set()
+                self._turn_due.set()
             destination.flying.difference_update(row_ids)
 
     async def _quietly(self, function: Callable[P, None], *args: P.args, **kw: P.kwargs) -> None:

@@ -11,9 +11,9 @@ from messages.topology import DEAD_QUEUE, control_exchange, progress_queue, repl
 from web.broker import relay, tolerant
 from web.broker.connection import Needs, Session, supervise
 from web.broker.dead_letters import DeadLetters
-from web.broker.depth import Ear
 from web.broker.listener import Listener
 from web.broker.progress import ProgressFeed
+from web.broker.queue_depth import QueueDepth
 from web.broker.relay import Relay
 from web.cancellation import end
 from web.confirming.confirmer import Confirmer
@@ -59,7 +59,7 @@ class BrokerTasks:
         self._pace = pace
         self._following = following
         self._confirming = confirming
-        self._ear = Ear()
+        self._queue_depth = QueueDepth()
         self._tasks: list[asyncio.Task[None]] = []
         self._databases = _databases()
         tolerant.install()
@@ -84,16 +84,16 @@ class BrokerTasks:
             await database.close()
 
     async def _consume(self) -> None:
-        listener = Listener(self._databases["listener"], self._ear)
+        listener = Listener(self._databases["listener"], self._queue_depth)
 
         async def work(session: Session) -> None:
-            with self._ear.on(session):
+            with self._queue_depth.on(session):
                 await session.run(listener.attend(session))
 
         await supervise("consume", self._urls, NOTHING, work)
 
     async def _heed_hints(self) -> None:
-        feed = ProgressFeed(self._databases["progress"], self._ear)
+        feed = ProgressFeed(self._databases["progress"], self._queue_depth)
 
         async def work(session: Session) -> None:
             await session.run(feed.attend(session))
@@ -118,7 +118,7 @@ class BrokerTasks:
 
     async def _reconcile(self) -> None:
         work, errands = self._databases["reconciler"], self._databases["errands"]
-        await Reconciler(work, errands, self._ear, self._pace).run()
+        await Reconciler(work, errands, self._queue_depth, self._pace).run()
 
     async def _follow(self) -> None:
         work, errands = self._databases["reconciler"], self._databases["follower"]

@@ -27,7 +27,7 @@ from web.confirming.pace import Pace
 from web.database import DatabaseAway, DatabaseThread
 from web.inference.models import InferenceRequest
 from web.orthanc.errors import ArchiveError
-from web.orthanc.patience import MOST_UNANSWERED
+from web.orthanc.time_budget import MOST_UNANSWERED
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +51,7 @@ class Confirmer:
         self._thread = thread
         self._pace = pace or Pace()
         self._lanes: dict[str, _Lane] = {}
-        self._bell = asyncio.Event()
+        self._turn_due = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
@@ -60,10 +60,10 @@ class Confirmer:
         try:
             async with asyncio.TaskGroup() as tasks:
                 while True:
-                    self._bell.clear()
+                    self._turn_due.clear()
                     await self._begin_lanes(tasks)
                     heed_cancel()
-                    await _rung(self._bell, self._pace.poll_s)
+                    await _rung(self._turn_due, self._pace.poll_s)
         finally:
             post_save.disconnect(self._saved, sender=InferenceRequest)
 
@@ -89,16 +89,18 @@ class Confirmer:
         # In the thread of whoever saved, within their transaction.
         if "confirm_due_at" in (update_fields or ()):
             lane = self._lanes.get(instance.pool)
-            bell = self._bell if lane is None else lane.bell
-            transaction.on_commit(partial(self._loop.call_soon_threadsafe, bell.set), robust=True)
+            turn_due = self._turn_due if lane is None else lane.turn_due
+            transaction.on_commit(
+                partial(self._loop.call_soon_threadsafe, turn_due.set), robust=True
+            )
 
 
-async def _rung(bell: asyncio.Event, seconds: float) -> None:
-    """Wait for the bell, and no longer than so many seconds."""
-    # Not `wait_for`, which in Python 3.11 can lose a cancel that comes with the bell.
+async def _rung(turn_due: asyncio.Event, seconds: float) -> None:
+    """Wait for the event, and no longer than so many seconds."""
+    # Not `wait_for`, which in Python 3.11 can lose a cancel that comes with the event.
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            await bell.wait()
+            await turn_due.wait()
 
 
 class _Lane:
@@ -107,7 +109,7 @@ class _Lane:
     def __init__(
         self, pool: str, database: DatabaseThread, errands: Sequence[DatabaseThread], pace: Pace
     ) -> None:
-        self.bell = asyncio.Event()
+        self.turn_due = asyncio.Event()
         self._pool = pool
         self._database = database
         self._errands = errands
@@ -116,7 +118,7 @@ class _Lane:
         #: (`web.orthanc.heavy`), and the other pools need theirs.
         self._turn = threading.Lock()
         self._queue: asyncio.Queue[Owed] = asyncio.Queue(BATCH)
-        self._in_hand: set[UUID] = set()
+        self._in_flight: set[UUID] = set()
         #: How often in a row the archive has not answered, by request, and of whatever request.
         self._unanswered: dict[UUID, int] = {}
         self._silences = 0
@@ -132,18 +134,20 @@ class _Lane:
 
     async def _feed(self) -> None:
         while True:
-            self.bell.clear()
+            self.turn_due.clear()
             found = await self._due()
             for one in found:
-                self._in_hand.add(one.request_id)
+                self._in_flight.add(one.request_id)
                 await self._queue.put(one)
             heed_cancel()
             if len(found) < BATCH:
-                await _rung(self.bell, self._pace.poll_s)
+                await _rung(self.turn_due, self._pace.poll_s)
 
     async def _due(self) -> list[Owed]:
         try:
-            return await self._database.run(owing.due, self._pool, frozenset(self._in_hand), BATCH)
+            return await self._database.run(
+                owing.due, self._pool, frozenset(self._in_flight), BATCH
+            )
         except DatabaseAway as exc:
             log.warning("reports_wait", pool=self._pool, detail=str(exc))
         except Exception:
@@ -164,7 +168,7 @@ class _Lane:
                 log.exception("report_not_looked_into", request_id=str(one.request_id))
                 await self._postpone(one, self._pace.fault_s)
             finally:
-                self._in_hand.discard(one.request_id)
+                self._in_flight.discard(one.request_id)
             heed_cancel()
 
     async def _confirm(self, one: Owed, thread: DatabaseThread) -> None:

@@ -20,13 +20,13 @@ from pydantic import TypeAdapter, ValidationError
 from messages.envelope import NAME_PATTERN
 from messages.events import InferenceCompleted
 from messages.request import InputSeries
-from web.inference.happenings import ResultFound
 from web.inference.models import InferenceRequest
 from web.inference.record import record
 from web.inference.superseded import with_superseded
+from web.inference.triggers import ResultFound
 from web.orthanc.archive import archive
 from web.orthanc.errors import ArchiveError, NotInArchive, UnreadableResult, UnusableAnswer
-from web.orthanc.patience import within
+from web.orthanc.time_budget import within
 from web.results.stored_result import Asked, StoredResult, stored_result
 
 log = structlog.get_logger(__name__)
@@ -37,7 +37,7 @@ ARCHIVE = "archive"
 _INPUTS: TypeAdapter[tuple[InputSeries, ...]] = TypeAdapter(tuple[InputSeries, ...])
 
 #: What of a result is told.
-_TOLD = (
+_READ = (
     "seg_instance_id",
     "sr_instance_id",
     "tumor_detected",
@@ -110,7 +110,7 @@ def hands_out_images(row: InferenceRequest) -> bool:
     return not silent
 
 
-def tell(request_id: UUID, look: Look) -> list[UUID]:
+def record_look(request_id: UUID, look: Look) -> list[UUID]:
     """Complete the request with what was found; return what changed, older results too."""
     if look.figures is None:
         return []
@@ -138,15 +138,15 @@ def _figures(request_id: UUID, found: StoredResult) -> dict[str, Any]:
             lab=ARCHIVE,
             at=timezone.now(),
             stage_seconds={},
-            **{name: value for name, value in asdict(found).items() if name in _TOLD},
+            **{name: value for name, value in asdict(found).items() if name in _READ},
         )
     except ValidationError:
         raise UnreadableResult("the result states figures that no result has") from None
-    told_of = {*_TOLD}
+    read_of = {*_READ}
     if told.input_sha256 is None:
         # As the results of before: nobody knows.
-        told_of.discard("input_sha256")
-    return told.model_dump(mode="json", include=told_of)
+        read_of.discard("input_sha256")
+    return told.model_dump(mode="json", include=read_of)
 
 
 def _lab(found: StoredResult) -> str:

@@ -19,12 +19,12 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from web.confirming.look import Look, hands_out_images, look_for
-from web.confirming.look import tell as tell_result
+from web.confirming.look import record_look as record_result
 from web.confirming.pace import Pace
-from web.inference.happenings import ResultMissing
 from web.inference.models import InferenceRequest
 from web.inference.record import record, snapshot
 from web.inference.states import State
+from web.inference.triggers import ResultMissing
 from web.orthanc.errors import ArchiveError, TooMuchAtOnce
 
 log = structlog.get_logger(__name__)
@@ -95,7 +95,7 @@ def settle(owed: Owed, found: Look | None, pace: Pace) -> list[UUID]:
     """
     if found is not None and found.figures is not None:
         with transaction.atomic():
-            changed = tell_result(owed.request_id, found)
+            changed = record_result(owed.request_id, found)
             # Also one that a further report has made due meanwhile: it could bring nothing more.
             InferenceRequest.objects.filter(pk=owed.request_id).update(confirm_due_at=None)
         return changed

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from web.dicomweb.query import QueryNotAllowed
 from web.dicomweb.slots import TooManyOpen
 from web.error_form import code_for, error_response, sentence_for
-from web.orthanc.answers import told
+from web.orthanc.answers import status_and_sentence
 from web.orthanc.errors import ArchiveError, NotInArchive, StudyNotFound, UnusableAnswer
 
 log = structlog.get_logger(__name__)
@@ -60,9 +60,9 @@ def refusal(status: int, sentence: str) -> HttpResponseBase:
 def _of(error: ArchiveError) -> HttpResponseBase:
     match error:
         case StudyNotFound():
-            return refusal(*told(error))
+            return refusal(*status_and_sentence(error))
         case NotInArchive():
             return refusal(404, _("The archive holds nothing at this address."))
         case UnusableAnswer():
             return refusal(406, _("The archive cannot give this in the form that was asked for."))
-    return refusal(*told(error))
+    return refusal(*status_and_sentence(error))

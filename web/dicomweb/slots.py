@@ -9,14 +9,14 @@ from collections import Counter
 #: Orthanc has unless told otherwise.
 MOST = 32
 
-#: Of one visitor, above the 16 that the viewer is told to have (infra/viewer/app-config.js): one
+#: Of one caller, above the 16 that the viewer is told to have (infra/viewer/app-config.js): one
 #: reader must not keep the others waiting.
 MOST_OF_ONE = 20
 
 #: Seconds to wait for one to become free: a frame takes a fiftieth of that.
-PATIENCE_SECONDS = 2.0
+WAIT_SECONDS = 2.0
 
-#: Calls of one visitor that may wait; each holds a thread (`web.handler`).
+#: Calls of one caller that may wait; each holds a thread (`web.handler`).
 MOST_WAITING = 4
 
 
@@ -39,20 +39,20 @@ class Slot:
 
 
 class Slots:
-    """Counts the answers of each visitor; from any thread."""
+    """Counts the answers of each caller; from any thread."""
 
     def __init__(
-        self, most: int = MOST, most_of_one: int = MOST_OF_ONE, patience: float = PATIENCE_SECONDS
+        self, most: int = MOST, most_of_one: int = MOST_OF_ONE, time_budget: float = WAIT_SECONDS
     ) -> None:
         self._most = most
         self._most_of_one = most_of_one
-        self._patience = patience
+        self._time_budget = time_budget
         self._open: Counter[str] = Counter()
         self._waiting: Counter[str] = Counter()
         self._freed = threading.Condition()
 
     def take(self, key: str) -> Slot:
-        """Begin an answer for the visitor `key`; raises `TooManyOpen`."""
+        """Begin an answer for the caller `key`; raises `TooManyOpen`."""
         with self._freed:
             if self._full(key):
                 self._wait(key)
@@ -64,7 +64,7 @@ class Slots:
             raise TooManyOpen("too many calls wait already")
         self._waiting[key] += 1
         try:
-            if not self._freed.wait_for(lambda: not self._full(key), self._patience):
+            if not self._freed.wait_for(lambda: not self._full(key), self._time_budget):
                 raise TooManyOpen("too many answers are on their way")
         finally:
             self._waiting[key] -= 1

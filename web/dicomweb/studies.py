@@ -10,7 +10,7 @@ from uuid import UUID
 
 from messages.identity import key_series_uid, primary_series_uid, report_series_uid
 from web.access.audit import Action
-from web.access.caller import Visitor
+from web.access.caller import Caller
 from web.inference.models import InferenceRequest
 from web.inference.states import State
 from web.orthanc.archive import archive, checked_id
@@ -29,7 +29,7 @@ _SERIES_OF_A_RESULT = (primary_series_uid, report_series_uid, key_series_uid)
 _OF_A_UUID = "2.25."
 
 #: Seconds for which it is known which studies have a UID: a viewer asks for hundreds of frames of
-#: one. Whether the visitor sees them is looked up each time.
+#: one. Whether the caller sees them is looked up each time.
 KNOWN_SECONDS = 5.0
 
 #: UIDs of which that is known; beyond it all are asked for anew.
@@ -38,16 +38,16 @@ _MOST_KNOWN = 256
 _known: dict[tuple[object, str], tuple[float, tuple[str, ...]]] = {}
 
 
-def seen(visitor: Visitor, study_uid: str) -> str:
-    """Orthanc's id of the study, which the visitor sees; raises `StudyNotFound`.
+def seen(caller: Caller, study_uid: str) -> str:
+    """Orthanc's id of the study, which the caller sees; raises `StudyNotFound`.
 
     Two patients may have a study of one UID, and DICOMweb cannot tell which is meant: then both
     must be seen.
     """
     ids = _ids_of(study_uid)
-    hidden = [one for one in ids if not visitor.sight.sees(one)]
+    hidden = [one for one in ids if not caller.scope.sees(one)]
     for one in hidden:
-        visitor.note(Action.REFUSED, study_id=one)
+        caller.note(Action.REFUSED, study_id=one)
     if hidden or not ids:
         raise StudyNotFound("not granted, or not there")
     return ids[0]
@@ -84,7 +84,7 @@ def results_in(study_id: str, series_uid: str) -> list[UUID]:
     ]
 
 
-def told_of(answer: bytes, visible: Collection[str]) -> bytes:
+def visible_of(answer: bytes, visible: Collection[str]) -> bytes:
     """Of what the archive answered to a search for studies, that which is told.
 
     Again only the studies that are seen, whatever the archive made of the question, and without
@@ -92,11 +92,11 @@ def told_of(answer: bytes, visible: Collection[str]) -> bytes:
     """
     try:
         found: Sequence[dict[str, Any]] = json.loads(answer)
-        told = [
+        visible_studies = [
             {tag: item[tag] for tag in item if tag != _PATIENT_ID}
             for item in found
             if item[_STUDY_UID]["Value"][0] in visible
         ]
     except (ValueError, TypeError, LookupError, RecursionError):
         raise ArchiveUnavailable("Orthanc answered a search with something else") from None
-    return json.dumps(told, ensure_ascii=False).encode()
+    return json.dumps(visible_studies, ensure_ascii=False).encode()

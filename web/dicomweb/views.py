@@ -17,14 +17,14 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 
 from web.access.audit import Action
-from web.access.caller import Visitor, visitor_of
-from web.access.limits import visitor_key
+from web.access.caller import Caller, caller_of
+from web.access.limits import caller_key
 from web.dicomweb.addresses import STAND_IN, renamed
 from web.dicomweb.errors import json_errors, refusal
 from web.dicomweb.forms import Form, Kind, form_of
 from web.dicomweb.query import STUDY_KEYS, checked, studies_named
 from web.dicomweb.slots import Slot, slots
-from web.dicomweb.studies import results_in, seen, told_of
+from web.dicomweb.studies import results_in, seen, visible_of
 from web.dicomweb.upstream import Opened, opened, whole
 from web.orthanc.errors import ArchiveUnavailable, StudyNotFound
 
@@ -63,54 +63,54 @@ def dicomweb(request: HttpRequest, path: str) -> HttpResponseBase:
     parameters = checked(
         form.kind, ((name, value) for name, values in request.GET.lists() for value in values)
     )
-    visitor = visitor_of(request)
+    caller = caller_of(request)
     if form.kind is Kind.STUDIES:
-        return _hardened(_found_studies(request, visitor, parameters))
-    study_id = seen(visitor, form.study_uid)
-    _note(visitor, form, study_id)
+        return _hardened(_found_studies(request, caller, parameters))
+    study_id = seen(caller, form.study_uid)
+    _note(caller, form, study_id)
     # The thread is free again as soon as the archive begins to answer.
-    answer = async_to_sync(opened)(form.path, parameters, _accept(request), _slot(visitor))
+    answer = async_to_sync(opened)(form.path, parameters, _accept(request), _slot(caller))
     return _hardened(_passed_on(request, form, answer))
 
 
 def _found_studies(
-    request: HttpRequest, visitor: Visitor, parameters: list[tuple[str, str]]
+    request: HttpRequest, caller: Caller, parameters: list[tuple[str, str]]
 ) -> HttpResponse:
     """A search for studies: of those that it names, the ones that are seen."""
-    visible = [uid for uid in studies_named(parameters) if _sees(visitor, uid)]
+    visible = [uid for uid in studies_named(parameters) if _sees(caller, uid)]
     if not visible:
         return HttpResponse(b"[]", content_type=JSON)
     rest = [item for item in parameters if item[0] not in STUDY_KEYS]
     asked = [("StudyInstanceUID", ",".join(visible)), *rest]
-    found = async_to_sync(whole)("studies", asked, JSON, _slot(visitor), MOST_SEARCH_BYTES)
-    told = told_of(found.replace(STAND_IN, _root(request)), visible)
-    return HttpResponse(told, content_type=JSON)
+    found = async_to_sync(whole)("studies", asked, JSON, _slot(caller), MOST_SEARCH_BYTES)
+    answer = visible_of(found.replace(STAND_IN, _root(request)), visible)
+    return HttpResponse(answer, content_type=JSON)
 
 
-def _sees(visitor: Visitor, study_uid: str) -> bool:
+def _sees(caller: Caller, study_uid: str) -> bool:
     try:
-        study_id = seen(visitor, study_uid)
+        study_id = seen(caller, study_uid)
     except StudyNotFound:
         return False
-    visitor.note(Action.STUDY_VIEWED, study_id=study_id)
+    caller.note(Action.STUDY_VIEWED, study_id=study_id)
     return True
 
 
-def _note(visitor: Visitor, form: Form, study_id: str) -> None:
+def _note(caller: Caller, form: Form, study_id: str) -> None:
     """Write down what is looked at, before it is answered."""
-    visitor.note(Action.STUDY_VIEWED, study_id=study_id)
+    caller.note(Action.STUDY_VIEWED, study_id=study_id)
     if form.kind is Kind.SEARCH:
         return
     results = results_in(study_id, form.series_uid)
     if form.kind is Kind.OBJECTS and not (form.instance_uid and results):
         # The viewer takes frames of images, and files only of results; others leave for elsewhere.
-        visitor.note(Action.EXPORTED, study_id=study_id, subject=form.series_uid)
-    visitor.sees_results((study_id, one) for one in results)
+        caller.note(Action.EXPORTED, study_id=study_id, subject=form.series_uid)
+    caller.sees_results((study_id, one) for one in results)
 
 
-def _slot(visitor: Visitor) -> Slot:
-    user_id = None if visitor.user is None else visitor.user.pk
-    return slots.take(visitor_key(user_id, visitor.address))
+def _slot(caller: Caller) -> Slot:
+    user_id = None if caller.user is None else caller.user.pk
+    return slots.take(caller_key(user_id, caller.address))
 
 
 def _accept(request: HttpRequest) -> str:

@@ -29,14 +29,14 @@ class Follower:
         self._errands = errands
         self._pace = pace or Pace()
         self._pause = self._pace.turn_s
-        self._bell = asyncio.Event()
+        self._turn_due = asyncio.Event()
         self._stopping = threading.Event()
         self._lease = LeaseKeeper(
             LEASE,
             database,
             lease_s=self._pace.lease_s,
             every_s=self._pace.lease_s / 3,
-            on_taken=self._bell.set,
+            on_taken=self._turn_due.set,
         )
 
     async def run(self) -> None:
@@ -52,14 +52,14 @@ class Follower:
 
     async def _work(self) -> None:
         while True:
-            self._bell.clear()
+            self._turn_due.clear()
             if self._lease.holds:
                 await self._take_turn()
             heed_cancel()
-            # Not `wait_for`, which in Python 3.11 can lose a cancel that comes with the bell.
+            # Not `wait_for`, which in Python 3.11 can lose a cancel that comes with the event.
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._pause):
-                    await self._bell.wait()
+                    await self._turn_due.wait()
 
     async def _take_turn(self) -> None:
         try:

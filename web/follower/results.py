@@ -25,7 +25,7 @@ from web.inference.models import InferenceRequest
 from web.inference.states import State
 from web.orthanc.archive import Orthanc
 from web.orthanc.errors import ArchiveError
-from web.orthanc.patience import MOST_UNANSWERED, within
+from web.orthanc.time_budget import MOST_UNANSWERED, within
 
 log = structlog.get_logger(__name__)
 

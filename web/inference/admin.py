@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from web.inference import letter_admin, verdict_admin  # noqa: F401 - importing registers
 from web.inference.models import DeadLetter, InferenceRequest, RequestEvent
-from web.inference.standing import standing_of, with_standing
+from web.inference.supersession import supersession_of, with_supersession
 from web.inference.withdraw_admin import Withdrawing
 from web.readonly import ReadOnlyAdmin, column, titled
 
@@ -86,12 +86,12 @@ class InferenceRequestAdmin(Withdrawing, ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """With what has become of each result, in the query of the list."""
-        return with_standing(super().get_queryset(request))
+        return with_supersession(super().get_queryset(request))
 
     @admin.display(description=_("replaced by"))
     def replaced_by(self, row: InferenceRequest) -> str:
         """The request whose result holds in the place of this one."""
-        return str(standing_of(row).superseded_by or "-")
+        return str(supersession_of(row).superseded_by or "-")
 
     @admin.display(description=_("dead letters"))
     def dead_letters(self, row: InferenceRequest) -> str:

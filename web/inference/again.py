@@ -7,17 +7,17 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from web.inference.happenings import SentAgain
 from web.inference.models import InferenceRequest
 from web.inference.outbox import enqueue_request, take_back
 from web.inference.record import record
+from web.inference.triggers import SentAgain
 
 
 def send_again(request_id: UUID, *, by_staff: bool = False) -> bool:
     """Write the next attempt down with its message; False when its state does not allow it.
 
     By staff only from `dead`, otherwise only while the request is active. Raises
-    `django.db.IntegrityError` when another request for the same wish is active by now.
+    `django.db.IntegrityError` when another request for the same is active by now.
     """
     with transaction.atomic():
         if not record(request_id, SentAgain(at=timezone.now(), by_staff=by_staff)):

@@ -13,12 +13,12 @@ from web.inference.states import Hold
 from web.orthanc.archive import Orthanc
 from web.phases.choice import Found
 from web.phases.chosen import concerns_about
-from web.phases.concerns import Told, told
+from web.phases.concerns import WordedConcern, worded
 from web.phases.proposal import StudyProposal, role_label
 from web.phases.studies import SeriesDetail
 
 
-def concerns_of_choice(found: Found) -> tuple[Told, ...]:
+def concerns_of_choice(found: Found) -> tuple[WordedConcern, ...]:
     """What speaks against a choice, that its images are still arriving among it."""
     roles = [item.role for item in found.chosen if item.series_id in found.arriving]
     return _told(found.concerns, roles)
@@ -26,7 +26,7 @@ def concerns_of_choice(found: Found) -> tuple[Told, ...]:
 
 def concerns_of_proposal(
     orthanc: Orthanc, series: Sequence[SeriesDetail], proposal: StudyProposal
-) -> tuple[Told, ...]:
+) -> tuple[WordedConcern, ...]:
     """The same of what is proposed of a study."""
     arriving = {item.series_id for item in series if item.arriving}
     roles = [
@@ -46,10 +46,10 @@ def more_to_come(series: Sequence[SeriesDetail], proposal: StudyProposal) -> str
     return ""
 
 
-def _told(concerns: Sequence[Concern], arriving: Collection[str]) -> tuple[Told, ...]:
+def _told(concerns: Sequence[Concern], arriving: Collection[str]) -> tuple[WordedConcern, ...]:
     """The concerns; while images arrive and the request waits for them, none refuses."""
     if not arriving:
-        return told(concerns)
+        return worded(concerns)
     waits = settings.SITE.wait_for_whole_series
     sentence = (
         _(
@@ -63,8 +63,8 @@ def _told(concerns: Sequence[Concern], arriving: Collection[str]) -> tuple[Told,
         )
     )
     roles = ", ".join(map(role_label, arriving))
-    first = Told(Hold.SERIES_ARRIVING, sentence % {"roles": roles}, refuses=False)
-    others = told(concerns)
+    first = WordedConcern(Hold.SERIES_ARRIVING, sentence % {"roles": roles}, refuses=False)
+    others = worded(concerns)
     if waits:
         # They are looked at again when all has arrived: what is missing now may come.
         others = tuple(replace(one, refuses=False) for one in others)

@@ -10,17 +10,17 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from web.access.audit import Action
-from web.access.caller import Visitor
-from web.inference.happenings import CancelAsked
+from web.access.caller import Caller
 from web.inference.models import InferenceRequest
 from web.inference.outbox import enqueue_stop, take_back
 from web.inference.record import record, snapshot
 from web.inference.states import UNWANTED, State
-from web.notify import tell_on_commit
+from web.inference.triggers import CancelAsked
+from web.notify import notify_on_commit
 from web.refusals import CONFLICT, NotAsked
 
 
-def cancel(request_id: UUID, visitor: Visitor | None = None) -> InferenceRequest:
+def cancel(request_id: UUID, caller: Caller | None = None) -> InferenceRequest:
     """Ask to stop the request and return it as it is then: cancelled, or being cancelled.
 
     Asked twice, it is asked once. Raises `NotAsked` (409) when the request has ended otherwise,
@@ -36,11 +36,11 @@ def cancel(request_id: UUID, visitor: Visitor | None = None) -> InferenceRequest
         unsent = _taken_back(row)
         if not record(request_id, CancelAsked(at=timezone.now(), unsent=unsent)):
             raise NotAsked("not_running", _("The request has ended already."), CONFLICT)
-        if visitor is not None:
-            visitor.note(Action.CANCELLED, study_id=row.study_id, subject=str(row.pk))
+        if caller is not None:
+            caller.note(Action.CANCELLED, study_id=row.study_id, subject=str(row.pk))
         row.refresh_from_db()
         # The reader's other pages, and calls that wait.
-        tell_on_commit(row.pk)
+        notify_on_commit(row.pk)
     return row
 
 

@@ -30,11 +30,11 @@ from messages.events import (
     RunEvent,
 )
 from messages.failures import FailureCode
-from web.inference.happenings import (
+from web.inference.states import ACTIVE, TERMINAL, Snapshot, State
+from web.inference.triggers import (
     CancelAsked,
     CancelSettled,
     DeadLettered,
-    Happening,
     Published,
     Released,
     ReleaseRefused,
@@ -42,11 +42,11 @@ from web.inference.happenings import (
     ResultMissing,
     SentAgain,
     TimedOut,
+    Trigger,
 )
-from web.inference.states import ACTIVE, TERMINAL, Snapshot, State
 
 
-def change_for(row: Snapshot, what: Happening) -> Snapshot | None:
+def change_for(row: Snapshot, what: Trigger) -> Snapshot | None:
     """Return the row as it should be after `what`, or None when it stays as it is."""
     after = _after(row, what)
     if after is None or after.state is State.QUEUED or not after.held_for:
@@ -55,7 +55,7 @@ def change_for(row: Snapshot, what: Happening) -> Snapshot | None:
     return replace(after, held_for="")
 
 
-def _after(row: Snapshot, what: Happening) -> Snapshot | None:
+def _after(row: Snapshot, what: Trigger) -> Snapshot | None:
     match what:
         case InferenceCompleted():
             return _reported(row, what)
@@ -68,13 +68,13 @@ def _after(row: Snapshot, what: Happening) -> Snapshot | None:
     return None if row.state in TERMINAL else _still_open(row, what)
 
 
-def _still_open(row: Snapshot, what: Happening) -> Snapshot | None:
+def _still_open(row: Snapshot, what: Trigger) -> Snapshot | None:
     if row.state is State.REPORTED:
         return _while_reported(row, what)
-    return _told_by_lab(row, what) if isinstance(what, RunEvent) else _decided_here(row, what)
+    return _reported_by_lab(row, what) if isinstance(what, RunEvent) else _decided_here(row, what)
 
 
-def _told_by_lab(row: Snapshot, event: RunEvent) -> Snapshot | None:
+def _reported_by_lab(row: Snapshot, event: RunEvent) -> Snapshot | None:
     match event:
         case InferenceAccepted() | InferenceProgressed():
             return _goes_on(row, event)
@@ -83,7 +83,7 @@ def _told_by_lab(row: Snapshot, event: RunEvent) -> Snapshot | None:
     return None
 
 
-def _decided_here(row: Snapshot, what: Happening) -> Snapshot | None:
+def _decided_here(row: Snapshot, what: Trigger) -> Snapshot | None:
     match what:
         case DeadLettered():
             return _dead(row, what)
@@ -119,7 +119,7 @@ def _reported(row: Snapshot, event: InferenceCompleted) -> Snapshot | None:
     )
 
 
-def _while_reported(row: Snapshot, what: Happening) -> Snapshot | None:
+def _while_reported(row: Snapshot, what: Trigger) -> Snapshot | None:
     """The objects are looked for: no event and no limit of time ends that, but the reader can."""
     match what:
         case CancelAsked():

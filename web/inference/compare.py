@@ -23,10 +23,10 @@ from messages.input_digest import input_digest
 from web.inference.models import InferenceRequest
 from web.inference.result_state import InputState, ResultState, input_state_of
 from web.inference.states import State
-from web.notify import tell_on_commit
+from web.notify import notify_on_commit
 from web.orthanc.archive import Orthanc
 from web.orthanc.errors import ArchiveUnavailable, NotInArchive, UnusableAnswer
-from web.orthanc.patience import within
+from web.orthanc.time_budget import within
 
 log = structlog.get_logger(__name__)
 
@@ -145,7 +145,7 @@ def note_compared(request_id: UUID, found: Compared) -> bool:
         if changed:
             row.version += 1
             fields.append("version")
-            tell_on_commit(row.pk)
+            notify_on_commit(row.pk)
         row.save(update_fields=fields)
     if changed:
         log.info(

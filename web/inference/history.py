@@ -27,7 +27,7 @@ def note_change(row: InferenceRequest, before: Snapshot, after: Snapshot, at: da
 
     Returns whether it is written down.
     """
-    if _told(before) != _told(after):
+    if _shown(before) != _shown(after):
         if _has_room(row, before, after):
             _write(row, at)
             return True
@@ -50,7 +50,7 @@ def _has_room(row: InferenceRequest, before: Snapshot, after: Snapshot) -> bool:
     return kept < MOST_KEPT
 
 
-def _told(row: Snapshot) -> tuple[object, ...]:
+def _shown(row: Snapshot) -> tuple[object, ...]:
     return (row.state, row.run, row.failure_code)
 
 

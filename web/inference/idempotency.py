@@ -33,7 +33,7 @@ class NamedClick:
     digest: str
 
     def earlier(self) -> InferenceRequest | None:
-        """The request that this key has made already; raises `NotAsked` when it was another wish.
+        """The request that this key has made already; raises `NotAsked` when it was for another.
 
         One query, which sees what other transactions have committed.
         """

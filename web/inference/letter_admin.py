@@ -20,7 +20,7 @@ from django.utils.translation import ngettext
 
 from messages.errors import ContractError
 from messages.events import RUN_EVENTS
-from web.access.caller import Visitor, visitor_of
+from web.access.caller import Caller, caller_of
 from web.inference.letters import LeftAsItIs, discard, doubt_text, message_of, replay
 from web.inference.models import DeadLetter, InferenceRequest, LettersBeyond
 from web.readonly import ReadOnlyAdmin, column, titled
@@ -52,7 +52,7 @@ _DETAIL: Any = (
 #: Letters of these types need to know who has spoken.
 _EVENTS = [event.wire_type() for event in RUN_EVENTS]
 
-Deed = Callable[[int, Visitor], str]
+Deed = Callable[[int, Caller], str]
 
 
 class SettledFilter(admin.SimpleListFilter):
@@ -175,11 +175,11 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         """Ask first, then do it; None leads back to the list."""
         if not request.POST.get("confirmed"):
             return self._asked(request, letters, action)
-        visitor, done, left = visitor_of(request), 0, 0
+        caller, done, left = caller_of(request), 0, 0
         # The oldest first, as they died.
         for letter_id in letters.order_by("pk").values_list("pk", flat=True):
             try:
-                sentence, level = deed(letter_id, visitor), messages.SUCCESS
+                sentence, level = deed(letter_id, caller), messages.SUCCESS
                 done += 1
             except LeftAsItIs as exc:
                 sentence, level = str(exc.sentence), messages.WARNING

@@ -17,8 +17,8 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from web.inference.heard import REPLAYABLE, Doubt
 from web.inference.models import MAX_LETTER_BYTES, DeadLetter, InferenceRequest, LettersBeyond
+from web.inference.senders import REPLAYABLE, Doubt
 
 log = structlog.get_logger(__name__)
 

@@ -17,14 +17,14 @@ from messages.errors import ContractError, UndecodableMessage
 from messages.events import RunEvent
 from messages.request import InferenceRequested
 from web.access.audit import Action
-from web.access.caller import Visitor
+from web.access.caller import Caller
 from web.inference.again import send_again
-from web.inference.heard import Doubt, Heard, Speakers
 from web.inference.models import DeadLetter, InferenceRequest
 from web.inference.record import record_event
+from web.inference.senders import Doubt, ReceivedEvent, Senders
 from web.inference.states import State
 from web.inference.superseded import with_superseded
-from web.notify import tell_on_commit
+from web.notify import notify_on_commit
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +83,7 @@ def message_of(letter: DeadLetter) -> Message:
     return decode(body, type_=letter.type, content_type=letter.content_type or None)
 
 
-def replay(letter_id: int, visitor: Visitor, lab: str = "") -> str:
+def replay(letter_id: int, caller: Caller, lab: str = "") -> str:
     """Do what the letter was to bring about; returns what has happened, as a sentence.
 
     The request of a request's letter goes out under its next attempt, and keeps its history; it
@@ -93,9 +93,9 @@ def replay(letter_id: int, visitor: Visitor, lab: str = "") -> str:
     """
     try:
         with transaction.atomic():
-            letter = _settled(letter_id, REPLAYED, visitor)
+            letter = _settled(letter_id, REPLAYED, caller)
             done = _replayed(letter, lab.strip())
-            _note(letter, Action.REPLAYED, visitor)
+            _note(letter, Action.REPLAYED, caller)
     except IntegrityError:
         sentence = gettext_lazy("Another request for the same is active; this one stays dead.")
         raise LeftAsItIs(sentence) from None
@@ -103,14 +103,14 @@ def replay(letter_id: int, visitor: Visitor, lab: str = "") -> str:
     return done
 
 
-def discard(letter_id: int, visitor: Visitor) -> str:
+def discard(letter_id: int, caller: Caller) -> str:
     """Put the letter aside; returns what that means for its request, as a sentence.
 
     The row stays, and so does its request as it is. Raises `LeftAsItIs`.
     """
     with transaction.atomic():
-        letter = _settled(letter_id, DISCARDED, visitor)
-        _note(letter, Action.DISCARDED, visitor)
+        letter = _settled(letter_id, DISCARDED, caller)
+        _note(letter, Action.DISCARDED, caller)
         about = letter.request
     log.info("dead_letter_discarded", letter=letter.pk, request_id=_id(letter.request_id))
     if about is not None and about.state == State.DEAD:
@@ -118,10 +118,10 @@ def discard(letter_id: int, visitor: Visitor) -> str:
     return _("Discarded.")
 
 
-def _settled(letter_id: int, deed: str, visitor: Visitor) -> DeadLetter:
+def _settled(letter_id: int, deed: str, caller: Caller) -> DeadLetter:
     """The letter, marked by compare-and-swap: whoever comes second finds it settled."""
     marked = DeadLetter.objects.filter(pk=letter_id, settled_at=None).update(
-        settled_at=timezone.now(), settled_as=deed, settled_by=visitor.user
+        settled_at=timezone.now(), settled_as=deed, settled_by=caller.user
     )
     letter = DeadLetter.objects.select_related("request").filter(pk=letter_id).first()
     if letter is None:
@@ -150,7 +150,7 @@ def _sent_again(request_id: UUID) -> str:
     if not send_again(request_id, by_staff=True):
         sentence = _("The request is not dead but %(state)s; only a dead one is sent again.")
         raise LeftAsItIs(sentence % {"state": state.value})
-    tell_on_commit(request_id)
+    notify_on_commit(request_id)
     row = InferenceRequest.objects.get(pk=request_id)
     sentence = _("Request %(id)s goes out again, as attempt %(attempt)d.")
     return sentence % {"id": row.pk, "attempt": row.attempt}
@@ -159,14 +159,14 @@ def _sent_again(request_id: UUID) -> str:
 def _applied(letter: DeadLetter, event: RunEvent, lab: str) -> str:
     _state(event.request_id)
     # What the broker has checked is not for anybody to say otherwise.
-    heard = Heard(event, letter.user_id or lab, letter.received_at)
-    doubt = Speakers([heard]).doubt_about(heard)
+    received = ReceivedEvent(event, letter.user_id or lab, letter.received_at)
+    doubt = Senders([received]).doubt_about(received)
     if doubt is not None:
         raise LeftAsItIs(doubt_text(doubt) or doubt)
-    if not record_event(heard.as_received):
+    if not record_event(received.as_received):
         return _("The event changed nothing: it was known, or has come too late.")
     for request_id in with_superseded([event.request_id]):
-        tell_on_commit(request_id)
+        notify_on_commit(request_id)
     state = _state(event.request_id)
     return _("The event was applied: request %(id)s is now %(state)s.") % {
         "id": event.request_id,
@@ -181,10 +181,10 @@ def _state(request_id: UUID) -> State:
     return State(row.state)
 
 
-def _note(letter: DeadLetter, action: Action, visitor: Visitor) -> None:
+def _note(letter: DeadLetter, action: Action, caller: Caller) -> None:
     about = letter.request
     subject = f"dead letter {letter.pk}" if about is None else str(about.pk)
-    visitor.note(action, study_id="" if about is None else about.study_id, subject=subject)
+    caller.note(action, study_id="" if about is None else about.study_id, subject=subject)
 
 
 def _id(request_id: UUID | None) -> str | None:

@@ -71,8 +71,8 @@ class InferenceRequest(models.Model):
     #: By the site's clock: when a change was last written, progress included; of a cancelled
     #: request when a lab was last heard of it.
     changed_at = models.DateTimeField(default=timezone.now, db_default=Now())
-    #: SHA-256 in hex of what is asked for (`web.inference.wishes`): while one request for it is
-    #: active, the same wish is that request. Empty where it was never computed.
+    #: SHA-256 in hex of what is asked for (`web.inference.fingerprint`): while one request of it
+    #: is active, the same again is that request. Empty where it was never computed.
     wish = models.CharField(max_length=64, blank=True, default="", db_default="")
     #: Whether the study still holds what the result was computed from, and the archive the result.
     #: Follower, pages and staff write both (`web.inference.compare`, `web.inference.withdraw`).

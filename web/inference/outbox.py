@@ -111,21 +111,21 @@ def enqueue_stop(request: InferenceRequest) -> None:
 
     Those that were sent some time ago are forgotten, so that they do not grow with what labs say.
     """
-    told = CancelRequested(request_id=request.pk)
+    message = CancelRequested(request_id=request.pk)
     # One that a relay has had may have been told already, to labs that did not hold it yet.
     on_its_way = Outbox.objects.filter(
-        request=request, type=told.wire_type(), sent_at=None, attempted=False
+        request=request, type=message.wire_type(), sent_at=None, attempted=False
     )
     if on_its_way.exists():
         return
     since = timezone.now() - timedelta(seconds=STOP_SECONDS)
-    sent = Outbox.objects.filter(request=request, type=told.wire_type(), sent_at__isnull=False)
+    sent = Outbox.objects.filter(request=request, type=message.wire_type(), sent_at__isnull=False)
     sent.filter(sent_at__lt=since).delete()
     lately = list(sent.order_by("-sent_at").values_list("sent_at", flat=True)[:MOST_STOPS])
     oldest = lately[-1] if len(lately) == MOST_STOPS else None
     enqueue_on_commit(
         request,
-        told,
+        message,
         exchange=control_exchange(request.pool),
         routing_key="",
         not_before=None if oldest is None else oldest + timedelta(seconds=STOP_SECONDS),

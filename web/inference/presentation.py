@@ -14,8 +14,8 @@ from messages.failures import FINAL, text_of
 from messages.request import PhaseSelector
 from web.inference.models import InferenceRequest
 from web.inference.result_state import InputState, ResultState
-from web.inference.standing import standing_of
 from web.inference.states import State
+from web.inference.supersession import supersession_of
 from web.inference.verdict import Decision
 from web.one_line import one_line
 
@@ -98,7 +98,7 @@ class RequestView(BaseModel):
     """Everything that a page shows of a request; no patient data."""
 
     request_id: UUID
-    #: Rises with every change, of what came after the result too (`web.inference.standing`).
+    #: Rises with every change, of what came after the result too (`web.inference.supersession`).
     version: int
     state: State
     study_id: str
@@ -137,7 +137,7 @@ class RequestView(BaseModel):
     @classmethod
     def of(cls, row: InferenceRequest, language: str | None = None) -> Self:
         """Show a row; without `language` in the one that is active."""
-        standing = standing_of(row)
+        standing = supersession_of(row)
         return cls(
             request_id=row.pk,
             version=row.version + standing.raised,

@@ -12,13 +12,13 @@ from django.utils import timezone
 
 from messages.events import InferenceCancelled, InferenceCompleted, RunEvent
 from web.inference.changes import change_for
-from web.inference.duties import Duty, duties_for
-from web.inference.happenings import DeadLettered, Happening, Published
+from web.inference.effects import Effect, effects_of
 from web.inference.history import note_change
 from web.inference.models import InferenceRequest, SeenEvent
 from web.inference.outbox import enqueue_stop, take_back
 from web.inference.report import owe_look
 from web.inference.states import TERMINAL, Snapshot, State
+from web.inference.triggers import DeadLettered, Published, Trigger
 
 log = structlog.get_logger(__name__)
 
@@ -38,9 +38,9 @@ def snapshot(row: InferenceRequest) -> Snapshot:
 def record_event(event: RunEvent) -> bool:
     """Apply an event once; return whether the row changed. Call it inside a transaction.
 
-    Who has told it is `web.inference.heard`'s question, and whose times it names. A report is asked
-    of the row each time: all of a request have one identity, and one that was not true must not
-    make a true one unheard.
+    Who has sent it is `web.inference.senders`'s question, and whose times it names. A report is
+    asked of the row each time: all of a request have one identity, and one that was not true must
+    not make a true one unheard.
     """
     if not InferenceRequest.objects.filter(pk=event.request_id).exists():
         # Acknowledged all the same: requests are committed before they are published, so no later
@@ -73,11 +73,11 @@ def record_dead(request_id: UUID, attempt: int, at: datetime) -> bool:
     return record(request_id, DeadLettered(attempt=attempt, at=at))
 
 
-def record(request_id: UUID, what: Happening, *, seen: bool = False) -> bool:
+def record(request_id: UUID, what: Trigger, *, seen: bool = False) -> bool:
     """Lock the row and change it as `changes` says; return whether it changed.
 
-    What was `seen` before changes nothing, but may remind of a duty. SQLite has no row locks;
-    there the transaction itself holds the one write lock.
+    What was `seen` before changes nothing, but may have an effect still to come. SQLite has no row
+    locks; there the transaction itself holds the one write lock.
     """
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("a change of a request belongs into a transaction")
@@ -93,11 +93,11 @@ def record(request_id: UUID, what: Happening, *, seen: bool = False) -> bool:
         if isinstance(what, InferenceCancelled) and before.cancel_asked_at is None:
             # A lab of its own mind. It is believed, as one that says it failed.
             log.error("cancelled_without_being_asked", request_id=str(row.pk), lab=what.lab)
-    _do(row, duties_for(before, after or before, what), what)
+    _do(row, effects_of(before, after or before, what), what)
     return changed
 
 
-def _write(row: InferenceRequest, before: Snapshot, after: Snapshot, what: Happening) -> None:
+def _write(row: InferenceRequest, before: Snapshot, after: Snapshot, what: Trigger) -> None:
     for name, value in asdict(after).items():
         setattr(row, name, value)
     row.version += 1
@@ -121,13 +121,13 @@ def _write(row: InferenceRequest, before: Snapshot, after: Snapshot, what: Happe
     )
 
 
-def _do(row: InferenceRequest, duties: frozenset[Duty], what: Happening) -> None:
-    if Duty.STOP_LAB in duties:
+def _do(row: InferenceRequest, effects: frozenset[Effect], what: Trigger) -> None:
+    if Effect.STOP_LAB in effects:
         enqueue_stop(row)
-    if Duty.SWEEP in duties:
+    if Effect.SWEEP in effects:
         # Written down and not done here: the archive may be away, and this holds a lock. From
         # `changed_at`, when it was last heard of, counts when the last look is due.
         row.sweep_due_at = row.changed_at = timezone.now()
         row.save(update_fields=["sweep_due_at", "changed_at"])
-    if Duty.CONFIRM in duties and isinstance(what, InferenceCompleted):
+    if Effect.CONFIRM in effects and isinstance(what, InferenceCompleted):
         owe_look(row, what)

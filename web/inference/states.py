@@ -45,7 +45,7 @@ class State(StrEnum):
 #: cancelled and the misfiled, of which the site removes what is stored.
 TERMINAL = frozenset({State.COMPLETED, State.CANCELLED, State.FAILED, State.DEAD})
 
-#: States in which the same wish of anybody is this request. Not `cancelling`: who changes their
+#: States in which the same of anybody is this request. Not `cancelling`: who changes their
 #: mind again asks anew.
 ACTIVE = frozenset(State) - TERMINAL - {State.CANCELLING}
 

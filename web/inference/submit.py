@@ -1,6 +1,6 @@
 """A click becomes a request and its outbox row, in one transaction, or a refusal.
 
-A click for what is asked for already becomes that request: of the same wish one is active at a
+A click for what is asked for already becomes that request: of the same one is active at a
 time, whoever asks.
 """
 
@@ -17,13 +17,13 @@ from django.utils.translation import gettext_lazy as _
 from messages.lab import ModelDescriptor
 from messages.request import InferenceRequested
 from web.access.audit import Action
-from web.access.caller import Visitor
+from web.access.caller import Caller
+from web.inference.fingerprint import active_request, fingerprint_of
 from web.inference.history import note_beginning
 from web.inference.idempotency import NamedClick
 from web.inference.models import InferenceRequest
 from web.inference.outbox import enqueue_request
 from web.inference.states import Hold
-from web.inference.wishes import active_request, wish_of
 from web.labs.catalogue import model_on_offer
 from web.orthanc.archive import Orthanc, archive
 from web.phases.choice import check_selections, from_archive, no_study
@@ -45,7 +45,7 @@ def submit(
     pool: str | None = None,
     click: NamedClick | None = None,
     retry_of: InferenceRequest | None = None,
-    visitor: Visitor | None = None,
+    caller: Caller | None = None,
     orthanc: Orthanc | None = None,
 ) -> InferenceRequest:
     """Write the request down and return it; it is published after the commit.
@@ -53,13 +53,13 @@ def submit(
     Where images of a chosen series are still arriving, once they are there
     (`web.reconciler.arriving`), unless the settings say otherwise.
 
-    Without `pool` the settings choose it. While a request for the same wish is active, that one is
+    Without `pool` the settings choose it. While a request for the same is active, that one is
     returned and nothing is published. A `click` of a key that was used before for the same is its
-    request of that time. What a `visitor` asks for is noted in the audit trail; a study that they
+    request of that time. What a `caller` asks for is noted in the audit trail; a study that they
     do not see is not there. Raises `NotAsked` for wrong input, also phases that do not belong
     together, and `NotNow` when the archive cannot be asked.
     """
-    if visitor is not None and not visitor.sight.sees(study_id):
+    if caller is not None and not caller.scope.sees(study_id):
         raise no_study()
     # Before the archive is asked: what was taken once is told also while that is down.
     if click is not None and (earlier := click.earlier()):
@@ -90,29 +90,29 @@ def submit(
         deadline_s=message.deadline_s,
         requested_by=user,
         retry_of=retry_of,
-        wish=wish_of(message, study_id),
+        wish=fingerprint_of(message, study_id),
         held_for=Hold.SERIES_ARRIVING if waits and found.arriving else "",
     )
-    return _one_request(row, click, visitor)
+    return _one_request(row, click, caller)
 
 
 def _one_request(
-    new: InferenceRequest, click: NamedClick | None, visitor: Visitor | None
+    new: InferenceRequest, click: NamedClick | None, caller: Caller | None
 ) -> InferenceRequest:
     """The new request, or the one that is the same already."""
     for _turn in range(_TURNS):
         try:
-            return _taken(new, click, visitor)
+            return _taken(new, click, caller)
         except IntegrityError:
             # All of this turn is undone. The same click came twice and the other one was first,
             # or somebody asked for the same in this moment: the next turn finds theirs.
             if click is not None and (earlier := click.earlier()):
                 return earlier
-    return _taken(new, click, visitor)
+    return _taken(new, click, caller)
 
 
 def _taken(
-    new: InferenceRequest, click: NamedClick | None, visitor: Visitor | None
+    new: InferenceRequest, click: NamedClick | None, caller: Caller | None
 ) -> InferenceRequest:
     """All that a click leaves behind, in one transaction.
 
@@ -121,8 +121,8 @@ def _taken(
     """
     with transaction.atomic():
         row = active_request(new.wish) or _written(new)
-        if visitor is not None:
-            visitor.note(Action.REQUESTED, study_id=row.study_id, subject=str(row.pk))
+        if caller is not None:
+            caller.note(Action.REQUESTED, study_id=row.study_id, subject=str(row.pk))
         if click is not None:
             click.keep(row)
     return row

@@ -15,7 +15,7 @@ from web.inference.models import InferenceRequest
 from web.inference.states import State
 
 #: Open pages of older results that are told at once; the others learn of it at the next look.
-_TOLD = 50
+_NOTIFIED = 50
 
 
 def later_results() -> QuerySet[InferenceRequest]:
@@ -55,7 +55,7 @@ def with_superseded(request_ids: Iterable[UUID]) -> list[UUID]:
     """These requests, which have completed, and those whose results they replace."""
     found = list(dict.fromkeys(request_ids))
     for row in InferenceRequest.objects.filter(pk__in=found, state=State.COMPLETED):
-        found += results_before(row)[:_TOLD]
+        found += results_before(row)[:_NOTIFIED]
     return list(dict.fromkeys(found))
 
 

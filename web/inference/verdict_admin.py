@@ -16,9 +16,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from web.access.audit import Action
-from web.access.caller import visitor_of
+from web.access.caller import caller_of
 from web.inference.models import InferenceRequest
-from web.inference.standing import standing_of, with_standing
+from web.inference.supersession import supersession_of, with_supersession
 from web.inference.verdict import Verdict
 from web.readonly import ReadOnlyAdmin, column, titled
 
@@ -89,9 +89,9 @@ class VerdictAdmin(ReadOnlyAdmin):
     @admin.action(description=_("Export the selected verdicts as CSV"), permissions=["view"])
     def as_csv(self, request: HttpRequest, chosen: QuerySet[Verdict]) -> HttpResponse:
         """The chosen ones as a table, and an entry in the audit trail that they were taken."""
-        visitor = visitor_of(request)
+        caller = caller_of(request)
         with transaction.atomic():
-            visitor.note(Action.VERDICTS_EXPORTED)
+            caller.note(Action.VERDICTS_EXPORTED)
             table = as_table(chosen)
         name = f"verdicts-{timezone.now():%Y%m%d-%H%M%S}.csv"
         return HttpResponse(
@@ -125,7 +125,7 @@ def _batches(verdicts: QuerySet[Verdict]) -> Iterator[list[Verdict]]:
 def _lines(verdicts: list[Verdict]) -> Iterator[list[Any]]:
     names = _names(verdicts)
     about = {one.request_id for one in verdicts}
-    rows = {row.pk: row for row in with_standing(InferenceRequest.objects.filter(pk__in=about))}
+    rows = {row.pk: row for row in with_supersession(InferenceRequest.objects.filter(pk__in=about))}
     for one in verdicts:
         row = rows[one.request_id]
         result = row.result or {}
@@ -145,7 +145,7 @@ def _lines(verdicts: list[Verdict]) -> Iterator[list[Any]]:
             result.get("longest_diameter_mm", ""),
             row.lab,
             row.finished_at.isoformat(timespec="seconds") if row.finished_at else "",
-            standing_of(row).superseded_by or "",
+            supersession_of(row).superseded_by or "",
         ]
 
 

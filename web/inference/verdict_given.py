@@ -10,11 +10,11 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from web.access.audit import Action
-from web.access.caller import Visitor
+from web.access.caller import Caller
 from web.inference.models import InferenceRequest
 from web.inference.states import State
 from web.inference.verdict import Decision, Verdict
-from web.notify import tell_on_commit
+from web.notify import notify_on_commit
 from web.refusals import CONFLICT, NotAsked
 
 _NOTED = {
@@ -28,7 +28,7 @@ _BLANKS = frozenset("\n\t")
 
 
 def give_verdict(
-    request_id: UUID, visitor: Visitor, decision: Decision, text: str = "", key: str | None = None
+    request_id: UUID, caller: Caller, decision: Decision, text: str = "", key: str | None = None
 ) -> Verdict:
     """Write the verdict and its audit entry down, and tell the open pages that there is one.
 
@@ -40,13 +40,13 @@ def give_verdict(
     if decision is not Decision.ACCEPTED and not text:
         raise NotAsked("text_missing", _without_words(decision))
     new = Verdict(
-        request_id=request_id, decision=decision, text=text, by=visitor.user, key=key or ""
+        request_id=request_id, decision=decision, text=text, by=caller.user, key=key or ""
     )
     if earlier := _earlier(new):
         return earlier
     try:
         with transaction.atomic():
-            return _written(new, visitor)
+            return _written(new, caller)
     except IntegrityError:
         # The same click came twice, and the other one was first.
         if earlier := _earlier(new):
@@ -54,15 +54,15 @@ def give_verdict(
         raise
 
 
-def _written(new: Verdict, visitor: Visitor) -> Verdict:
+def _written(new: Verdict, caller: Caller) -> Verdict:
     # Locked: a result that is being taken back in this moment is not judged.
     row = InferenceRequest.objects.select_for_update().get(pk=new.request_id)
     if row.state != State.COMPLETED or row.result is None:
         sentence = _("This request has no result to judge.")
         raise NotAsked("no_result", sentence, CONFLICT)
     new.save(force_insert=True)
-    visitor.note(_NOTED[Decision(new.decision)], study_id=row.study_id, subject=str(row.pk))
-    tell_on_commit(row.pk)
+    caller.note(_NOTED[Decision(new.decision)], study_id=row.study_id, subject=str(row.pk))
+    notify_on_commit(row.pk)
     return new
 
 

@@ -11,12 +11,12 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from web.access.audit import Action
-from web.access.caller import Visitor
+from web.access.caller import Caller
 from web.inference.models import InferenceRequest
 from web.inference.result_state import MAX_REASON, ResultState
 from web.inference.states import State
 from web.inference.superseded import with_superseded
-from web.notify import tell_on_commit
+from web.notify import notify_on_commit
 from web.one_line import one_line
 from web.orthanc.archive import Orthanc, archive
 from web.orthanc.errors import ArchiveError
@@ -41,15 +41,15 @@ class Withdrawn:
     left_elsewhere: int
 
 
-def may_withdraw(visitor: Visitor) -> bool:
-    """Whether the visitor is staff with the permission to change requests."""
-    user = visitor.user
+def may_withdraw(caller: Caller) -> bool:
+    """Whether the caller is staff with the permission to change requests."""
+    user = caller.user
     return user is not None and user.is_staff and user.has_perm(PERMISSION)
 
 
 def withdraw(
     request_id: UUID,
-    visitor: Visitor,
+    caller: Caller,
     reason: str,
     *,
     objects_too: bool = False,
@@ -58,7 +58,7 @@ def withdraw(
     """Withdraw the result; the verdicts on it are kept, and it stays so.
 
     With `objects_too` the archive's objects of it are removed after that, save those that lie in
-    other studies; of a result that is withdrawn already only this is done. Whether the visitor may
+    other studies; of a result that is withdrawn already only this is done. Whether the caller may
     is for the caller to know. Raises `NotAsked`: 422 without a reason, 409 without a result or for
     one that was withdrawn before; `NotNow` when it is withdrawn and the archive did not remove its
     objects: asked again, it does. And `InferenceRequest.DoesNotExist`.
@@ -68,13 +68,13 @@ def withdraw(
         raise NotAsked("reason_missing", _("Please say why the result is withdrawn."))
     if len(words) > MAX_REASON:
         raise NotAsked("reason_too_long", _("The reason is too long."))
-    row = _withdrawn(request_id, visitor, words, objects_too=objects_too)
-    left = _remove(row, visitor, orthanc or archive()) if objects_too else 0
+    row = _withdrawn(request_id, caller, words, objects_too=objects_too)
+    left = _remove(row, caller, orthanc or archive()) if objects_too else 0
     return Withdrawn(row, left)
 
 
 def _withdrawn(
-    request_id: UUID, visitor: Visitor, reason: str, *, objects_too: bool
+    request_id: UUID, caller: Caller, reason: str, *, objects_too: bool
 ) -> InferenceRequest:
     with transaction.atomic():
         row = InferenceRequest.objects.select_for_update().get(pk=request_id)
@@ -88,7 +88,7 @@ def _withdrawn(
         row.result_state = ResultState.WITHDRAWN
         row.withdrawn_at, row.withdrawn_by, row.withdrawn_reason = (
             timezone.now(),
-            visitor.user,
+            caller.user,
             reason,
         )
         row.version += 1
@@ -101,15 +101,15 @@ def _withdrawn(
                 "version",
             ]
         )
-        visitor.note(Action.WITHDRAWN, study_id=row.study_id, subject=str(row.pk))
+        caller.note(Action.WITHDRAWN, study_id=row.study_id, subject=str(row.pk))
         for changed in with_superseded([row.pk]):
             # An older result may hold in its place now.
-            tell_on_commit(changed)
+            notify_on_commit(changed)
     log.warning("result_withdrawn", request_id=str(row.pk), version=row.version)
     return row
 
 
-def _remove(row: InferenceRequest, visitor: Visitor, orthanc: Orthanc) -> int:
+def _remove(row: InferenceRequest, caller: Caller, orthanc: Orthanc) -> int:
     """How many lie in other studies, and stay there.
 
     Not inside the transaction: it speaks with the archive. What is gone by an error stays so.
@@ -119,7 +119,7 @@ def _remove(row: InferenceRequest, visitor: Visitor, orthanc: Orthanc) -> int:
         say_foreign(row.pk, found.elsewhere)
         if found.here:
             # Before it is done: an entry without a removal is better than one that is missing.
-            visitor.note(Action.OBJECTS_REMOVED, study_id=row.study_id, subject=str(row.pk))
+            caller.note(Action.OBJECTS_REMOVED, study_id=row.study_id, subject=str(row.pk))
             delete_objects(row.pk, found.here, orthanc)
     except ArchiveError as exc:
         log.warning("objects_not_removed", request_id=str(row.pk), error=type(exc).__name__)

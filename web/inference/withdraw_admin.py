@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 
-from web.access.caller import visitor_of
+from web.access.caller import caller_of
 from web.inference.models import InferenceRequest
 from web.inference.result_state import MAX_REASON
 from web.inference.withdraw import may_withdraw, withdraw
@@ -41,7 +41,7 @@ class Withdrawing(Base):
 
     def has_withdraw_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         """Staff with Django's own permission to change requests."""
-        return may_withdraw(visitor_of(request))
+        return may_withdraw(caller_of(request))
 
     @admin.action(description=_("Withdraw the results"), permissions=("withdraw",))
     def withdraw_selected(
@@ -54,10 +54,10 @@ class Withdrawing(Base):
         if not request.POST.get("confirmed"):
             return self._asked(request, rows)
         reason, objects_too = request.POST.get("reason", ""), bool(request.POST.get("objects"))
-        visitor = visitor_of(request)
+        caller = caller_of(request)
         for request_id in rows.order_by("created_at").values_list("pk", flat=True):
             try:
-                done = withdraw(request_id, visitor, reason, objects_too=objects_too)
+                done = withdraw(request_id, caller, reason, objects_too=objects_too)
                 sentence, level = str(_("The result is withdrawn.")), messages.SUCCESS
                 if done.left_elsewhere:
                     sentence, level = str(_LEFT), messages.WARNING

@@ -37,7 +37,7 @@ HEADERS = {
 }
 
 
-class Told(Exception):
+class CallEnded(Exception):
     """The call ends here with a status and a sentence for the reader; nothing was queued."""
 
     def __init__(self, status: int, sentence: str | Promise) -> None:
@@ -51,15 +51,15 @@ def as_json(body: dict[str, Any]) -> bytes:
     return json.dumps(body, ensure_ascii=False).encode()
 
 
-def sorry(code: int, sentence: str | Promise, **more: Any) -> Answer:
+def error_answer(code: int, sentence: str | Promise, **more: Any) -> Answer:
     """An error in the form that the old front end reads."""
     return code, {"success": False, "error": str(sentence), **more}
 
 
 def answer_to(error: Exception, **more: Any) -> Answer:
     """The answer to whatever a call ran into, in the active language."""
-    status, sentence = _told(error)
-    if status >= 500 and not isinstance(error, Told):
+    status, sentence = _status_and_sentence(error)
+    if status >= 500 and not isinstance(error, CallEnded):
         # With the lines it passed where nobody foresaw it.
         unforeseen = status == 500 and not isinstance(error, UnreadableResult)
         log.error(
@@ -67,12 +67,12 @@ def answer_to(error: Exception, **more: Any) -> Answer:
             error=type(error).__name__,
             exc_info=error if unforeseen else None,
         )
-    return sorry(status, sentence, **more)
+    return error_answer(status, sentence, **more)
 
 
-def _told(error: Exception) -> tuple[int, str | Promise]:
+def _status_and_sentence(error: Exception) -> tuple[int, str | Promise]:
     match error:
-        case Told():
+        case CallEnded():
             answer = error.status, error.sentence
         case Refused():
             # The new interface has 422 where the old one had 400.
@@ -84,7 +84,7 @@ def _told(error: Exception) -> tuple[int, str | Promise]:
         case NotInArchive():
             answer = 404, _("This series is not in the archive.")
         case TooLargeResult() | UnusableAnswer():
-            answer = archive_answers.told(error)
+            answer = archive_answers.status_and_sentence(error)
         case UnreadableResult():
             answer = 500, _("The stored result cannot be drawn on these images.")
         case DisallowedHost():

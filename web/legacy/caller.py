@@ -14,11 +14,11 @@ from django.utils.translation import gettext as _
 
 from web.access import limits
 from web.access.audit import Action, Way
-from web.access.caller import Visitor, neighbour, visitor, visitor_of
+from web.access.caller import Caller, caller, caller_of, neighbour
 from web.access.origin import compared, is_foreign
 from web.access.tokens import names_token, user_of_token
 from web.error_form import sentence_for
-from web.legacy.answers import Told
+from web.legacy.answers import CallEnded
 
 log = structlog.get_logger(__name__)
 
@@ -26,25 +26,25 @@ log = structlog.get_logger(__name__)
 _PROXY = frozenset({"forwarded", "x-real-ip", "via"})
 
 
-def caller_of(request: HttpRequest) -> Visitor:
-    """The visitor behind an old call; raises `Told` with 401 when there is none."""
+def require_caller(request: HttpRequest) -> Caller:
+    """The caller behind an old call; raises `Told` with 401 when there is none."""
     if hasattr(request, "labrelay_way"):
         # A middleware has read the token already.
-        return visitor_of(request)
+        return caller_of(request)
     address = request.META.get("REMOTE_ADDR")
     header = request.headers.get("Authorization", "")
     # Another scheme is the proxy's own log-in.
     if names_token(header):
         owner = user_of_token(header)
         if owner is None:
-            raise Told(401, sentence_for(401))
-        return visitor(owner, address=address, way=Way.TOKEN)
+            raise CallEnded(401, sentence_for(401))
+        return caller(owner, address=address, way=Way.TOKEN)
     user = request.user if hasattr(request, "user") else get_user(request)
     if user.is_authenticated and user.is_active:
-        return visitor(user, address=address)
+        return caller(user, address=address)
     if _trusted(request, address):
         return neighbour(address)
-    raise Told(401, sentence_for(401))
+    raise CallEnded(401, sentence_for(401))
 
 
 def at_home(request: HttpRequest) -> None:
@@ -58,7 +58,7 @@ def at_home(request: HttpRequest) -> None:
     headers["host"] = request.get_host()
     if is_foreign(headers):
         log.warning("foreign_call_refused", method=request.method, **compared(headers))
-        raise Told(403, _("Another site sent this. Nothing was changed."))
+        raise CallEnded(403, _("Another site sent this. Nothing was changed."))
 
 
 def not_too_many_from(request: HttpRequest) -> None:
@@ -66,34 +66,34 @@ def not_too_many_from(request: HttpRequest) -> None:
 
     Asked before the database is, so that strangers cannot fill the threads of those who wait.
     """
-    # Apart from the pages' visitors behind the same address.
+    # Apart from the pages' callers behind the same address.
     _count(f"waiting {limits.address_key(request.META.get('REMOTE_ADDR'))}")
 
 
-def not_too_often(caller: Visitor) -> None:
+def not_too_often(caller: Caller) -> None:
     """Raise `Told` with 429 for a user who asks more than a person would."""
     # One without a name was counted by the address.
     if caller.user is not None:
-        _count(limits.visitor_key(caller.user.pk, caller.address))
+        _count(limits.caller_key(caller.user.pk, caller.address))
 
 
-def require_seen(caller: Visitor, study_id: str, subject: str, absent: str) -> None:
+def require_seen(caller: Caller, study_id: str, subject: str, absent: str) -> None:
     """Raise `Told` with 404 and the sentence for what is not there, unless the study is seen."""
-    if not caller.sight.sees(study_id):
+    if not caller.scope.sees(study_id):
         caller.note(Action.REFUSED, study_id=study_id, subject=subject)
-        raise Told(404, absent)
+        raise CallEnded(404, absent)
 
 
-def no_such_request() -> Told:
+def no_such_request() -> CallEnded:
     """For a request that is not there, or not for this caller."""
-    return Told(404, _("There is no such request."))
+    return CallEnded(404, _("There is no such request."))
 
 
 def _count(key: str) -> None:
     wait = limits.allowed(limits.Kind.CHANGE, key)
     if wait is not None:
         sentence = _("Too many requests. Please try again in %(seconds)d seconds.")
-        raise Told(429, sentence % {"seconds": max(1, math.ceil(wait))})
+        raise CallEnded(429, sentence % {"seconds": max(1, math.ceil(wait))})
 
 
 def _trusted(request: HttpRequest, address: str | None) -> bool:

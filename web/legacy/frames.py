@@ -28,8 +28,8 @@ from web.orthanc.errors import (
 )
 from web.orthanc.heavy import large
 from web.orthanc.keeping import Keeping
-from web.orthanc.patience import seconds_left, within
 from web.orthanc.stored_file import stored_file
+from web.orthanc.time_budget import seconds_left, within
 from web.phases.stack import Stack, read_stack
 from web.results.segmentation import Source, marked_in, sources
 

@@ -13,7 +13,7 @@ from web.inference.presentation import RequestView, Result
 from web.inference.result_state import ResultState
 from web.inference.states import State
 from web.inference.withdraw import withdrawal_of
-from web.legacy.answers import Answer, sorry
+from web.legacy.answers import Answer, error_answer
 from web.wording.texts import HELD
 
 #: The states behind each status of the old interface. Every state is in one of them.
@@ -54,7 +54,7 @@ def outcome(row: InferenceRequest, series_id: str) -> Answer | None:
     if view.result is not None:
         return 200, _success(view, view.result, series_id)
     if _STATUS[view.state] == "failed":
-        return sorry(500, failure(view), request_id=str(view.request_id))
+        return error_answer(500, failure(view), request_id=str(view.request_id))
     return None
 
 
@@ -66,7 +66,7 @@ def withdrawn(row: InferenceRequest) -> Answer:
     """
     why = withdrawal_of(row)
     body = {**_common(row), "result": {**_NO_FIGURES, "error": str(why.message)}}
-    return sorry(why.status, str(why.message), **body)
+    return error_answer(why.status, str(why.message), **body)
 
 
 def timed_out(request_id: UUID | None) -> Answer:
@@ -76,19 +76,21 @@ def timed_out(request_id: UUID | None) -> Answer:
     """
     if request_id is None:
         sentence = _("The request could not be taken in time. It may still be analysed.")
-        return sorry(504, sentence, request_id=None, status="timeout")
+        return error_answer(504, sentence, request_id=None, status="timeout")
     sentence = _(
         "The result did not come in time. The analysis goes on, and its result will be stored."
     )
-    return sorry(504, sentence, request_id=str(request_id), status="timeout")
+    return error_answer(504, sentence, request_id=str(request_id), status="timeout")
 
 
 def stopped(request_id: UUID | None) -> Answer:
     """What a call is told when the site stops; a request that was taken goes on."""
     if request_id is None:
-        return sorry(503, _("The server is restarting. The request may not have been taken."))
+        return error_answer(
+            503, _("The server is restarting. The request may not have been taken.")
+        )
     sentence = _("The server is restarting. The analysis goes on, and its result will be stored.")
-    return sorry(503, sentence, request_id=str(request_id))
+    return error_answer(503, sentence, request_id=str(request_id))
 
 
 def listed(row: InferenceRequest) -> dict[str, Any]:
@@ -96,7 +98,7 @@ def listed(row: InferenceRequest) -> dict[str, Any]:
     return _common(row) | {"has_result": row.result is not None and row.withdrawn_at is None}
 
 
-def told(row: InferenceRequest) -> dict[str, Any]:
+def described(row: InferenceRequest) -> dict[str, Any]:
     """One request: its status, a sentence, and its result or its failure once it has ended."""
     view = RequestView.of(row)
     status = _STATUS[view.state]

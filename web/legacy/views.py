@@ -18,11 +18,11 @@ from web.inference.compare import looked_at
 from web.inference.models import InferenceRequest
 from web.inference.withdraw import result_in, withdrawal_of
 from web.labs.registry import heard
-from web.legacy.answers import HEADERS, Answer, Told, answer_to, as_json, sorry
-from web.legacy.caller import caller_of, no_such_request, require_seen
+from web.legacy.answers import HEADERS, Answer, CallEnded, answer_to, as_json, error_answer
+from web.legacy.caller import no_such_request, require_caller, require_seen
 from web.legacy.frames import StoredSegmentation, frames_of, stored_segmentation
 from web.legacy.language import language_of
-from web.legacy.outcome import STATES, in_status, listed, told, withdrawn
+from web.legacy.outcome import STATES, described, in_status, listed, withdrawn
 from web.orthanc.archive import archive
 from web.orthanc.errors import ArchiveError, NotInArchive
 
@@ -59,7 +59,7 @@ def _answered(
     view: View, methods: tuple[str, ...], request: HttpRequest, *args: object, **kwargs: object
 ) -> Answer:
     if methods and request.method not in methods:
-        return sorry(405, _("This address does not take that method."))
+        return error_answer(405, _("This address does not take that method."))
     try:
         return view(request, *args, **kwargs)
     except Exception as exc:  # noqa: BLE001 - a sentence is all that a reader may see of it
@@ -69,7 +69,7 @@ def _answered(
 @old_call("GET", "HEAD")
 def frames(request: HttpRequest, instance_id: str) -> Answer:
     """The masks of a SEG, one for each slice of the series that was asked about."""
-    caller = caller_of(request)
+    caller = require_caller(request)
     absent = _("There is no segmentation of this id in the archive.")
     try:
         stored = stored_segmentation(archive(), instance_id)
@@ -77,7 +77,7 @@ def frames(request: HttpRequest, instance_id: str) -> Answer:
         _refuse_withdrawn(stored)
         pictures = frames_of(archive(), stored)
     except NotInArchive:
-        raise Told(404, absent) from None
+        raise CallEnded(404, absent) from None
     caller.note(Action.EXPORTED, study_id=stored.study_id, subject=instance_id)
     return 200, {
         "success": True,
@@ -90,13 +90,13 @@ def frames(request: HttpRequest, instance_id: str) -> Answer:
 @old_call("GET", "HEAD")
 def requests(request: HttpRequest) -> Answer:
     """The newest requests that the caller sees, newest first."""
-    caller = caller_of(request)
+    caller = require_caller(request)
     status, limit = request.GET.get("status") or None, _limit(request.GET.get("limit"))
-    rows = caller.sight.only(InferenceRequest.objects.select_related("requested_by"))
+    rows = caller.scope.only(InferenceRequest.objects.select_related("requested_by"))
     if status is not None:
         if status not in STATES:
             sentence = _("The status must be one of these: {names}.")
-            raise Told(400, sentence.format(names=", ".join(STATES)))
+            raise CallEnded(400, sentence.format(names=", ".join(STATES)))
         rows = in_status(rows, status)
     found = [listed(row) for row in rows.order_by("-created_at", "-pk")[:limit]]
     return 200, {
@@ -110,12 +110,12 @@ def requests(request: HttpRequest) -> Answer:
 @old_call("GET", "HEAD")
 def status(request: HttpRequest, request_id: str) -> Answer:
     """Where one request is."""
-    caller = caller_of(request)
+    caller = require_caller(request)
     try:
         key = UUID(request_id)
     except ValueError:
         raise no_such_request() from None
-    rows = caller.sight.only(InferenceRequest.objects.select_related("requested_by"))
+    rows = caller.scope.only(InferenceRequest.objects.select_related("requested_by"))
     row = rows.filter(pk=key).first()
     if row is None:
         raise no_such_request()
@@ -123,13 +123,13 @@ def status(request: HttpRequest, request_id: str) -> Answer:
         caller.note(Action.RESULT_VIEWED, study_id=row.study_id, subject=str(row.pk))
     if row.withdrawn_at is not None:
         return withdrawn(row)
-    return 200, told(looked_at(row, archive()))
+    return 200, described(looked_at(row, archive()))
 
 
 @old_call("GET", "HEAD")
 def health(request: HttpRequest) -> Answer:
     """Whether the archive answers and a lab takes the requests of the site's own pool."""
-    caller_of(request)
+    require_caller(request)
     lab_online = heard(settings.SITE.pool).exists()
     try:
         archive().find({"Level": "Study", "Limit": 1, "Query": {}})
@@ -152,7 +152,7 @@ def health(request: HttpRequest) -> Answer:
 @old_call()
 def gone(_request: HttpRequest, **_kwargs: object) -> Answer:
     """What the worker of the old installation asked for again and again."""
-    return sorry(
+    return error_answer(
         410,
         _(
             "This call is gone: requests and results travel through the message broker now. "
@@ -164,7 +164,7 @@ def gone(_request: HttpRequest, **_kwargs: object) -> Answer:
 @old_call()
 def nothing(_request: HttpRequest) -> Answer:
     """An address under the old prefix that never was one."""
-    return sorry(404, _("There is nothing at this address."))
+    return error_answer(404, _("There is nothing at this address."))
 
 
 def _refuse_withdrawn(stored: StoredSegmentation) -> None:
@@ -172,7 +172,7 @@ def _refuse_withdrawn(stored: StoredSegmentation) -> None:
     row = result_in(stored.study_id, stored.instance_id)
     if row is not None and row.withdrawn_at is not None:
         reason = withdrawal_of(row)
-        raise Told(reason.status, str(reason.message))
+        raise CallEnded(reason.status, str(reason.message))
 
 
 def _limit(text: str | None) -> int:
@@ -181,7 +181,7 @@ def _limit(text: str | None) -> int:
     if text.isascii() and text.isdecimal() and len(text) <= 6 and 1 <= int(text) <= MAX_LIMIT:
         return int(text)
     sentence = _("The limit must be a whole number from 1 to {most}.")
-    raise Told(400, sentence.format(most=MAX_LIMIT))
+    raise CallEnded(400, sentence.format(most=MAX_LIMIT))
 
 
 def _without_password(url: str) -> str:

@@ -22,15 +22,15 @@ from django.utils import translation
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
-from web.access.caller import Visitor
+from web.access.caller import Caller
 from web.database import DatabaseAway
 from web.inference.models import InferenceRequest
-from web.legacy.answers import HEADERS, Answer, answer_to, as_json, sorry
+from web.legacy.answers import HEADERS, Answer, answer_to, as_json, error_answer
 from web.legacy.caller import not_too_many_from
 from web.legacy.language import DEFAULT, language_of
 from web.legacy.outcome import outcome, stopped, timed_out
+from web.legacy.submission import Level, Taken, take
 from web.legacy.threads import reading, taking
-from web.legacy.wish import Level, Taken, take
 from web.live import watch
 from web.live.inbox import Inbox
 from web.notify import group_of
@@ -68,13 +68,13 @@ class WaitingCall(AsyncHttpConsumer):  # type: ignore[misc]
         self._local = local
         self._size = 0
         self._series_id = ""
-        self._caller: Visitor | None = None
+        self._caller: Caller | None = None
         self._language = DEFAULT
         self._began = 0.0
         self._body_there = False
         #: What ends the call; whoever sets it raises `StopConsumer`, and sends nothing.
         self._end: Answer | None = None
-        self._patience = asyncio.timeout(None)
+        self._time_budget = asyncio.timeout(None)
         #: The request that is waited for, and the version of it that was read last.
         self.request_id: UUID | None = None
         self.version = 0
@@ -111,7 +111,7 @@ class WaitingCall(AsyncHttpConsumer):  # type: ignore[misc]
         """Submit the request, and wait for it from now on."""
         self._body_there = True
         wait = settings.SITE.legacy_wait_seconds
-        self._patience.reschedule(self._began + wait - min(EARLY_SECONDS, EARLY_PART * wait))
+        self._time_budget.reschedule(self._began + wait - min(EARLY_SECONDS, EARLY_PART * wait))
         call = _request(self.scope, body)
         self._language = language_of(call)
         if (refusal := self._refusal(call)) is not None:
@@ -153,12 +153,12 @@ class WaitingCall(AsyncHttpConsumer):  # type: ignore[misc]
 
     async def _served(self, scope: Any, receive: Any, send: Any) -> Answer | None:
         self._began = asyncio.get_running_loop().time()
-        self._patience = asyncio.timeout(BODY_SECONDS)
+        self._time_budget = asyncio.timeout(BODY_SECONDS)
         try:
-            async with self._patience:
+            async with self._time_budget:
                 await super().__call__(scope, receive, send)
         except TimeoutError:
-            if not self._patience.expired():
+            if not self._time_budget.expired():
                 raise
             return self._end or await self._late()
         return self._end
@@ -167,7 +167,7 @@ class WaitingCall(AsyncHttpConsumer):  # type: ignore[misc]
         """The answer when the time is up."""
         if not self._body_there:
             with translation.override(self._language):
-                return sorry(400, _("The request did not arrive in time."))
+                return error_answer(400, _("The request did not arrive in time."))
         answer = None
         if self.request_id is not None:
             # A hint may have been lost just now.
@@ -181,10 +181,10 @@ class WaitingCall(AsyncHttpConsumer):  # type: ignore[misc]
     def _refusal(self, call: ASGIRequest) -> Answer | None:
         with translation.override(self._language):
             if call.method != "POST":
-                return sorry(405, _("This address does not take that method."))
+                return error_answer(405, _("This address does not take that method."))
             not_too_many_from(call)
             if self._size > MAX_BODY:
-                return sorry(400, _("The request is too large."))
+                return error_answer(400, _("The request is too large."))
         return None
 
     def _take(self, call: ASGIRequest, body: bytes) -> Taken:
@@ -210,7 +210,7 @@ class WaitingCall(AsyncHttpConsumer):  # type: ignore[misc]
         with translation.override(self._language):
             if row is None:
                 # Somebody has deleted it.
-                return sorry(500, _("There is no such request."), request_id=str(request_id))
+                return error_answer(500, _("There is no such request."), request_id=str(request_id))
             self.version = row.version
             answer = outcome(row, self._series_id)
         if answer is not None and row.result is not None and self._caller is not None:

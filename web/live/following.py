@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from uuid import UUID
 
-from web.access.grants import NOTHING, Sight
+from web.access.grants import NOTHING, Scope
 from web.inference.presentation import RequestView
 from web.live.messages import Follow
 from web.notify import WORKLIST_GROUP, group_of
@@ -18,7 +18,7 @@ class Following:
         self.request_ids: set[UUID] = set()
         self.worklist = False
         #: What the reader sees: read with each wish, and with each look at the session.
-        self.sight: Sight = NOTHING
+        self.scope: Scope = NOTHING
         self._sent: dict[str, int] = {}
 
     @property

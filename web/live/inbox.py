@@ -23,7 +23,7 @@ class Inbox:
         #: What the client says next; begun once, however many hints come first.
         self._said: asyncio.Future[Any] | None = None
 
-    def tell(self, hint: dict[str, Any]) -> None:
+    def put(self, hint: dict[str, Any]) -> None:
         """Have the hint handled after what is handled now; raises `asyncio.QueueFull`."""
         self._hints.put_nowait(hint)
 

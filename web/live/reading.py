@@ -11,10 +11,10 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 
-from web.access.grants import EVERYTHING, Anyone, Sight, sight_of
+from web.access.grants import EVERYTHING, Anyone, Scope, scope_of
 from web.inference.models import InferenceRequest
 from web.inference.presentation import RequestView
-from web.inference.standing import told_versions, with_standing
+from web.inference.supersession import published_versions, with_supersession
 from web.labs.heartbeats import lab_views
 from web.live.messages import LabView
 
@@ -22,35 +22,35 @@ from web.live.messages import LabView
 WORKLIST_LENGTH = 200
 
 
-def sight(user: Anyone) -> Sight:
+def scope(user: Anyone) -> Scope:
     """What the reader sees now; nothing once they are deactivated or deleted."""
     fresh = get_user_model().objects.filter(pk=user.pk).first() if user.pk else None
-    return sight_of(fresh or AnonymousUser())
+    return scope_of(fresh or AnonymousUser())
 
 
 def requests_by_id(
-    request_ids: Collection[UUID], language: str, seen: Sight = EVERYTHING
+    request_ids: Collection[UUID], language: str, seen: Scope = EVERYTHING
 ) -> list[RequestView]:
     """These requests as a page shows them; unknown ones are left out."""
     rows = seen.only(InferenceRequest.objects.filter(pk__in=request_ids))
-    return [RequestView.of(row, language) for row in with_standing(rows)]
+    return [RequestView.of(row, language) for row in with_supersession(rows)]
 
 
-def worklist(language: str, seen: Sight = EVERYTHING) -> list[RequestView]:
+def worklist(language: str, seen: Scope = EVERYTHING) -> list[RequestView]:
     """The newest requests as a page shows them."""
-    rows = with_standing(seen.only(InferenceRequest.objects.order_by("-created_at")))
+    rows = with_supersession(seen.only(InferenceRequest.objects.order_by("-created_at")))
     return [RequestView.of(row, language) for row in rows[:WORKLIST_LENGTH]]
 
 
-def versions(request_ids: Collection[UUID], seen: Sight = EVERYTHING) -> dict[str, int]:
+def versions(request_ids: Collection[UUID], seen: Scope = EVERYTHING) -> dict[str, int]:
     """The version that is told of each of these requests."""
-    return told_versions(seen.only(InferenceRequest.objects.filter(pk__in=request_ids)))
+    return published_versions(seen.only(InferenceRequest.objects.filter(pk__in=request_ids)))
 
 
-def worklist_versions(seen: Sight = EVERYTHING) -> dict[str, int]:
+def worklist_versions(seen: Scope = EVERYTHING) -> dict[str, int]:
     """The versions that are told of the newest requests."""
     rows = seen.only(InferenceRequest.objects.order_by("-created_at"))
-    return told_versions(rows, WORKLIST_LENGTH)
+    return published_versions(rows, WORKLIST_LENGTH)
 
 
 def labs() -> list[LabView]:

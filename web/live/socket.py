@@ -27,7 +27,7 @@ from pydantic import ValidationError
 
 from web.access import limits
 from web.access.audit import Way
-from web.access.caller import Visitor, address_in
+from web.access.caller import Caller, address_in
 from web.access.limits import Kind
 from web.inference.presentation import RequestView
 from web.live import reading, watch
@@ -115,7 +115,7 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         if stranger:
             await self.close(code=NOT_LOGGED_IN)
             return
-        if limits.allowed(Kind.SOCKET, limits.visitor_key(user.pk, None)) is not None:
+        if limits.allowed(Kind.SOCKET, limits.caller_key(user.pk, None)) is not None:
             log.warning("rate_limited", kind=Kind.SOCKET.value, user_id=user.pk)
             await self.close(code=TOO_MUCH)
             return
@@ -151,8 +151,8 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     async def request_changed(self, hint: dict[str, Any]) -> None:
         """Something may have changed: read it and send what is newer than what was sent."""
         ids = {UUID(text) for text in hint["request_ids"]}
-        sight = self.following.sight
-        views = await self._read(reading.requests_by_id, ids, self.language, sight)
+        scope = self.following.scope
+        views = await self._read(reading.requests_by_id, ids, self.language, scope)
         newer = self.following.newer(views)
         await self._note(newer)
         for view in newer:
@@ -177,7 +177,7 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         user = await get_user({"session": session})
         if not user.is_authenticated:
             await self._away(NOT_LOGGED_IN)
-        self.following.sight = await self._read(reading.sight, user)
+        self.following.scope = await self._read(reading.scope, user)
 
     async def session_ended(self, _hint: dict[str, Any]) -> None:
         """Send the page away: its reader has logged out."""
@@ -201,13 +201,13 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         for group in self.following.add(wanted):
             await self.channel_layer.group_add(group, self.channel_name)
         # Only now: what changes from here on is told to the groups.
-        sight = self.following.sight = await self._read(reading.sight, self.scope["user"])
+        scope = self.following.scope = await self._read(reading.scope, self.scope["user"])
         views: list[RequestView] = []
         if wanted.request_ids:
             ids = wanted.request_ids
-            views += await self._read(reading.requests_by_id, ids, self.language, sight)
+            views += await self._read(reading.requests_by_id, ids, self.language, scope)
         if wanted.worklist:
-            views += await self._read(reading.worklist, self.language, sight)
+            views += await self._read(reading.worklist, self.language, scope)
         snapshot = {str(view.request_id): view for view in views}
         await self._note(snapshot.values())
         self.following.are_sent(snapshot.values())
@@ -219,10 +219,10 @@ class LiveSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         told = [(view.study_id, view.request_id) for view in views if view.result is not None]
         if not told:
             return
-        visitor = Visitor(
-            self.scope["user"], Way.SESSION, address_in(self._address), self.following.sight
+        caller = Caller(
+            self.scope["user"], Way.SESSION, address_in(self._address), self.following.scope
         )
-        await self._read(visitor.sees_results, told)
+        await self._read(caller.sees_results, told)
 
     async def _read(self, function: Any, *args: Any) -> Any:
         return await reads.run(self.scope["user"].pk, function, *args)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 
-from web.access.grants import Sight
+from web.access.grants import Scope
 from web.database import DatabaseAway, DatabaseThread
 from web.live import reading
 from web.live.following import Following
@@ -79,7 +79,7 @@ async def watch(every: float = LOOK_SECONDS) -> None:
 async def check_sessions() -> None:
     """Let each socket see whether its reader is still logged in."""
     for socket in list(sockets):
-        _tell(socket, {"type": "session.check"})
+        _notify(socket, {"type": "session.check"})
 
 
 async def look(database: DatabaseThread) -> None:
@@ -91,23 +91,23 @@ async def look(database: DatabaseThread) -> None:
     watched = list(sockets)
     if not watched:
         return
-    for sight in {socket.following.sight for socket in watched}:
+    for scope in {socket.following.scope for socket in watched}:
         # Most readers see the same, so this is one round or a few.
-        seeing = [socket for socket in watched if socket.following.sight == sight]
-        await _compare(database, sight, seeing)
+        seeing = [socket for socket in watched if socket.following.scope == scope]
+        await _compare(database, scope, seeing)
 
 
-async def _compare(database: DatabaseThread, sight: Sight, watched: list[FollowingWatcher]) -> None:
+async def _compare(database: DatabaseThread, scope: Scope, watched: list[FollowingWatcher]) -> None:
     followed: set[UUID] = set().union(*(s.following.request_ids for s in watched))
-    stored = await database.run(reading.versions, followed, sight) if followed else {}
+    stored = await database.run(reading.versions, followed, scope) if followed else {}
     listed: dict[str, int] = {}
     if any(socket.following.worklist for socket in watched):
-        listed = await database.run(reading.worklist_versions, sight)
+        listed = await database.run(reading.worklist_versions, scope)
     for socket in watched:
         if missed := socket.following.missed(stored, listed):
-            _tell(socket, {"type": "request.changed", "request_ids": missed})
+            _notify(socket, {"type": "request.changed", "request_ids": missed})
         # A lab that fell silent sends no hint of it.
-        _tell(socket, {"type": "labs.changed"})
+        _notify(socket, {"type": "labs.changed"})
 
 
 async def look_for_calls(database: DatabaseThread) -> None:
@@ -116,7 +116,7 @@ async def look_for_calls(database: DatabaseThread) -> None:
     stored = await database.run(reading.versions, set(waiting.values())) if waiting else {}
     for call, request_id in waiting.items():
         if stored.get(str(request_id), 0) > call.version:
-            _tell(call, {"type": "request.changed", "request_ids": [str(request_id)]})
+            _notify(call, {"type": "request.changed", "request_ids": [str(request_id)]})
 
 
 async def dismiss_calls(every: float = DISMISS_SECONDS) -> None:
@@ -126,13 +126,13 @@ async def dismiss_calls(every: float = DISMISS_SECONDS) -> None:
     """
     while True:
         for call in list(calls):
-            _tell(call, {"type": "site.stopping"})
+            _notify(call, {"type": "site.stopping"})
         await asyncio.sleep(every)
 
 
-def _tell(watcher: Watcher, hint: dict[str, object]) -> None:
+def _notify(watcher: Watcher, hint: dict[str, object]) -> None:
     try:
-        watcher.inbox.tell(hint)
+        watcher.inbox.put(hint)
     except asyncio.QueueFull:
         # It is busy; the next look comes.
         log.warning("socket_busy")

@@ -68,7 +68,7 @@ def page(view: View) -> View:
         try:
             return view(request, *args, **kwargs)
         except ArchiveError as error:
-            status, sentence = told(error)
+            status, sentence = status_and_sentence(error)
             template = "labrelay/404.html" if status == 404 else "labrelay/503.html"
             response = render(request, template, {"sentence": sentence}, status=status)
             response.headers["Cache-Control"] = "no-store"
@@ -87,7 +87,7 @@ def data(view: View) -> View:
         try:
             return view(request, *args, **kwargs)
         except ArchiveError as error:
-            status, sentence = told(error)
+            status, sentence = status_and_sentence(error)
             response = error_response(status, code_for(status), sentence)
             response.headers["Cache-Control"] = "no-store"
             return response
@@ -95,7 +95,7 @@ def data(view: View) -> View:
     return answer
 
 
-def told(error: ArchiveError) -> tuple[int, str]:
+def status_and_sentence(error: ArchiveError) -> tuple[int, str]:
     """Status and sentence for a reader; what an operator needs goes to the log."""
     status, sentence = next(
         (answer for kind, answer in _ANSWERS.items() if isinstance(error, kind)),

@@ -23,7 +23,7 @@ from web.orthanc.errors import (
     UnusableAnswer,
 )
 from web.orthanc.heavy import Leave, on_demand
-from web.orthanc.patience import seconds_left
+from web.orthanc.time_budget import seconds_left
 from web.orthanc.transport import Transport, until
 
 #: Seconds to connect; Orthanc is one hop away, so a slow connect means that it is not there.
@@ -189,8 +189,8 @@ class Connection:
         """The answer, read while there is something left of the budget and of the time."""
         left = _left(time.monotonic() + ANSWER_SECONDS)
         end = time.monotonic() + left
-        patience = httpx.Timeout(min(READ_SECONDS, left), connect=min(CONNECT_SECONDS, left))
-        request.extensions["timeout"] = patience.as_dict()
+        time_budget = httpx.Timeout(min(READ_SECONDS, left), connect=min(CONNECT_SECONDS, left))
+        request.extensions["timeout"] = time_budget.as_dict()
         with until(end), closing(self._client.send(request, stream=True)) as answer:
             if answer.headers.get("Content-Encoding", "identity") != "identity":
                 # A kilobyte of it may be a megabyte, before anybody can count.

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from web.orthanc.errors import TooMuchAtOnce
-from web.orthanc.patience import seconds_left
+from web.orthanc.time_budget import seconds_left
 
 #: Things that are worked on at once. One takes some hundred MB at the very most
 #: (`web.orthanc.connection`, `web.orthanc.stored_file`).
@@ -48,7 +48,7 @@ class Leave:
         if not _waiting.acquire(blocking=False):
             raise TooMuchAtOnce("too much of the archive is being read at once")
         try:
-            if not _places.acquire(timeout=_patience()):
+            if not _places.acquire(timeout=_time_budget()):
                 raise TooMuchAtOnce("too much of the archive is being read at once")
         finally:
             _waiting.release()
@@ -78,6 +78,6 @@ def large() -> Iterator[None]:
         yield
 
 
-def _patience() -> float:
+def _time_budget() -> float:
     left = seconds_left()
     return WAIT_SECONDS if left is None else left

@@ -13,8 +13,8 @@ from pydicom.filereader import read_dataset
 
 from messages.part10 import PLAIN, transfer_syntax
 from web.orthanc.errors import TooLargeResult, UnreadableResult
-from web.orthanc.patience import seconds_left
 from web.orthanc.structure import structure_of
+from web.orthanc.time_budget import seconds_left
 
 #: Pixels of a frame: 4096 x 4096. An MR image has 1024 x 1024 at most.
 MAX_FRAME_PIXELS = 4096 * 4096

@@ -16,7 +16,7 @@ from web.orthanc.archive import Orthanc
 from web.orthanc.connection import MAX_TAGS_BYTES, Budget
 from web.orthanc.errors import InstanceNotFound, TooLongAnswer, UnusableAnswer
 from web.orthanc.kept_frames import Described, Stored, keep, kept
-from web.orthanc.patience import seconds_left
+from web.orthanc.time_budget import seconds_left
 
 #: Bytes that are read of the tags of one series: those of two long multi-frame objects.
 MAX_SERIES_TAGS_BYTES = 2 * MAX_TAGS_BYTES

@@ -20,7 +20,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from web.access.audit import Action
-from web.access.caller import Visitor, visitor_of
+from web.access.caller import Caller, caller_of
 from web.error_form import code_for, error_response
 from web.inference.arriving import concerns_of_proposal, more_to_come
 from web.inference.compare import looked_at
@@ -33,7 +33,7 @@ from web.labs.heartbeats import lab_views
 from web.orthanc import answers
 from web.orthanc.archive import archive, checked_id
 from web.orthanc.errors import SeriesChanged, StudyNotFound, UnreadableResult
-from web.orthanc.patience import within
+from web.orthanc.time_budget import within
 from web.pages.series_lines import series_lines
 from web.phases.candidates import candidates_of
 from web.phases.phase_names import PhaseName, phase_named, selector_of
@@ -84,10 +84,10 @@ class OfferedModel:
 @answers.page
 def study_list(request: HttpRequest) -> HttpResponse:
     """The newest studies that the reader sees, each with the state of its latest analysis."""
-    visitor = visitor_of(request)
-    sight = visitor.sight
-    found = studies(only=None if sight.everything else sight.study_ids)
-    visitor.note(Action.STUDIES_LISTED)
+    caller = caller_of(request)
+    scope = caller.scope
+    found = studies(only=None if scope.everything else scope.study_ids)
+    caller.note(Action.STUDIES_LISTED)
     latest = _latest([study.study_id for study in found])
     lines = []
     for study in found:
@@ -102,7 +102,7 @@ def study_list(request: HttpRequest) -> HttpResponse:
                 "afterwards": afterwards_of(row) if row else "",
             }
         )
-    shared = sight.everything or bool(sight.study_ids)
+    shared = scope.everything or bool(scope.study_ids)
     context = {"lines": lines, "shared": shared, "page": _page()}
     return render(request, "labrelay/studies.html", context)
 
@@ -112,9 +112,9 @@ def study_list(request: HttpRequest) -> HttpResponse:
 @answers.page
 def study_page(request: HttpRequest, study_id: str) -> HttpResponse:
     """One study: its images, the button, and its latest analysis as it is."""
-    visitor = seen(request, study_id)
+    caller = seen(request, study_id)
     study = study_detail(study_id)
-    visitor.note(Action.STUDY_VIEWED, study_id=study.study_id)
+    caller.note(Action.STUDY_VIEWED, study_id=study.study_id)
     candidates = candidates_of(study.series)
     # All of them together: where the archive is slow, the last ones are not looked at as closely.
     with within(SLICES_SECONDS):
@@ -125,7 +125,7 @@ def study_page(request: HttpRequest, study_id: str) -> HttpResponse:
         # What stands beside a request is the model that it asked for.
         offered.sort(key=lambda model: model.name != row.model)
     if row is not None and row.result is not None:
-        visitor.note(Action.RESULT_VIEWED, study_id=study.study_id, subject=str(row.pk))
+        caller.note(Action.RESULT_VIEWED, study_id=study.study_id, subject=str(row.pk))
     page = _page() | {
         "study_id": study.study_id,
         "concerns": reverse("labrelay_api:check_phases", args=[study.study_id]),
@@ -154,14 +154,14 @@ def slice_png(request: HttpRequest, study_id: str, series_id: str, index: int) -
     phase whose window is used (`web.phases.phase_names`), so that the phases of a study differ by
     the contrast medium alone.
     """
-    visitor = seen(request, study_id)
+    caller = seen(request, study_id)
     slices = _slices(request.GET.get("of"))
     keyword, _colon, value = request.GET.get("phase", "").partition(":")
     stack = stack_of(study_id, series_id, slices, phase=selector_of(keyword, value))
     pattern = request.GET.get("window")
     window = window_of(_stack_named(study_id, pattern) if pattern else stack)
     picture = rendered(stack, index, window)
-    visitor.note(Action.STUDY_VIEWED, study_id=study_id)
+    caller.note(Action.STUDY_VIEWED, study_id=study_id)
     response = HttpResponse(picture, content_type="image/png")
     kept = f"private, max-age={SLICE_SECONDS}"
     response.headers["Cache-Control"] = "no-store" if slices is None else kept
@@ -172,10 +172,10 @@ def slice_png(request: HttpRequest, study_id: str, series_id: str, index: int) -
 @answers.data
 def overlay_json(request: HttpRequest, request_id: UUID) -> HttpResponse:
     """The outlines of a completed request."""
-    visitor = visitor_of(request)
+    caller = caller_of(request)
     row = InferenceRequest.objects.filter(pk=request_id).first()
-    if row is not None and not visitor.sight.sees(row.study_id):
-        visitor.note(Action.REFUSED, study_id=row.study_id, subject=str(request_id))
+    if row is not None and not caller.scope.sees(row.study_id):
+        caller.note(Action.REFUSED, study_id=row.study_id, subject=str(request_id))
         row = None
     if row is None:
         return error_response(404, code_for(404), _("There is no such request."), request_id)
@@ -191,22 +191,22 @@ def overlay_json(request: HttpRequest, request_id: UUID) -> HttpResponse:
     if not inputs:
         raise UnreadableResult("the request names no series")
     overlay = overlay_of(row.study_id, inputs, segmentation)
-    visitor.note(Action.RESULT_VIEWED, study_id=row.study_id, subject=str(row.pk))
+    caller.note(Action.RESULT_VIEWED, study_id=row.study_id, subject=str(row.pk))
     response = JsonResponse(overlay.as_json())
     response.headers["Cache-Control"] = "private, no-cache"
     return response
 
 
-def seen(request: HttpRequest, study_id: str) -> Visitor:
-    """The visitor, who sees the study; raises `StudyNotFound` where they do not.
+def seen(request: HttpRequest, study_id: str) -> Caller:
+    """The caller, who sees the study; raises `StudyNotFound` where they do not.
 
     Before the archive is asked: whether it holds the study is not theirs to know.
     """
-    visitor = visitor_of(request)
-    if not visitor.sight.sees(checked_id(study_id)):
-        visitor.note(Action.REFUSED, study_id=study_id)
+    caller = caller_of(request)
+    if not caller.scope.sees(checked_id(study_id)):
+        caller.note(Action.REFUSED, study_id=study_id)
         raise StudyNotFound("not granted")
-    return visitor
+    return caller
 
 
 def _stack_named(study_id: str, text: str) -> Stack:

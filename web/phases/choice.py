@@ -25,7 +25,7 @@ from web.orthanc.errors import (
     StudyNotFound,
     UnusableAnswer,
 )
-from web.orthanc.patience import within
+from web.orthanc.time_budget import within
 from web.phases.arriving import is_arriving
 from web.phases.chosen import Selection, concerns_of, phases_of, twice
 from web.phases.concerns import refusal_of
@@ -106,7 +106,7 @@ def look_up(
 
     Two calls, and those of `read_series` and `concerns_of` for each chosen series that has changed
     since its study was shown; not of the others, as `study_detail` does: the reader waits. In
-    `web.orthanc.patience.PAGE_SECONDS` altogether. Raises `NotAsked` and `NotNow`.
+    `web.orthanc.time_budget.PAGE_SECONDS` altogether. Raises `NotAsked` and `NotNow`.
     """
     by_role = {item.role: item for item in inputs}
     chosen = tuple(by_role[role] for role in model.roles)

@@ -14,7 +14,7 @@ from messages.phases.parts import NOT_LOOKED_INTO
 from messages.phases.values import same_value
 from messages.request import PhaseSelector
 from web.orthanc.archive import Orthanc
-from web.orthanc.patience import within
+from web.orthanc.time_budget import within
 from web.phases.flaw_wording import refused_for
 from web.phases.proposal import StudyProposal
 from web.phases.slice_facts import SLICES_SECONDS, slices_of

@@ -113,7 +113,7 @@ _SENTENCES: dict[Fault, Promise] = {
 
 
 @dataclass(frozen=True)
-class Told:
+class WordedConcern:
     """A concern for a reader: its code, a sentence in their language, and whether it refuses."""
 
     code: str
@@ -121,7 +121,7 @@ class Told:
     refuses: bool
 
 
-def told(concerns: Sequence[Concern]) -> tuple[Told, ...]:
+def worded(concerns: Sequence[Concern]) -> tuple[WordedConcern, ...]:
     """The concerns, those that refuse first; what is said of single roles in one sentence."""
     found: dict[tuple[Fault, tuple[str, ...]], Concern] = {}
     for concern in sorted(concerns, key=lambda one: not one.refuses):
@@ -132,7 +132,8 @@ def told(concerns: Sequence[Concern]) -> tuple[Told, ...]:
         roles = (*earlier.roles, *concern.roles) if earlier and alone else concern.roles
         found[key] = replace(concern, roles=roles)
     return tuple(
-        Told(_code(concern), _sentence(concern), concern.refuses) for concern in found.values()
+        WordedConcern(_code(concern), _sentence(concern), concern.refuses)
+        for concern in found.values()
     )
 
 

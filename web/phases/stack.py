@@ -12,7 +12,7 @@ from messages.request import PhaseSelector
 from web.orthanc.archive import Orthanc, archive, checked_id
 from web.orthanc.errors import SeriesChanged, SeriesNotFound, SliceNotFound, UnreadableResult
 from web.orthanc.keeping import Keeping
-from web.orthanc.patience import within
+from web.orthanc.time_budget import within
 from web.phases.images import Image, images_of
 from web.phases.members import members
 

@@ -12,7 +12,7 @@ from messages.phases import SeriesFacts
 from messages.phases.frames import text_of
 from messages.phases.values import integer
 from web.orthanc.archive import Orthanc, archive
-from web.orthanc.patience import within
+from web.orthanc.time_budget import within
 from web.phases.arriving import is_arriving
 from web.phases.doubts import state_of
 from web.phases.series_facts import read_series
@@ -112,8 +112,8 @@ def _newest_of_all(source: Orthanc, limit: int) -> list[dict[str, Any]]:
 def study_detail(study_id: str, *, orthanc: Orthanc | None = None) -> StudyDetail:
     """Return a study with its series: two calls, and those of `read_series` for each MR series.
 
-    In `web.orthanc.patience.PAGE_SECONDS` altogether. Raises `NotAnOrthancId`, `StudyNotFound` or
-    `ArchiveUnavailable`.
+    In `web.orthanc.time_budget.PAGE_SECONDS` altogether. Raises `NotAnOrthancId`,
+    `StudyNotFound` or `ArchiveUnavailable`.
     """
     source = orthanc or archive()
     with within():

@@ -25,15 +25,15 @@ from pydantic import TypeAdapter, ValidationError
 from messages.failures import FailureCode
 from messages.request import InputSeries
 from web.inference import outbox
-from web.inference.happenings import Released, ReleaseRefused
+from web.inference.fingerprint import fingerprint_of
 from web.inference.model_of_request import model_of
 from web.inference.models import InferenceRequest
 from web.inference.record import record
 from web.inference.states import State
-from web.inference.wishes import wish_of
+from web.inference.triggers import Released, ReleaseRefused
 from web.orthanc.archive import Orthanc, archive
 from web.orthanc.errors import ArchiveUnavailable
-from web.orthanc.patience import within
+from web.orthanc.time_budget import within
 from web.phases.arriving import arriving_among
 from web.phases.choice import from_archive
 from web.phases.chosen import Selection
@@ -144,7 +144,7 @@ def _series_of(inputs: object) -> set[str]:
 
 def _name_anew(row: InferenceRequest) -> None:
     """A phase may have been named in other words than the archive has for it."""
-    wish = wish_of(outbox.message_of(row), row.study_id)
+    wish = fingerprint_of(outbox.message_of(row), row.study_id)
     try:
         with transaction.atomic():
             InferenceRequest.objects.filter(pk=row.pk).update(wish=wish)

@@ -18,8 +18,8 @@ from messages.lab import SERVING
 from web.inference.models import InferenceRequest
 from web.inference.states import State
 from web.labs.registry import heard
-from web.reconciler.hearing import Waiting
-from web.reconciler.unheld import someone_online
+from web.reconciler.broker_view import Waiting
+from web.reconciler.unclaimed import someone_online
 
 #: States in which a lab has the message, or has lost it: it waits behind nothing.
 _TAKEN = (State.ACCEPTED, State.DOWNLOADING, State.INFERRING, State.UPLOADING)

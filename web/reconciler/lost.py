@@ -37,8 +37,8 @@ from web.inference.models import InferenceRequest, Outbox
 from web.inference.states import State
 from web.reconciler.backlog import Backlog
 from web.reconciler.pace import MOST_DOUBLINGS, Pace
+from web.reconciler.unclaimed import held, may_be_held
 from web.reconciler.unfinished import each, unfinished
-from web.reconciler.unheld import held, may_be_held
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +79,7 @@ def missing(pace: Pace, backlogs: Mapping[str, Backlog | None]) -> list[Missing]
     `backlogs`: by pool, what may wait there; None where nothing does.
     """
     now = timezone.now()
-    in_hand = held(pace.gone_s)
+    in_flight = held(pace.gone_s)
     empty = [pool for pool, backlog in backlogs.items() if backlog is None]
     somewhere = Q(pool__in=empty)
     for pool, backlog in backlogs.items():
@@ -92,7 +92,7 @@ def missing(pace: Pace, backlogs: Mapping[str, Backlog | None]) -> list[Missing]
         base_s = pace.lost_s if row.pool in empty else pace.unexplained_s
         again = max(sends.get(row.pk, 1) - 1, 0)
         due_at = row.changed_at + timedelta(seconds=base_s * 2 ** min(again, MOST_DOUBLINGS))
-        if may_be_held(row, in_hand) or due_at > now:
+        if may_be_held(row, in_flight) or due_at > now:
             return None
         return Missing(row.pk, row.version, row.changed_at, due_at)
 

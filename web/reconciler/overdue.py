@@ -1,6 +1,6 @@
 """Requests whose time is up: that no lab took in days, or that took longer than they may.
 
-What a reader no longer wanted anyway ends as cancelled by the same happening. Synchronous.
+What a reader no longer wanted anyway ends as cancelled by the same trigger. Synchronous.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from messages.failures import FailureCode
-from web.inference.happenings import TimedOut
 from web.inference.models import InferenceRequest
 from web.inference.record import record
 from web.inference.states import State
+from web.inference.triggers import TimedOut
 from web.reconciler.unfinished import each, unfinished
 
 #: What a time limit is made of.
@@ -28,11 +28,11 @@ def expired(after_s: float) -> dict[UUID, datetime]:
 
     They count from when the request was made, or from its replay by staff.
     """
-    now, patience = timezone.now(), timedelta(seconds=after_s)
+    now, time_budget = timezone.now(), timedelta(seconds=after_s)
 
     def limit(row: InferenceRequest) -> tuple[UUID, datetime] | None:
         # Compared here: with that condition the database would go through all that are older.
-        over = (row.replayed_at or row.created_at) + patience
+        over = (row.replayed_at or row.created_at) + time_budget
         return (row.pk, over) if over <= now else None
 
     rows = unfinished().filter(accepted_at=None).only("created_at", "replayed_at")
@@ -78,7 +78,7 @@ def end_overdue(request_id: UUID, grace_s: float) -> bool:
     """End the request as overdue unless it has a new time limit by now."""
     now = timezone.now()
     row = InferenceRequest.objects.only("deadline_s").filter(pk=request_id).first()
-    happening = TimedOut(
+    trigger = TimedOut(
         at=now,
         code=FailureCode.DEADLINE_EXCEEDED,
         detail=f"no end was told within {row.deadline_s if row else 0} s of its acceptance",
@@ -86,7 +86,7 @@ def end_overdue(request_id: UUID, grace_s: float) -> bool:
     late = now - timedelta(seconds=grace_s)
     return _end(
         request_id,
-        lambda _: happening,
+        lambda _: trigger,
         lambda row: row.accepted_at is not None and _limit(row) <= late,
     )
 
@@ -107,9 +107,9 @@ def _limit(row: InferenceRequest) -> datetime:
 
 def _end(
     request_id: UUID,
-    happening: Callable[[InferenceRequest], TimedOut],
+    trigger: Callable[[InferenceRequest], TimedOut],
     still: Callable[[InferenceRequest], bool],
 ) -> bool:
     with transaction.atomic():
         row = InferenceRequest.objects.select_for_update().filter(pk=request_id).first()
-        return row is not None and still(row) and record(request_id, happening(row))
+        return row is not None and still(row) and record(request_id, trigger(row))

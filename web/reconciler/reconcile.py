@@ -30,10 +30,11 @@ from web.database import DatabaseAway, DatabaseThread
 from web.inference.models import InferenceRequest
 from web.inference.states import State
 from web.orthanc.errors import ArchiveError
-from web.orthanc.patience import MOST_UNANSWERED
-from web.reconciler import arriving, lost, overdue, taken_up, told, unheld
+from web.orthanc.time_budget import MOST_UNANSWERED
+from web.reconciler import arriving, lost, overdue, taken_up, unclaimed
+from web.reconciler import found as told
 from web.reconciler.backlog import Backlog, Backlogs
-from web.reconciler.hearing import Hearing
+from web.reconciler.broker_view import BrokerView
 from web.reconciler.lease import LeaseKeeper
 from web.reconciler.lost import Missing
 from web.reconciler.pace import Pace
@@ -59,12 +60,12 @@ class Reconciler:
         self,
         database: DatabaseThread,
         errands: DatabaseThread,
-        hearing: Hearing,
+        broker_view: BrokerView,
         pace: Pace | None = None,
     ) -> None:
         self._database = database
         self._errands = errands
-        self._hearing = hearing
+        self._broker_view = broker_view
         self._pace = pace or Pace()
         self._lease = LeaseKeeper(
             LEASE,
@@ -82,7 +83,7 @@ class Reconciler:
         self._archive_silent = False
         #: Whether the archive has answered in this turn, and whether it has left a question open.
         self._answered = self._unanswered = False
-        self._bell = asyncio.Event()
+        self._turn_due = asyncio.Event()
         self._woken = -math.inf
         self._waking: asyncio.TimerHandle | None = None
         self._cancel_asked = asyncio.Event()
@@ -105,7 +106,7 @@ class Reconciler:
         self._missing = {}
         self._backlogs = Backlogs()
         self._releases = Releases()
-        self._bell.set()
+        self._turn_due.set()
 
     def _saved(
         self, instance: InferenceRequest, update_fields: Iterable[str] | None, **_: object
@@ -127,17 +128,17 @@ class Reconciler:
 
     def _awake(self) -> None:
         self._waking, self._woken = None, self._loop.time()
-        self._bell.set()
+        self._turn_due.set()
 
     async def _work(self) -> None:
         while True:
-            self._bell.clear()
+            self._turn_due.clear()
             if self._lease.holds:
                 await self._turn()
-            # Not `wait_for`, which in Python 3.11 can lose a cancel that comes with the bell.
+            # Not `wait_for`, which in Python 3.11 can lose a cancel that comes with the event.
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._pace.turn_s):
-                    await self._bell.wait()
+                    await self._turn_due.wait()
             await asyncio.sleep(GATHER_SECONDS)
 
     async def _turn(self) -> None:
@@ -184,30 +185,30 @@ class Reconciler:
 
     async def _end_each(self, limits: dict[UUID, datetime], end: Callable[[UUID], bool]) -> None:
         """End what is over its limit, unless only the news of its result was lost."""
-        patience = timedelta(seconds=self._pace.grace_s + self._pace.archive_s)
+        time_budget = timedelta(seconds=self._pace.grace_s + self._pace.archive_s)
 
-        async def tell_or_end(pk: UUID) -> bool:
-            result = await self._stored(pk, limits[pk] + patience)
-            if result is not None and await self._tell(pk, result):
+        async def record_or_end(pk: UUID) -> bool:
+            result = await self._stored(pk, limits[pk] + time_budget)
+            if result is not None and await self._record_found(pk, result):
                 return True
             return await self._database.run(end, pk)
 
-        await self._each(limits, tell_or_end)
+        await self._each(limits, record_or_end)
 
     async def _settle(self) -> None:
         """Its cancel was asked, and nobody is there to confirm it."""
-        found = await self._database.run(unheld.unanswered_cancels, self._pace.cancel_s)
+        found = await self._database.run(unclaimed.unanswered_cancels, self._pace.cancel_s)
         await self._settle_each(found)
         # One that was asked of another program, which wakes nobody here.
         await self._settle_untaken()
 
     async def _settle_untaken(self) -> None:
         """Its cancel was asked while it was in a queue: no lab will say anything of it."""
-        found = await self._database.run(unheld.untaken_cancels, self._pace.untaken_s)
+        found = await self._database.run(unclaimed.untaken_cancels, self._pace.untaken_s)
         await self._settle_each(found)
 
     async def _settle_each(self, found: Iterable[UUID]) -> None:
-        await self._each(found, lambda pk: self._database.run(unheld.settle_cancel, pk))
+        await self._each(found, lambda pk: self._database.run(unclaimed.settle_cancel, pk))
 
     async def _settle_soon(self) -> None:
         """Soon after a cancel, without waiting for a turn, and whoever has the lease."""
@@ -232,10 +233,10 @@ class Reconciler:
         sure = {m.request_id: m for m, at in self._missing.items() if now - at >= pace.sure_s}
 
         async def heal(pk: UUID) -> bool:
-            patience = timedelta(seconds=pace.gone_s + pace.sure_s + pace.archive_s)
-            result = await self._stored(pk, sure[pk].due_at + patience)
+            time_budget = timedelta(seconds=pace.gone_s + pace.sure_s + pace.archive_s)
+            result = await self._stored(pk, sure[pk].due_at + time_budget)
             if result is not None:
-                return await self._tell(pk, result)
+                return await self._record_found(pk, result)
             return await self._database.run(lost.send_lost, sure[pk])
 
         await self._each(sure, heal)
@@ -246,10 +247,10 @@ class Reconciler:
         # The one of this turn: another one begins with each lease.
         backlogs = self._backlogs
         for pool in await self._database.run(lost.pools_to_ask, self._pace):
-            since = self._hearing.since_of(pool)
+            since = self._broker_view.since_of(pool)
             if since is None or time.monotonic() - since < self._pace.heard_s:
                 continue
-            depth = await self._hearing.depth(lost.queues_of(pool))
+            depth = await self._broker_view.depth(lost.queues_of(pool))
             found[pool] = await self._database.run(backlogs.look, pool, depth)
         backlogs.keep(found)
         return found
@@ -277,8 +278,8 @@ class Reconciler:
         while 0 < (due := await self._errands.run(sweep_due, SWEEPS)) < left:
             left = due
 
-    async def _tell(self, pk: UUID, result: Look) -> bool:
-        changed = await self._database.run(told.tell, pk, result)
+    async def _record_found(self, pk: UUID, result: Look) -> bool:
+        changed = await self._database.run(told.record_found, pk, result)
         # The older results too.
         await notify.requests_changed(changed)
         return bool(changed)
@@ -339,5 +340,5 @@ class Reconciler:
 
         Without a broker time ends requests all the same.
         """
-        since = max(self._began, self._hearing.since or 0.0)
+        since = max(self._began, self._broker_view.since or 0.0)
         return time.monotonic() - since >= self._pace.heard_s

@@ -26,7 +26,7 @@ ABSENT_SECONDS = 60.0
 LOOKS = 50
 
 #: Seconds after which a turn begins no further look. The last one may take
-#: `web.orthanc.patience.PAGE_SECONDS` more, for which the other rules of the reconciler wait.
+#: `web.orthanc.time_budget.PAGE_SECONDS` more, for which the other rules of the reconciler wait.
 LOOKS_SECONDS = 10.0
 
 

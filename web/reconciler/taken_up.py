@@ -17,9 +17,9 @@ from django.utils import timezone
 from messages.codec import decode
 from messages.errors import ContractError, UndecodableMessage, UnknownVersion
 from messages.events import InferenceCompleted, RunEvent
-from web.inference.heard import PASSING, Doubt, Heard, Speakers
 from web.inference.models import DeadLetter
 from web.inference.record import record_event
+from web.inference.senders import PASSING, Doubt, ReceivedEvent, Senders
 from web.inference.superseded import with_superseded
 from web.labs.registry import confirmed
 
@@ -51,12 +51,12 @@ def take_up(limit: int = LIMIT) -> TakenUp:
         waiting = _waiting()
         letters = list(waiting.order_by("pk").select_for_update()[:limit])
         # As the listener locks their requests: two would wait for each other otherwise.
-        pairs = sorted(_heard(letters), key=lambda pair: pair[1].event.request_id)
-        speakers = Speakers([heard for _, heard in pairs])
-        for letter, heard in pairs:
-            doubt = speakers.doubt_about(heard)
+        pairs = sorted(_received(letters), key=lambda pair: pair[1].event.request_id)
+        speakers = Senders([received for _, received in pairs])
+        for letter, received in pairs:
+            doubt = speakers.doubt_about(received)
             if doubt is None:
-                doubt = _apply(heard, changed, results)
+                doubt = _apply(received, changed, results)
             if doubt is None:
                 letter.settled_at, letter.settled_as = timezone.now(), APPLIED
             else:
@@ -89,7 +89,7 @@ def _is_known(kind: str) -> bool:
     return True
 
 
-def _heard(letters: list[DeadLetter]) -> Iterator[tuple[DeadLetter, Heard]]:
+def _received(letters: list[DeadLetter]) -> Iterator[tuple[DeadLetter, ReceivedEvent]]:
     for letter in letters:
         try:
             message = decode(
@@ -102,23 +102,23 @@ def _heard(letters: list[DeadLetter]) -> Iterator[tuple[DeadLetter, Heard]]:
             log.exception("letter_not_read", letter=letter.pk)
             message = None
         if isinstance(message, RunEvent):
-            yield letter, Heard(message, letter.user_id, letter.received_at)
+            yield letter, ReceivedEvent(message, letter.user_id, letter.received_at)
         else:
             # A newer word in a type that is known, or nothing at all: for staff.
             letter.reason = "unreadable"
             letter.save(update_fields=["reason"])
 
 
-def _apply(heard: Heard, changed: list[UUID], results: list[UUID]) -> Doubt | None:
+def _apply(received: ReceivedEvent, changed: list[UUID], results: list[UUID]) -> Doubt | None:
     try:
         with transaction.atomic():
-            if record_event(heard.as_received):
-                changed.append(heard.event.request_id)
-                if isinstance(heard.event, InferenceCompleted):
-                    results.append(heard.event.request_id)
+            if record_event(received.as_received):
+                changed.append(received.event.request_id)
+                if isinstance(received.event, InferenceCompleted):
+                    results.append(received.event.request_id)
     except (OperationalError, InterfaceError):
         raise
     except Exception:
-        log.exception("letter_not_applied", request_id=str(heard.event.request_id))
+        log.exception("letter_not_applied", request_id=str(received.event.request_id))
         return Doubt.NOT_APPLIED
     return None

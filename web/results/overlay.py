@@ -13,8 +13,8 @@ from web.orthanc.archive import Orthanc, archive
 from web.orthanc.errors import TooLargeResult, UnreadableResult
 from web.orthanc.heavy import large
 from web.orthanc.keeping import Keeping
-from web.orthanc.patience import seconds_left, within
 from web.orthanc.stored_file import stored_file
+from web.orthanc.time_budget import seconds_left, within
 from web.phases.phase_names import PhaseName
 from web.phases.stack import Stack, corresponding, stack_of
 from web.results.masks import Masks
@@ -93,7 +93,7 @@ def overlay_of(
     """Return the outlines of a result over its input phases, one of which it refers to.
 
     Without a segmentation (nothing was found) the overlay has no outlines, and its slices are those
-    of the first phase. In `web.orthanc.patience.PAGE_SECONDS` altogether. Raises the errors of
+    of the first phase. In `web.orthanc.time_budget.PAGE_SECONDS` altogether. Raises the errors of
     `web.orthanc.errors`.
     """
     with within():

@@ -97,7 +97,7 @@ class Kinetics:
 
 
 @dataclass(frozen=True)
-class LesionTold:
+class ReadLesion:
     """A lesion as the report states it."""
 
     #: From 1, the largest first.
@@ -114,7 +114,7 @@ class LesionTold:
 
 
 @dataclass(frozen=True)
-class ReportTold:
+class ReadReport:
     """A stored report."""
 
     tumor_detected: bool
@@ -122,7 +122,7 @@ class ReportTold:
     volume_ml: float | None
     longest_diameter_mm: float | None
     #: None in a report that measures all of them as one.
-    lesions: tuple[LesionTold, ...] | None
+    lesions: tuple[ReadLesion, ...] | None
     #: Marks that were too small for a lesion; None where the report does not say.
     left_out: int | None
     origin: Origin
@@ -135,7 +135,7 @@ class ReportTold:
     curves_withheld: str = ""
 
 
-def report_told(report: Any) -> ReportTold:
+def read_report(report: Any) -> ReadReport:
     """Read a report; raises `UnreadableReport` for one that is not of ours."""
     try:
         return _read(report)
@@ -146,7 +146,7 @@ def report_told(report: Any) -> ReportTold:
         raise UnreadableReport(f"the report cannot be read: {type(exc).__name__}") from None
 
 
-def _read(report: Any) -> ReportTold:
+def _read(report: Any) -> ReadReport:
     groups = [g for items in children(report, _MEASUREMENTS) for g in children(items, _GROUP)]
     if not groups:
         raise UnreadableReport("the report has no group of measurements")
@@ -162,7 +162,7 @@ def _read(report: Any) -> ReportTold:
     lesions = [group for group in groups if group is not summary]
     # One group that is not of a segment, and something found: no report of ours.
     stated = bool(together) and (bool(lesions) == found)
-    return ReportTold(
+    return ReadReport(
         tumor_detected=found,
         volume_ml=number(summary, VOLUME),
         longest_diameter_mm=number(summary, LONGEST_DIAMETER),
@@ -179,8 +179,8 @@ def _has(item: Any, concept: Code) -> bool:
     return any(True for _ in children(item, concept))
 
 
-def _lesion(place: int, group: Any) -> LesionTold:
-    return LesionTold(
+def _lesion(place: int, group: Any) -> ReadLesion:
+    return ReadLesion(
         number=place,
         label=next(iter(texts(group, _TRACKING)), ""),
         volume_ml=number(group, VOLUME),

@@ -11,9 +11,9 @@ from messages import identity
 from web.orthanc.archive import Orthanc
 from web.orthanc.errors import InstanceNotFound, UnreadableReport, UnreadableResult
 from web.orthanc.heavy import large
-from web.orthanc.patience import within
 from web.orthanc.stored_file import stated, stored_file
-from web.results.report_details import ReportTold, report_told
+from web.orthanc.time_budget import within
+from web.results.report_details import ReadReport, read_report
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class StoredReport:
     instance_id: str
     series_uid: str
     sop_instance_uid: str
-    told: ReportTold
+    details: ReadReport
 
 
 def report_uids(request_id: UUID, *, tumor_detected: bool) -> tuple[str, str]:
@@ -59,13 +59,13 @@ def stored_report(
             file = orthanc.result_file(found[0])
         except UnreadableResult as exc:
             raise UnreadableReport(str(exc)) from None
-        told = _read(file, (uid, series_uid, study[1]))
-    if told.tumor_detected != tumor_detected:
+        details = _read(file, (uid, series_uid, study[1]))
+    if details.tumor_detected != tumor_detected:
         raise UnreadableReport("the report states another outcome than the request")
-    return StoredReport(found[0], series_uid, uid, told)
+    return StoredReport(found[0], series_uid, uid, details)
 
 
-def _read(file: bytes, names: tuple[str, str, str]) -> ReportTold:
+def _read(file: bytes, names: tuple[str, str, str]) -> ReadReport:
     try:
         report = stored_file(file).head
         found = stated(report)
@@ -75,4 +75,4 @@ def _read(file: bytes, names: tuple[str, str, str]) -> ReportTold:
         raise UnreadableReport("the report names another study or series")
     if found.kind != ComprehensiveSRStorage:
         raise UnreadableReport("the object is no report")
-    return report_told(report)
+    return read_report(report)

@@ -29,12 +29,12 @@ from web.orthanc.errors import (
     UnreadableResult,
 )
 from web.orthanc.heavy import large
-from web.orthanc.patience import within
 from web.orthanc.stored_file import StoredFile, stated, stored_file
+from web.orthanc.time_budget import within
 from web.phases.stack import read_stack
 from web.results.masks import Masks
 from web.results.report import LONGEST_DIAMETER, VOLUME, figure, slices_of_first
-from web.results.report_details import ReportTold, report_told
+from web.results.report_details import ReadReport, read_report
 
 #: ml between the report's volume and that of the pixels, beyond the report's four decimals.
 _VOLUME_TOLERANCE = 1e-3
@@ -180,8 +180,8 @@ def _read(file: bytes, asked: Asked, uid: str, series_uid: str) -> StoredFile:
 
 
 def _nothing_found(report: Any, report_id: str, slices: int) -> StoredResult:
-    told = report_told(report)
-    if told.tumor_detected:
+    details = read_report(report)
+    if details.tumor_detected:
         raise UnreadableResult("the primary report states a finding and marks none")
     return StoredResult(
         seg_instance_id=None,
@@ -193,8 +193,8 @@ def _nothing_found(report: Any, report_id: str, slices: int) -> StoredResult:
         slices=slices,
         slices_with_tumor=0,
         model=_model(report),
-        input_sha256=_digest(told),
-        lab=told.origin.lab,
+        input_sha256=_digest(details),
+        lab=details.origin.lab,
     )
 
 
@@ -221,8 +221,8 @@ def _measured(
     box = math.hypot(*(n * mm for n, mm in zip(planes.extent(), spacing, strict=True)))
     if longest > box * (1 + _DIAMETER_TOLERANCE):
         raise UnreadableResult("the report states a longer diameter than the segmentation has")
-    told = _told(report)
-    if told is not None and not told.tumor_detected:
+    details = _details(report)
+    if details is not None and not details.tumor_detected:
         raise UnreadableResult("the report states that nothing was found beside a segmentation")
     return StoredResult(
         seg_instance_id=seg_id,
@@ -234,8 +234,8 @@ def _measured(
         slices=slices,
         slices_with_tumor=len(planes),
         model=model,
-        input_sha256=_digest(told) if told else None,
-        lab=told.origin.lab if told else "",
+        input_sha256=_digest(details) if details else None,
+        lab=details.origin.lab if details else "",
     )
 
 
@@ -275,17 +275,17 @@ def _planes(stored: StoredFile) -> tuple[Masks, list[float]]:
     return planes, spacing
 
 
-def _told(report: Any) -> ReportTold | None:
+def _details(report: Any) -> ReadReport | None:
     try:
-        return report_told(report)
+        return read_report(report)
     except UnreadableReport:
         # Its figures are read all the same, as they were before it stated more.
         return None
 
 
-def _digest(told: ReportTold) -> str | None:
+def _digest(details: ReadReport) -> str | None:
     """The digest that the report states, where it has the form of one."""
-    stated = told.origin.input_sha256
+    stated = details.origin.input_sha256
     return stated if _DIGEST.fullmatch(stated) else None
 
 

@@ -26,11 +26,11 @@ def open_study(request: HttpRequest, study_id: str) -> HttpResponse:
 
     Looked up when it is clicked: the page that the link stands on may be older than the result.
     """
-    visitor = seen(request, study_id)
+    caller = seen(request, study_id)
     if not is_there():
         return _missing(request)
     query = query_of(study_id, _id(request.GET.get("request")))
-    visitor.note(Action.STUDY_VIEWED, study_id=study_id)
+    caller.note(Action.STUDY_VIEWED, study_id=study_id)
     answer = HttpResponseRedirect(f"{reverse('labrelay_viewer:viewer')}?{query}")
     answer.headers["Cache-Control"] = "no-store"
     return answer

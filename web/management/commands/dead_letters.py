@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from messages.errors import ContractError
 from web.access.audit import Way
-from web.access.caller import Visitor
+from web.access.caller import Caller
 from web.access.grants import EVERYTHING
 from web.database import why_not_migrated
 from web.inference.letters import LeftAsItIs, discard, message_of, replay
@@ -106,9 +106,9 @@ class Command(BaseCommand):
         if message is not None:
             self.stdout.write(f"message:\n{json.dumps(message, indent=2)}")
 
-    def _deal(self, ids: Sequence[int], deed: Callable[[int, Visitor], str]) -> None:
+    def _deal(self, ids: Sequence[int], deed: Callable[[int, Caller], str]) -> None:
         """One sentence for each; those that can be dealt with are, whatever the others are."""
-        staff = Visitor(user=None, way=Way.COMMAND, address=None, sight=EVERYTHING)
+        staff = Caller(user=None, way=Way.COMMAND, address=None, scope=EVERYTHING)
         left = 0
         for letter_id in dict.fromkeys(ids):
             try:

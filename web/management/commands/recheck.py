@@ -16,7 +16,7 @@ from web.database import why_not_migrated
 from web.inference.recheck import Rechecked, all_results, recheck
 from web.orthanc.archive import archive
 from web.orthanc.errors import ArchiveError
-from web.orthanc.patience import MOST_UNANSWERED
+from web.orthanc.time_budget import MOST_UNANSWERED
 from web.refusals import NotNow
 
 #: Exit statuses beside 0: something was found; not everything could be looked at.

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser, no_translations
 
 from web.access.audit import Way
-from web.access.caller import Visitor
+from web.access.caller import Caller
 from web.access.grants import EVERYTHING
 from web.database import why_not_migrated
 from web.inference.models import InferenceRequest
@@ -41,7 +41,7 @@ class Command(BaseCommand):
         """One sentence for each; those that can be withdrawn are, whatever the others are."""
         if problem := why_not_migrated():
             raise CommandError(f"{problem}; or another database is meant (VAR_DIR, DATABASE_URL)")
-        staff = Visitor(user=None, way=Way.COMMAND, address=None, sight=EVERYTHING)
+        staff = Caller(user=None, way=Way.COMMAND, address=None, scope=EVERYTHING)
         left = 0
         for request_id in dict.fromkeys(options["request_id"]):
             try:

@@ -13,12 +13,12 @@ from django.utils.translation import ngettext
 from pydantic import BaseModel, Field, ValidationError
 
 from messages.lab import ModelDescriptor
-from web.access.caller import Visitor
+from web.access.caller import Caller
 from web.inference.models import InferenceRequest
 from web.inference.submit import submit
 from web.labs.catalogue import model_on_offer
-from web.legacy.answers import Told
-from web.legacy.caller import at_home, caller_of, not_too_often, require_seen
+from web.legacy.answers import CallEnded
+from web.legacy.caller import at_home, not_too_often, require_caller, require_seen
 from web.orthanc.archive import archive, checked_id
 from web.orthanc.errors import NotAnOrthancId, NotInArchive
 from web.phases.chosen import Selection
@@ -52,7 +52,7 @@ class Taken:
 
     row: InferenceRequest
     series_id: str
-    caller: Visitor
+    caller: Caller
 
 
 def take(request: HttpRequest, level: Level, named: str, body: bytes, *, local: bool) -> Taken:
@@ -61,7 +61,7 @@ def take(request: HttpRequest, level: Level, named: str, body: bytes, *, local: 
     Raises `Told`, and what `submit` and the archive raise. Nothing was queued then.
     """
     at_home(request)
-    caller = caller_of(request)
+    caller = require_caller(request)
     not_too_often(caller)
     pool = "lab" if local else _pool(request.GET)
     ids = _ids(level, request, body)
@@ -76,7 +76,7 @@ def take(request: HttpRequest, level: Level, named: str, body: bytes, *, local: 
 
 
 def _submitted(
-    caller: Visitor, study_id: str, series: Sequence[str], model: ModelDescriptor, pool: str
+    caller: Caller, study_id: str, series: Sequence[str], model: ModelDescriptor, pool: str
 ) -> InferenceRequest:
     return submit(
         study_id=study_id,
@@ -84,7 +84,7 @@ def _submitted(
         user=caller.user,
         model=model.name,
         pool=pool,
-        visitor=caller,
+        caller=caller,
     )
 
 
@@ -92,7 +92,7 @@ def _pool(query: Any) -> str:
     """``use_local`` means the lab, ``force_gcp`` the server itself; neither: as the site is set."""
     local, server = (query.get(key, "").lower() in _YES for key in ("use_local", "force_gcp"))
     if local and server:
-        raise Told(400, _("The call asks for the lab and for the server at once."))
+        raise CallEnded(400, _("The call asks for the lab and for the server at once."))
     if local or server:
         return "lab" if local else "server"
     chosen: str = settings.SITE.pool
@@ -101,7 +101,7 @@ def _pool(query: Any) -> str:
 
 def _ids(level: Level, request: HttpRequest, body: bytes) -> list[str]:
     if request.content_type != "application/json":
-        raise Told(400, _("The body must be JSON, and the header Content-Type must say so."))
+        raise CallEnded(400, _("The body must be JSON, and the header Content-Type must say so."))
     try:
         if level == "series":
             return SeriesBody.model_validate_json(body).sequence_series_ids
@@ -110,14 +110,14 @@ def _ids(level: Level, request: HttpRequest, body: bytes) -> list[str]:
         # pydantic's own text would quote what was sent.
         sentence = _("The body must be a JSON object with the list {name}.")
         name = "sequence_series_ids" if level == "series" else "sequence_instance_ids"
-        raise Told(400, sentence.format(name=name)) from None
+        raise CallEnded(400, sentence.format(name=name)) from None
 
 
 def _model(pool: str) -> ModelDescriptor:
     # By its name: the old front end cannot say that another one has answered.
     model = model_on_offer(settings.SITE.default_model, pool)
     if model is None:
-        raise Told(503, _("No lab offers this model."))
+        raise CallEnded(503, _("No lab offers this model."))
     return model
 
 
@@ -130,14 +130,14 @@ def _check(ids: Sequence[str], named: str, model: ModelDescriptor) -> None:
             "This model needs exactly %(needed)d phases; %(given)d were chosen.",
             needed,
         )
-        raise Told(400, sentence % {"needed": needed, "given": len(ids)})
+        raise CallEnded(400, sentence % {"needed": needed, "given": len(ids)})
     if named not in ids:
-        raise Told(400, _("The id in the address is not among those in the body."))
+        raise CallEnded(400, _("The id in the address is not among those in the body."))
     try:
         for identifier in ids:
             checked_id(identifier)
     except NotAnOrthancId:
-        raise Told(400, _("This is not the id of a study or series.")) from None
+        raise CallEnded(400, _("This is not the id of a study or series.")) from None
 
 
 def _series_of(instance_ids: Sequence[str], study_id: str) -> list[str]:
@@ -169,7 +169,7 @@ def _found(look: Callable[[], str]) -> str:
     try:
         return look()
     except NotInArchive:
-        raise Told(404, _absent()) from None
+        raise CallEnded(404, _absent()) from None
 
 
 def _absent() -> str:

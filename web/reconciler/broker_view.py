@@ -1,4 +1,4 @@
-"""What the reconciler asks of the broker's side: `web.broker.depth` answers it."""
+"""What the reconciler asks of the broker's side: `web.broker.queue_depth` answers it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Waiting(Protocol):
         """Consumers that take them."""
 
 
-class Hearing(Protocol):
+class BrokerView(Protocol):
     """How this process hears the labs."""
 
     @property

@@ -64,7 +64,7 @@ REPLAYABLE = (*PASSING, Doubt.NOT_APPLIED, Doubt.UNSIGNED)
 
 
 @dataclass(frozen=True)
-class Heard:
+class ReceivedEvent:
     """An event as it came."""
 
     event: RunEvent
@@ -83,22 +83,22 @@ class Heard:
         return self.event.model_copy(update=times)
 
 
-class Speakers:
+class Senders:
     """Who may say what: read once for several events, inside their transaction."""
 
-    def __init__(self, heard: Iterable[Heard]) -> None:
-        heard = list(heard)
-        self._labs = pools_of({one.user for one in heard if one.user})
-        ids = {one.event.request_id for one in heard}
+    def __init__(self, received: Iterable[ReceivedEvent]) -> None:
+        received = list(received)
+        self._labs = pools_of({one.user for one in received if one.user})
+        ids = {one.event.request_id for one in received}
         rows = InferenceRequest.objects.filter(pk__in=ids)
         found = list(rows.values_list("pk", "pool", "attempt"))
         self._requests: dict[UUID, str] = {pk: pool for pk, pool, _ in found}
         #: The last attempt of each: as the row has it, or as was told before in the same batch.
         self._attempts: dict[UUID, int] = {pk: attempt for pk, _, attempt in found}
 
-    def doubt_about(self, heard: Heard) -> Doubt | None:
+    def doubt_about(self, received: ReceivedEvent) -> Doubt | None:
         """Why it is not applied, or None."""
-        event, user = heard.event, heard.user
+        event, user = received.event, received.user
         if not user:
             return Doubt.UNSIGNED
         if user != event.lab:

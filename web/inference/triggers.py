@@ -98,7 +98,7 @@ class SentAgain:
 
 
 #: Everything that can happen to a request.
-Happening = (
+Trigger = (
     RunEvent
     | Published
     | DeadLettered

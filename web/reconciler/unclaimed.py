@@ -11,10 +11,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from messages.lab import OFFLINE_AFTER_SECONDS
-from web.inference.happenings import CancelSettled
 from web.inference.models import InferenceRequest, RequestEvent
 from web.inference.record import record
 from web.inference.states import State
+from web.inference.triggers import CancelSettled
 from web.labs.registry import heard
 from web.reconciler.unfinished import each, unfinished
 
@@ -36,13 +36,13 @@ def _ids(current: object) -> list[str]:
     return [one for one in ids if _ID.fullmatch(one)]
 
 
-def may_be_held(row: InferenceRequest, in_hand: Collection[tuple[str, UUID]]) -> bool:
+def may_be_held(row: InferenceRequest, in_flight: Collection[tuple[str, UUID]]) -> bool:
     """Whether a lab of its pool lists the request, and is still to be believed.
 
     Within its deadline: a lab that lists it for ever and tells nothing must not keep it for ever.
     From a cancel it counts anew, and once: nothing that is told afterwards puts it off.
     """
-    if (row.pool, row.pk) not in in_hand:
+    if (row.pool, row.pk) not in in_flight:
         return False
     asked_at = row.cancel_asked_at if row.state == State.CANCELLING else None
     return timezone.now() - (asked_at or row.changed_at) < timedelta(seconds=row.deadline_s)
@@ -57,10 +57,10 @@ def unanswered_cancels(after_s: float) -> list[UUID]:
     """Requests whose cancel was asked so long ago and that no lab holds that could confirm it."""
     asked_by = timezone.now() - timedelta(seconds=after_s)
     rows = unfinished().filter(state=State.CANCELLING, cancel_asked_at__lte=asked_by)
-    in_hand = held()
+    in_flight = held()
     return each(
         rows.only("pool", "state", "changed_at", "cancel_asked_at", "deadline_s"),
-        lambda row: None if may_be_held(row, in_hand) else row.pk,
+        lambda row: None if may_be_held(row, in_flight) else row.pk,
     )
 
 
@@ -71,8 +71,8 @@ def untaken_cancels(after_s: float) -> list[UUID]:
     """
     asked_by = timezone.now() - timedelta(seconds=after_s)
     rows = unfinished().filter(state=State.CANCELLING, cancel_asked_at__lte=asked_by)
-    in_hand = held()
-    return each(rows, lambda row: None if may_be_held(row, in_hand) or _taken(row) else row.pk)
+    in_flight = held()
+    return each(rows, lambda row: None if may_be_held(row, in_flight) or _taken(row) else row.pk)
 
 
 def _taken(row: InferenceRequest) -> bool:

@@ -26,12 +26,12 @@ def look(request_id: UUID) -> Look | None:
     return found if found.figures is not None else None
 
 
-def tell(request_id: UUID, found: Look) -> list[UUID]:
+def record_found(request_id: UUID, found: Look) -> list[UUID]:
     """Complete the request with what the archive holds, unless it has ended meanwhile."""
     was = InferenceRequest.objects.filter(pk=request_id).values_list("state", flat=True).first()
     if was not in ACTIVE:
         return []
-    changed = confirming.tell(request_id, found)
+    changed = confirming.record_look(request_id, found)
     if changed:
         log.warning("completed_told_from_archive", request_id=str(request_id), was=was)
     return changed

@@ -22,7 +22,7 @@ from web.inference.verdict import DECIDING, Decision, Verdict
 
 
 @dataclass(frozen=True)
-class Standing:
+class Supersession:
     """Of a request that has no result: nothing."""
 
     #: The latest result of the same study and model that was not withdrawn, if it is not this one.
@@ -33,7 +33,7 @@ class Standing:
     raised: int = 0
 
 
-def with_standing(rows: QuerySet[InferenceRequest]) -> QuerySet[InferenceRequest]:
+def with_supersession(rows: QuerySet[InferenceRequest]) -> QuerySet[InferenceRequest]:
     """The same rows, each with what `standing_of` tells, in the same query."""
     holding = later_results().filter(withdrawn_at=None)
     newest = holding.order_by("-created_at", "-pk").values("pk")[:1]
@@ -45,22 +45,24 @@ def with_standing(rows: QuerySet[InferenceRequest]) -> QuerySet[InferenceRequest
     )
 
 
-def standing_of(row: InferenceRequest) -> Standing:
+def supersession_of(row: InferenceRequest) -> Supersession:
     """Of a row of `with_standing`; one that was read without is looked up where it has a result."""
     if row.state != State.COMPLETED:
-        return Standing()
+        return Supersession()
     if not hasattr(row, "standing_raised"):
-        row = with_standing(InferenceRequest.objects.filter(pk=row.pk)).get()
+        row = with_supersession(InferenceRequest.objects.filter(pk=row.pk)).get()
     told = vars(row)
     decision = told["standing_decision"]
-    return Standing(
+    return Supersession(
         superseded_by=told["standing_newest"],
         verdict=Decision(decision) if decision else None,
         raised=told["standing_raised"],
     )
 
 
-def told_versions(rows: QuerySet[InferenceRequest], newest: int | None = None) -> dict[str, int]:
+def published_versions(
+    rows: QuerySet[InferenceRequest], newest: int | None = None
+) -> dict[str, int]:
     """The version that is told of each of these requests, or of the first so many, by its id."""
     told = rows.annotate(told=F("version") + _raised()).values_list("pk", "told")
     return {str(key): version for key, version in told[:newest]}

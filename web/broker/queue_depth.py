@@ -28,7 +28,7 @@ class Depth:
     consumers: int
 
 
-class Ear:
+class QueueDepth:
     """Where this process hears the labs: the connection that it asks on, and queues by pool."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Ear:
             self._session = None
 
     @contextmanager
-    def hearing(self, queue: str) -> Iterator[None]:
+    def listening(self, queue: str) -> Iterator[None]:
         """Hear what comes to this queue, until the block ends."""
         self._queues[queue] = time.monotonic()
         try:
@@ -67,8 +67,8 @@ class Ear:
         """
         both = [self._queues.get(name) for name in (replies_queue(pool), progress_queue(pool))]
         since = [self.since, *both]
-        heard = [one for one in since if one is not None]
-        return max(heard) if len(heard) == len(since) else None
+        received = [one for one in since if one is not None]
+        return max(received) if len(received) == len(since) else None
 
     async def depth(self, queues: Sequence[str]) -> Depth | None:
         """What waits there; None when the broker does not say.
