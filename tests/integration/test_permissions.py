@@ -312,28 +312,42 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
+#: Those that choose keys. RabbitMQ 4 holds each such key against the topic permission and refuses
+#: (4.0.5 and 4.3.6 do, 3.10.8 does not): there nothing comes in at all.
+CHOOSING = {way for way, sent in WAYS.items() if {"CC", "BCC"} & set(sent["headers"])}
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_what_a_lab_puts_into_a_tier_comes_back_to_its_own_pool_alone(
-    broker: TestBroker, channel: BlockingChannel, way: str
+    broker: TestBroker, way: str
 ) -> None:
     empty(broker)
-    for tier, key in product(OWN_TIERS, (f"{POOL}.m", f"{topology.RULES}.{POOL}.m")):
-        publish(tier, key, delivery_mode=2, **WAYS[way])(channel)
-    back = {name: len(OWN_TIERS) for name in OWN_WORK}
+    deeds = {
+        f"publish {tier!r} under {key!r}": publish(tier, key, delivery_mode=2, **WAYS[way])
+        for tier, key in product(OWN_TIERS, (f"{POOL}.m", f"{topology.RULES}.{POOL}.m"))
+    }
+    taken = allowed(broker, deeds)
+    assert taken == list(deeds) or (taken == [] and way in CHOOSING)
+    back = {name: len(OWN_TIERS) for name in OWN_WORK} if taken else {}
     wait_until(lambda: waiting(broker) == back, "bring them back, and nothing else", 60)
 
 
-def test_what_a_lab_tells_under_further_keys_stays_in_its_pool(
-    broker: TestBroker, channel: BlockingChannel
-) -> None:
+def test_what_a_lab_tells_under_further_keys_stays_in_its_pool(broker: TestBroker) -> None:
     empty(broker)
     events = topology.events_exchange(POOL)
-    for way in WAYS.values():
+    own = {}
+    for key, queue in (
+        ("request.accepted", topology.replies_queue(POOL)),
+        ("lab.heartbeat", topology.progress_queue(POOL)),
+    ):
         # Without a time to live: it would be a dead letter, and those are everybody's.
-        headers = {"headers": way["headers"]}
-        publish(events, "request.accepted", delivery_mode=2, **headers)(channel)
-        publish(events, "lab.heartbeat", **headers)(channel)
-    own = {topology.replies_queue(POOL): len(WAYS), topology.progress_queue(POOL): len(WAYS)}
+        deeds = {
+            way: publish(events, key, delivery_mode=2, headers=sent["headers"])
+            for way, sent in WAYS.items()
+        }
+        taken = allowed(broker, deeds)
+        assert set(taken) in (set(WAYS), set(WAYS) - CHOOSING)
+        own[queue] = len(taken)
     wait_until(lambda: waiting(broker) == own, "keep them", 30)
     empty(broker)
 

@@ -96,7 +96,8 @@ def test_it_refuses_while_messages_lie_there_and_then_takes_all_away(
     with pytest.raises(CommandError, match=r"mri\.retry\.10m\.lab \(1\)"):
         retire(upgraded, tmp_path)
     admin.queue_purge(before.retry_queue("10m", "lab"))
-    with pytest.raises(CommandError, match="may not delete exchange"):
+    # From RabbitMQ 4.2.7 on it is refused sooner: the queue is not even shown to it.
+    with pytest.raises(CommandError, match=r"may not (delete exchange|see queue) mri\."):
         retire(upgraded, tmp_path, user="lab1")
     assert old_queues <= names(upgraded, "queues")
     assert old_exchanges <= names(upgraded, "exchanges")

@@ -102,6 +102,9 @@ async def _look(connection: AbstractConnection, queue: str) -> tuple[int, int] |
     except BrokerProblem as exc:
         if isinstance(exc.__cause__, ChannelNotFoundEntity):
             return None
+        # From RabbitMQ 4.2.7 on: to a user without a right on it.
+        if isinstance(exc.__cause__, ChannelAccessRefused):
+            raise NotRetired(f"this user may not see queue {queue}") from exc
         raise
     else:
         told = found.declaration_result
