@@ -10,7 +10,7 @@ endif
 BIN := .venv/bin
 
 .PHONY: demo smoke cluster faults soak upgrade-trial hostile fuzz arriving datasets newer-servers test setup-test \
-	lint types imports pytest rabbitmqctl web definitions schemas constraints clean-var
+	check lint types imports unit pytest rabbitmqctl web definitions schemas constraints clean-var
 
 # exec: no shell stands between a signal and the demo. Ctrl-C stops the demo cleanly, and make waits
 # for that; make's own status is then 130, as always when make is interrupted.
@@ -62,7 +62,16 @@ datasets: setup-test
 newer-servers: setup-test
 	$(BIN)/python -m tests.newer_servers $(ARGS)
 
-test: setup-test lint types imports pytest
+# The checks run beside the tests, which wait for servers much of their time; those begin once the
+# first check has passed, and `make` ends when all have ended.
+test: setup-test
+	@$(MAKE) --no-print-directory -j3 lint types imports pytest || \
+		{ echo 'make test: something has failed; a line with *** above names each part that did'; exit 1; }
+
+# While one works: no server is started, and no file is run that takes more than a minute.
+check: setup-test
+	@$(MAKE) --no-print-directory -j3 lint types imports unit || \
+		{ echo 'make check: something has failed; a line with *** above names each part that did'; exit 1; }
 
 setup-test:
 	@$(PYTHON) -m infra.demo.bootstrap test
@@ -79,9 +88,15 @@ imports:
 
 # Three at a time: much of a test's time is waiting for servers to start, stop and fail. A file's tests
 # stay together and share its servers, and the files begin in the order of tests/conftest.py. Of the
-# fault matrix this runs a row of each family, of the soak two minutes.
+# fault matrix this runs a row of each family, of the soak two minutes. What each file and each test
+# cost, and how long each worker had something to do, is in var/timings.txt afterwards.
 pytest:
-	$(BIN)/python -m pytest -v -n 3 --dist loadfile --no-loadscope-reorder --durations=10 $(ARGS)
+	$(BIN)/python -m pytest -v -n 3 --dist loadfile --no-loadscope-reorder --durations=10 \
+		--timings var/timings.txt $(ARGS)
+
+unit:
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --without-long \
+		--timings var/timings-unit.txt tests/unit $(ARGS)
 
 # make rabbitmqctl ARGS='-p mri list_queues name messages consumers'
 rabbitmqctl:

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from infra.local import ports
 from infra.local.orthanc import OrthancNode
-from tests import dciodvfy
+from tests import dciodvfy, timings
 from tests.integration.nodes import TestBroker, running_orthanc, running_rabbit
 from web.access import limits
 
@@ -62,12 +62,15 @@ def touches_servers(item: pytest.Item) -> bool:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the long files first; the others stay as they came. Leave out what is not asked for."""
+    here = Path(__file__).parent
+    begin = {here / name: place for place, name in enumerate(LONG)}
+    if config.getoption("--without-long"):
+        config.hook.pytest_deselected(items=[item for item in items if item.path in begin])
+        items[:] = [item for item in items if item.path not in begin]
     if config.getoption("--touching-servers"):
         others = [item for item in items if not touches_servers(item)]
         items[:] = [item for item in items if touches_servers(item)]
         config.hook.pytest_deselected(items=others)
-    here = Path(__file__).parent
-    begin = {here / name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: begin.get(item.path, len(LONG)))
 
 
@@ -95,12 +98,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="only tests that touch a broker or an archive (make newer-servers)",
     )
+    parser.addoption(
+        "--without-long",
+        action="store_true",
+        help="without the files that take more than a minute (make check)",
+    )
+    parser.addoption("--timings", help="file for what each file and test cost")
     parser.addoption("--cancel-seed", type=int, help="of the moments in test_cancel_whole.py")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give each of several workers ports of its own: a free one must stay free until used."""
     dciodvfy.listen()
+    timings.register(config)
     worker = getattr(config, "workerinput", None)
     if worker:
         number = int(worker["workerid"].removeprefix("gw"))

@@ -131,7 +131,9 @@ class ClusterWorld(World):
 
 
 @contextmanager
-def running_cluster_world(root: Path, say: Callable[[str], None]) -> Iterator[ClusterWorld]:
+def running_cluster_world(
+    root: Path, say: Callable[[str], None], *, lab_module: str = "consumer"
+) -> Iterator[ClusterWorld]:
     """Start everything on three brokers; stop everything at the end."""
     temporary = temporary_directory(root)
     with ExitStack() as open_:
@@ -154,6 +156,7 @@ def running_cluster_world(root: Path, say: Callable[[str], None]) -> Iterator[Cl
             Ports(web=web, amqp=0, dist=0, epmd=0, orthanc=orthanc),
             model_path=bundle.path,
             further_labs={OTHER_LAB: "lab"},
+            lab_module=lab_module,
             web_settings={"RABBITMQ_URL": _urls("web", passwords, site), **ASKS_AT_ONCE},
             lab_settings={
                 "RABBITMQ_URL": _urls(LAB, passwords, lab[1:] + lab[:1]),

@@ -35,10 +35,14 @@ class PostgresWorld(World):
 
 
 @contextmanager
-def running_postgres_world(root: Path, say: Callable[[str], None]) -> Iterator[World]:
+def running_postgres_world(
+    root: Path, say: Callable[[str], None], *, lab_module: str = "consumer"
+) -> Iterator[World]:
     """Start everything; stop everything at the end."""
     with running_postgres() as postgres:
         kind = partial(PostgresWorld, postgres)
         settings = {"DATABASE_URL": postgres.url}
-        with running_world(root, say, kind=kind, web_settings=settings) as world:
+        with running_world(
+            root, say, kind=kind, lab_module=lab_module, web_settings=settings
+        ) as world:
             yield world

@@ -28,9 +28,11 @@ def running_world(
     say: Callable[[str], None],
     *,
     kind: Callable[..., World] = World,
+    lab_module: str = "consumer",
     web_settings: Mapping[str, str] | None = None,
 ) -> Iterator[World]:
-    """Start everything; stop everything at the end. `kind` makes the world of its parts.
+    """Start everything; stop everything at the end. `kind` makes the world of its parts,
+    and `lab_module` runs as its labs.
 
     Raises `ServiceFailed` when something does not start, or when something is left at the end.
     """
@@ -50,6 +52,7 @@ def running_world(
             ports,
             model_path=bundle.path,
             further_labs={OTHER_LAB: "lab"},
+            lab_module=lab_module,
             web_settings={
                 "RABBITMQ_URL": _url("web", passwords["web"], links["site"].port),
                 **ASKS_AT_ONCE,

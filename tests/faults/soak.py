@@ -49,11 +49,13 @@ PAGES_SECONDS = 60.0
 _TELL = 30.0
 
 
-def soak(plan: Plan, root: Path, say: Callable[[str], None]) -> Outcome:
-    """Run it in a world of its own under `root`."""
+def soak(
+    plan: Plan, root: Path, say: Callable[[str], None], *, lab_module: str = "consumer"
+) -> Outcome:
+    """Run it in a world of its own under `root`; `lab_module` runs as its labs."""
     outcome: Outcome | None = None
     try:
-        with running_world(root, say) as world:
+        with running_world(root, say, lab_module=lab_module) as world:
             outcome = _Soak(plan, world, say).run()
     except ServiceFailed as error:
         if outcome is None:

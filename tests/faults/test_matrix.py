@@ -1,4 +1,7 @@
-"""One row of each family, in the suite; `make faults` runs them all."""
+"""One row of each family, in the suite, with a lab that loads no torch.
+
+`make faults` runs them all, with the lab as it is.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from tests.faults.rows import Row
 from tests.faults.run import run_row
 from tests.faults.running import running_world
 from tests.faults.world import World
+from tests.integration.plain_lab import PLAIN_LAB
 
 #: Those of one kind of world together: they share it, and one world at a time is enough.
 ROWS = sorted((r for r in matrix.rows() if r.in_suite), key=lambda r: r.world in matrix.WORLDS)
@@ -27,7 +31,8 @@ def world_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Row
             running = matrix.WORLDS.get(row.world, running_world)
             if running is not now[0]:
                 open_.close()
-                begun = open_.enter_context(running(tmp_path_factory.mktemp("world"), print))
+                root = tmp_path_factory.mktemp("world")
+                begun = open_.enter_context(running(root, print, lab_module=PLAIN_LAB))
                 now[:] = [running, begun]
             found: World = now[1]
             return found

@@ -120,21 +120,6 @@ def test_a_click_on_the_phases_of_one_series_ends_in_a_result_on_their_slices(
     assert (overlay["slices"], overlay["slices_with_tumor"]) == (SLICES, [2, 3])
 
 
-def test_a_lab_killed_in_the_inference_is_replaced_and_the_page_ends_in_completed(
-    system: System, reader: Reader
-) -> None:
-    study = system.new_study()
-    system.bundle.hold()
-    request_id = click(reader, study)
-    reader.wait(request_id, in_state("inferring"), PATIENCE)
-    system.stack.consumer.kill()
-    system.stack.consumer.start()
-    system.bundle.release()
-    told = assert_one_result(system, reader, study, request_id)
-    assert told["attempt"] == 1
-    assert system.times("job.accepted", request_id) == 2
-
-
 def test_a_broker_restarted_under_a_running_request_changes_nothing_for_the_reader(
     system: System, reader: Reader
 ) -> None:

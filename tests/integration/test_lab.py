@@ -54,24 +54,6 @@ def test_a_request_becomes_one_segmentation_one_report_and_one_completed(
     assert stored_objects(orthanc, study) == ONE_RESULT
 
 
-def test_a_lab_killed_in_the_inference_is_followed_by_another_and_one_result_is_stored(
-    arguments: dict[str, Any], clinic: Clinic, orthanc: OrthancNode, bundle: HeldBundle
-) -> None:
-    study = store_small_study(orthanc)
-    bundle.hold()
-    with running_lab(**arguments) as first, running_lab(**arguments) as second:
-        clinic.ask(study.request())
-        wait_until(lambda: bundle.inferences == 1, "begin the inference", 30)
-        one, other = (first, second) if first.count("job.accepted") else (second, first)
-        one.service.kill()
-        bundle.release()
-        replies = clinic.replies(lambda r: bool(completed(r)))
-        assert other.count("job.completed") == 1
-    assert_acknowledged(clinic)
-    assert [m.delivery for m in replies if isinstance(m, InferenceAccepted)] == [0, 1]
-    assert stored_objects(orthanc, study) == ONE_RESULT
-
-
 def test_a_lab_killed_between_primary_and_report_costs_no_second_inference(
     arguments: dict[str, Any], clinic: Clinic, orthanc: OrthancNode, bundle: HeldBundle
 ) -> None:

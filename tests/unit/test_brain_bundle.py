@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from consumer.bundle import BundleInvalid, read_bundle
 from consumer.children import reader
@@ -24,7 +23,11 @@ HELD = Path(__file__).parents[1] / "bundles" / "held"
 #: It fits the description of a series, 64 bytes, which stands in every list of an archive.
 NOTICE = "Trained for T1 brain masks. No medical device, no clinical use."
 
-CODE: dict[str, Any] = runpy.run_path(str(SOURCE / "scripts" / "brain_mask.py"))
+
+@pytest.fixture(scope="module")
+def code() -> dict[str, Any]:
+    """With torch, which not every process that collects tests has to load."""
+    return runpy.run_path(str(SOURCE / "scripts" / "brain_mask.py"))
 
 
 @pytest.fixture
@@ -47,9 +50,9 @@ def test_a_bundle_with_other_weights_than_its_own_is_refused_before_it_is_loaded
         read_bundle(bundle)
 
 
-def test_the_bundle_itself_runs_no_other_weights_either(bundle: Path) -> None:
+def test_the_bundle_itself_runs_no_other_weights_either(bundle: Path, code: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"models/bbox_model\.pt is not the file"):
-        CODE["BrainMask"](str(bundle), pinned_weights())
+        code["BrainMask"](str(bundle), pinned_weights())
 
 
 def test_a_bundle_says_what_it_marks_and_one_that_does_not_marks_a_tumour(
@@ -117,14 +120,16 @@ def test_a_result_says_what_the_bundle_marks_and_nothing_of_a_tumour(marked: boo
 @pytest.mark.parametrize("axes", list(permutations(range(3))))
 @pytest.mark.parametrize("signs", list(product((1, -1), repeat=3)))
 def test_any_orientation_is_turned_to_ras_and_back(
-    axes: tuple[int, ...], signs: tuple[int, ...]
+    axes: tuple[int, ...], signs: tuple[int, ...], code: dict[str, Any]
 ) -> None:
+    import torch
+
     affine = np.zeros((4, 4))
     for axis, (to, sign) in enumerate(zip(axes, signs, strict=True)):
         affine[to, axis] = sign * (axis + 1.5)
     # A little oblique, as heads are.
     affine[:3, :3] += 0.1
-    order, backwards = CODE["to_ras"](affine)
+    order, backwards = code["to_ras"](affine)
     turned = affine[:3, order]
     turned[:, backwards] *= -1
     assert (np.diag(turned) > 1).all()
@@ -134,24 +139,24 @@ def test_any_orientation_is_turned_to_ras_and_back(
     assert torch.equal(back, volume)
 
 
-def test_the_box_grows_by_its_margin_and_stays_in_the_volume() -> None:
+def test_the_box_grows_by_its_margin_and_stays_in_the_volume(code: dict[str, Any]) -> None:
     region = np.zeros((128, 128, 128), dtype=bool)
     region[32:96, 10:120, 20:80] = True
     # First axis: 64 planes are 128 in the volume, with margins 154 around the middle.
     box = slice(51, 205), slice(0, 128), slice(7, 43)
-    assert CODE["box_around"](region, (256, 128, 64)) == box
-    assert CODE["box_around"](np.zeros((128, 128, 128), dtype=bool), (256, 128, 64)) is None
+    assert code["box_around"](region, (256, 128, 64)) == box
+    assert code["box_around"](np.zeros((128, 128, 128), dtype=bool), (256, 128, 64)) is None
 
 
-def test_one_region_without_holes_is_kept_and_faint_surroundings_stay() -> None:
+def test_one_region_without_holes_is_kept_and_faint_surroundings_stay(code: dict[str, Any]) -> None:
     probability = np.zeros((9, 9, 9), dtype=np.float32)
     probability[2:7, 2:7, 2:7] = 0.9
     probability[4, 4, 4] = 0.1  # a hole
     probability[0, 0, 0] = 0.8  # another region
     probability[7, 4, 4] = 0.3  # faint
-    kept = CODE["one_region"](probability)
+    kept = code["one_region"](probability)
     assert kept[4, 4, 4] == 1
     assert kept[0, 0, 0] == 0
     assert kept[7, 4, 4] == pytest.approx(0.3)
     assert (kept >= 0.5).sum() == 125
-    assert not CODE["one_region"](np.zeros((3, 3, 3), dtype=np.float32)).any()
+    assert not code["one_region"](np.zeros((3, 3, 3), dtype=np.float32)).any()

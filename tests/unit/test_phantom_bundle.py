@@ -4,23 +4,31 @@ import gc
 import json
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from infra.local.settings import REPOSITORY
 from infra.phantom.grid import Grid
 from infra.phantom.study import simulate
 
-with warnings.catch_warnings():
-    # The libraries' own imports: ignite still uses torch.jit, which torch calls deprecated.
-    warnings.simplefilter("ignore")
-    from infra.phantom.bundle import BUNDLE, BundleRunner
-    from infra.phantom.evaluate import dice
+BUNDLE = REPOSITORY / "consumer" / "bundles" / "breast_dce_phantom"
 
 
 @pytest.fixture(scope="module")
-def runner() -> BundleRunner:
-    return BundleRunner(BUNDLE)
+def evaluate() -> Any:
+    """With torch and MONAI, which not every process that collects tests has to load."""
+    with warnings.catch_warnings():
+        # The libraries' own imports: ignite still uses torch.jit, which torch calls deprecated.
+        warnings.simplefilter("ignore")
+        from infra.phantom import evaluate
+    return evaluate
+
+
+@pytest.fixture(scope="module")
+def runner(evaluate: Any) -> Any:
+    return evaluate.BundleRunner(BUNDLE)
 
 
 def test_the_bundle_says_what_it_was_trained_on_and_which_phases_it_wants() -> None:
@@ -33,14 +41,14 @@ def test_the_bundle_says_what_it_was_trained_on_and_which_phases_it_wants() -> N
 
 
 def test_the_bundle_answers_the_same_for_the_same_study_however_its_slices_lie(
-    runner: BundleRunner,
+    runner: Any, evaluate: Any
 ) -> None:
     study = simulate(7, "plain", Grid(64, 128), tumours=2)
     other = simulate(8, "hard", Grid(24, 96), tumours=0)
     axial = runner.probabilities(study)
     assert axial.shape == study.truth.shape
     assert 0 <= axial.min() <= axial.max() <= 1
-    assert dice(study.truth, axial >= 0.5) > 0.7
+    assert evaluate.dice(study.truth, axial >= 0.5) > 0.7
 
     # Another study in between, of another size, leaves no trace.
     assert runner.probabilities(other).shape == other.truth.shape
@@ -60,8 +68,8 @@ def test_the_bundle_answers_the_same_for_the_same_study_however_its_slices_lie(
     assert [t.shape for t in kept if t.numel() > 10_000] == []
 
 
-def test_dice_is_one_for_equal_masks_and_nought_for_disjoint_ones() -> None:
+def test_dice_is_one_for_equal_masks_and_nought_for_disjoint_ones(evaluate: Any) -> None:
     mask = np.array([True, True, False])
-    assert dice(mask, mask) == 1.0
-    assert dice(mask, ~mask) == 0.0
-    assert dice(mask, np.array([True, False, False])) == pytest.approx(2 / 3)
+    assert evaluate.dice(mask, mask) == 1.0
+    assert evaluate.dice(mask, ~mask) == 0.0
+    assert evaluate.dice(mask, np.array([True, False, False])) == pytest.approx(2 / 3)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 
 import highdicom
 import numpy as np
+import pytest
 from pydicom import Dataset, dcmread
 
 from consumer.bundle import read_bundle
@@ -15,21 +17,24 @@ from consumer.children import reader, segmenter
 from consumer.children.segmenter import SegmentationJob
 from consumer.handover import DownloadIndex
 from consumer.memory import MemoryFile
+from infra.local.settings import REPOSITORY
 from infra.phantom.dicom import write_study
 from infra.phantom.grid import Grid
 from infra.phantom.study import simulate
 from tests.dicom_factory import place, spec
 
-with warnings.catch_warnings():
-    # The libraries' own imports: ignite still uses torch.jit, which torch calls deprecated.
-    warnings.simplefilter("ignore")
-    import torch
-    from monai.bundle import ConfigParser
-    from monai.data import MetaTensor
-
-    from infra.phantom.bundle import BUNDLE
+BUNDLE = REPOSITORY / "consumer" / "bundles" / "breast_dce_phantom"
 
 ROLES = ("pre", "post1", "post2", "last")
+
+
+@pytest.fixture(autouse=True)
+def libraries() -> None:
+    """Torch and MONAI, which not every process that collects tests has to load."""
+    with warnings.catch_warnings():
+        # Their own imports: ignite still uses torch.jit, which torch calls deprecated.
+        warnings.simplefilter("ignore")
+        import_module("monai.bundle")
 
 
 def series_of(folder: Path, study: object) -> list[list[Path]]:
@@ -79,6 +84,10 @@ def through_the_lab(phases: list[list[Path]]) -> bytes:
 
 def through_monai(volumes: list[highdicom.Volume]) -> np.ndarray:
     """The mask of the bundle's own configuration, parsed and run by MONAI and nothing of ours."""
+    import torch
+    from monai.bundle import ConfigParser
+    from monai.data import MetaTensor
+
     parser = ConfigParser()
     parser.read_config(str(BUNDLE / "configs" / "inference.json"))
     parser.read_meta(str(BUNDLE / "configs" / "metadata.json"))

@@ -30,7 +30,11 @@ def killed_in_the_inference(world: World) -> float:
     world.lab.start()
     world.bundle.release()
     world.wait_logged("job.accepted", click.request_id, 2)
-    return time.monotonic() - killed
+    recovery = time.monotonic() - killed
+    world.wait_state(click, "completed")
+    assert world.state(click)["attempt"] == 1, "what the lab's death gives back is no retry"
+    assert world.logged("job.accepted", click.request_id) == 2
+    return recovery
 
 
 def _kill_one_of_two(
