@@ -30,12 +30,12 @@ from pydicom.sr.codedict import codes
 
 from benchmarks.figures import head, markdown, row
 from benchmarks.plain_script import segmentation
-from consumer.children.limits import ReaderLimits
 from consumer.children.workbench import Limits, Workbench
-from consumer.halt import Halt
-from consumer.handover import DownloadIndex, PhaseFiles, ResultSpec, Volumes
 from consumer.memory import MemoryFile
 from consumer.orthanc import Archive
+from consumer.payloads import DownloadIndex, PhaseFiles, ResultSpec, Volumes
+from consumer.sandbox.limits import ReaderLimits
+from consumer.stop_conditions import Halt
 from infra.local.orthanc import OrthancNode
 from infra.local.ports import free_ports
 from infra.phantom.dicom import write_study

@@ -9,24 +9,24 @@ from threading import Event
 
 import structlog
 
-from consumer import systemd
 from consumer.amqp import tolerant
 from consumer.amqp.intake import Intake
 from consumer.amqp.publisher import Publisher
 from consumer.amqp.worker import Worker
-from consumer.announce import Announcer
-from consumer.archive_watch import ArchiveWatch
 from consumer.bundle import find_bundles
 from consumer.children import segmenter
-from consumer.children.kernel import keep_memory_private
-from consumer.children.limits import ReaderLimits, no_core_dump
 from consumer.children.workbench import Limits, ModelRunner, Workbench
-from consumer.drain import DRAIN_SIGNAL
-from consumer.heartbeat import Heartbeat, Standing
-from consumer.job import Job
-from consumer.lab import Lab
+from consumer.jobs.announcer import Announcer
+from consumer.jobs.job import Job
+from consumer.jobs.lab import Lab
+from consumer.liveness import systemd
+from consumer.liveness.drain import DRAIN_SIGNAL
+from consumer.liveness.heartbeat import Heartbeat, Standing
+from consumer.liveness.presence import Presence
 from consumer.orthanc import Archive
-from consumer.presence import Presence
+from consumer.orthanc.archive_watch import ArchiveWatch
+from consumer.sandbox.kernel import keep_memory_private
+from consumer.sandbox.limits import ReaderLimits, no_core_dump
 from consumer.settings import AnalysisSettings, LabSettings, child_environment
 from messages.lab import ARCHIVE_AWAY, DRAINING, SERVING
 

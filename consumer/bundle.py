@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from consumer.handover import TUMOR, Code, ResultCodes
+from consumer.payloads import TUMOR, Code, ResultCodes
 from messages.envelope import MAX_BODY_BYTES
 from messages.lab import MAX_MODELS, ModelDescriptor
 

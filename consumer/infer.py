@@ -1,7 +1,7 @@
 """``mri-consumer infer``: one analysis by hand, without a broker.
 
-It is the lab's own work, `consumer.analysis`, with two things of another kind: what a lab tells
-the broker is shown on the terminal, and without upload what would be stored is kept. Each run has
+It is the lab's own work, `consumer.jobs.analysis`, with two things of another kind: what a lab
+publishes is shown on the terminal, and without upload what would be stored is kept. Each run has
 a request id of its own, so it makes a result of its own: beside whatever the archive has already.
 """
 
@@ -14,14 +14,12 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from consumer import bootstrap
-from consumer.analysis import Analysis
-from consumer.announce import Announcer
-from consumer.archive_watch import ArchiveWatch
 from consumer.bundle import Bundle, find_bundles
 from consumer.children.workbench import Workbench
 from consumer.errors import ModelUnavailable
-from consumer.halt import Halt
-from consumer.lab import ArchivePort, Lab
+from consumer.jobs.analysis import Analysis
+from consumer.jobs.announcer import Announcer
+from consumer.jobs.lab import ArchivePort, Lab
 from consumer.manual import files
 from consumer.manual.asked import Asked, CannotInfer
 from consumer.manual.choice import Chosen, choose, concerns, describe
@@ -31,8 +29,10 @@ from consumer.manual.kept import Kept
 from consumer.manual.outcome import Outcome
 from consumer.manual.show import Show
 from consumer.manual.watched import Once, Told, WatchedArchive, WatchedRun
+from consumer.orthanc.archive_watch import ArchiveWatch
 from consumer.orthanc.images import Images
 from consumer.settings import AnalysisSettings
+from consumer.stop_conditions import Halt
 from messages.events import InferenceCompleted
 from messages.request import InferenceRequested, InputSeries, PhaseSelector
 from messages.topology import POOLS

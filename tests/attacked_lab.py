@@ -14,7 +14,7 @@ from dataclasses import replace
 from consumer import bootstrap, settings
 from consumer.children import workbench
 from consumer.errors import LabError
-from consumer.halt import Halt
+from consumer.stop_conditions import Halt
 from tests import child_attack, sticky_runner
 
 

@@ -10,7 +10,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.spec import Basic, BasicProperties
 
 from consumer.amqp.acks import AckTable, Delivery, LegalAck
-from consumer.amqp.hand import Hand, InHand, Job
+from consumer.amqp.in_flight import Hand, InHand, Job
 from consumer.amqp.intake import Intake, as_received
 from messages.envelope import DELIVERY_COUNT_HEADER, Wire
 from messages.errors import UndecodableMessage, UnknownVersion

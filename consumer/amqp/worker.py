@@ -14,16 +14,16 @@ import structlog
 
 from consumer.amqp import link
 from consumer.amqp.acks import AckTable
-from consumer.amqp.crew import Crew
+from consumer.amqp.cancel_sync import Hearing
+from consumer.amqp.consuming_connection import Session, session
 from consumer.amqp.errors import BrokerUnavailable, LabFault
 from consumer.amqp.faults import Faults
-from consumer.amqp.hand import Hand, Job
-from consumer.amqp.hearing import Hearing
+from consumer.amqp.in_flight import Hand, Job
 from consumer.amqp.intake import Intake
+from consumer.amqp.job_pool import Crew
 from consumer.amqp.reception import Defer, Reception
 from consumer.amqp.rules import Rules
-from consumer.amqp.session import Session, session
-from consumer.amqp.tap import Tap
+from consumer.amqp.subscription import Tap
 
 log = structlog.get_logger(__name__)
 

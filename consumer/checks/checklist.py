@@ -8,7 +8,7 @@ from contextlib import suppress
 from consumer import bootstrap, settings
 from consumer.checks import archive, broker, bundles, children, device, room
 from consumer.checks.line import Line, bad, ok, skipped
-from consumer.children.kernel import keep_memory_private
+from consumer.sandbox.kernel import keep_memory_private
 from consumer.settings import LabSettings, SettingsInvalid
 
 _LATER = ("broker", "archive", "model", "device", "children", "memory")

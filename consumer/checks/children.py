@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from consumer.checks.line import Line, State, bad, ok
 from consumer.children.child import Child
-from consumer.children.walls import Walls, look_around
 from consumer.children.workbench import READER, SEGMENTER
 from consumer.errors import InferenceTimeout
-from consumer.halt import Halt
+from consumer.sandbox.self_check import Walls, look_around
 from consumer.settings import AnalysisSettings, child_environment, is_of_the_lab
+from consumer.stop_conditions import Halt
 
 #: Seconds for a process that loads nothing.
 _SECONDS = 60.0

@@ -9,12 +9,12 @@ from threading import Lock
 from typing import Any, ParamSpec, TypeVar
 
 from consumer.children import work
-from consumer.children.confinement import Confinement
 from consumer.children.process import Process
 from consumer.children.wire import NoAnswer
 from consumer.errors import LabError, LabStopping, OutOfMemory, WorkerCrashed
-from consumer.halt import LOOK_SECONDS, Halt
+from consumer.sandbox.confinement import Confinement
 from consumer.settings import child_environment
+from consumer.stop_conditions import LOOK_SECONDS, Halt
 
 P = ParamSpec("P")
 T = TypeVar("T")

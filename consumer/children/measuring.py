@@ -10,8 +10,8 @@ import numpy as np
 from consumer.children.evidence import building, report_source
 from consumer.children.reference_phase import phase_at, place_referred, place_to_read
 from consumer.errors import LabError, UploadRejected
-from consumer.handover import Figures, LesionFacts, Measured
 from consumer.memory import open_array
+from consumer.payloads import Figures, LesionFacts, Measured
 from consumer.result import codes
 from consumer.result.figures import figures
 from consumer.result.key_slice import Drawn, key_slices
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
-    from consumer.children.grid import Grid
-    from consumer.handover import Code, DownloadIndex, ResultSpec, Volumes
+    from consumer.dicom.grid import Grid
+    from consumer.payloads import Code, DownloadIndex, ResultSpec, Volumes
     from consumer.result.kinetics import Curve
     from consumer.result.laterality import Laterality
     from consumer.result.segmentation import StoredMask

@@ -12,8 +12,6 @@ import structlog
 from consumer.bundle import Bundle
 from consumer.children import reader, segmenter
 from consumer.children.child import Child
-from consumer.children.confinement import Confinement
-from consumer.children.limits import ReaderLimits, confine
 from consumer.children.segmenter import DeviceFacts, SegmentationJob
 from consumer.errors import (
     InferenceTimeout,
@@ -23,8 +21,7 @@ from consumer.errors import (
     TooLarge,
     UnreadableDicom,
 )
-from consumer.halt import Halt
-from consumer.handover import (
+from consumer.payloads import (
     DownloadIndex,
     Measured,
     PackagedPrimary,
@@ -32,6 +29,9 @@ from consumer.handover import (
     VolumeHeader,
     Volumes,
 )
+from consumer.sandbox.confinement import Confinement
+from consumer.sandbox.limits import ReaderLimits, confine
+from consumer.stop_conditions import Halt
 
 log = structlog.get_logger(__name__)
 

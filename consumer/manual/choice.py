@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from consumer.dicom.flaws import error_of
 from consumer.errors import LabError, WrongPhaseCount
-from consumer.flaws import error_of
 from consumer.manual.asked import ByHand, CannotInfer
 from consumer.manual.facts import Looked
 from consumer.manual.wording import fault_words, left_out_words, refusal_of, unclear_words

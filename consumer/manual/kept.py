@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from consumer.lab import ArchivePort
+from consumer.jobs.lab import ArchivePort
 from consumer.memory import MemoryFile
 
 

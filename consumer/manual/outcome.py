@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from consumer.bundle import Bundle
-from consumer.handover import LesionFacts
 from consumer.manual.choice import Chosen
+from consumer.payloads import LesionFacts
 from messages.events import InferenceCompleted
 
 #: What is printed of a result.

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event
 
-from consumer.halt import Halt
-from consumer.lab import ArchivePort
+from consumer.jobs.lab import ArchivePort
+from consumer.jobs.run import Held, Run
 from consumer.manual.show import Show
 from consumer.memory import MemoryFile
-from consumer.run import Held, Run
+from consumer.stop_conditions import Halt
 from messages import codec
 from messages.envelope import Wire
 from messages.events import InferenceProgressed, Stage

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from consumer.attentive import Look, looking, unwatched
 from consumer.errors import (
     ArchiveUnavailable,
     LabError,
@@ -14,7 +13,8 @@ from consumer.errors import (
     TooLarge,
     UploadRejected,
 )
-from consumer.multipart import PartCount, boundary_of, parts_of
+from consumer.orthanc.interruptible import Look, looking, unwatched
+from consumer.orthanc.multipart import PartCount, boundary_of, parts_of
 from consumer.orthanc.transport import DEFAULT_TIMEOUT, Transport
 from messages.envelope import ORTHANC_ID_PATTERN, UID_PATTERN
 from messages.part10 import PLAIN, RESULT_BYTES, only_part, plain_accept, transfer_syntax

@@ -13,8 +13,13 @@ from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import Retry as TransportRetry
 
-from consumer.attentive import AttentiveResponse, AttentiveSending, giving_up_after, look_now
 from consumer.errors import ArchiveUnavailable, TooLarge
+from consumer.orthanc.interruptible import (
+    AttentiveResponse,
+    AttentiveSending,
+    giving_up_after,
+    look_now,
+)
 
 #: Seconds to connect, and seconds of silence: before an answer, between two parts of it, and
 #: while nothing more is taken of what is sent.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from consumer.handover import Figures
+from consumer.payloads import Figures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

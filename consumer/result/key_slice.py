@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from consumer.children.enhanced import Image
-    from consumer.children.grid import Grid
-    from consumer.handover import ResultSpec
+    from consumer.dicom.enhanced import Image
+    from consumer.dicom.grid import Grid
+    from consumer.payloads import ResultSpec
     from consumer.result.lesions import Lesion
 
 #: Pixels of the shorter side, at least: text on a slice of 256 x 256 could not be read.

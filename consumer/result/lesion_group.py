@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
-    from consumer.children.enhanced import Image
-    from consumer.handover import ResultSpec
+    from consumer.dicom.enhanced import Image
+    from consumer.payloads import ResultSpec
     from consumer.result.kinetics import Curve
     from consumer.result.lesions import Lesion
 

@@ -55,7 +55,7 @@ from consumer.result.stored import older_report
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from consumer.handover import Figures, ResultSpec, StoredModel
+    from consumer.payloads import Figures, ResultSpec, StoredModel
 
 #: Referenced SOP Class UID and Referenced SOP Instance UID.
 _CLASS, _INSTANCE = Tag(0x00081150), Tag(0x00081155)

@@ -17,7 +17,7 @@ from highdicom.seg import (
 from pydicom.uid import generate_uid
 from pydicom.valuerep import format_number_as_ds
 
-from consumer.children.grid import PLACE_SHARE
+from consumer.dicom.grid import PLACE_SHARE
 from consumer.errors import ModelFailed
 from consumer.result import codes
 from consumer.result.filing import file_alike
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
-    from consumer.children.enhanced import Image
-    from consumer.handover import ResultSpec
+    from consumer.dicom.enhanced import Image
+    from consumer.payloads import ResultSpec
     from consumer.result.segments import Segments
 
 #: Share of the slice distance by which a stored frame may miss its place, counted from another

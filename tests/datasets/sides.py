@@ -14,16 +14,16 @@ import httpx
 import numpy as np
 from django.utils import translation
 
-from consumer.children.limits import ReaderLimits
 from consumer.children.workbench import Limits, Workbench
 from consumer.errors import LabError
-from consumer.halt import Halt
-from consumer.handover import DownloadIndex, VolumeHeader, Volumes
 from consumer.manual.asked import ByHand, CannotInfer
 from consumer.manual.choice import choose, concerns
 from consumer.manual.facts import look_at
 from consumer.memory import MemoryFile
 from consumer.orthanc.images import Images
+from consumer.payloads import DownloadIndex, VolumeHeader, Volumes
+from consumer.sandbox.limits import ReaderLimits
+from consumer.stop_conditions import Halt
 from infra.local.orthanc import OrthancNode
 from infra.local.process import ServiceFailed
 from messages.envelope import UID_PATTERN

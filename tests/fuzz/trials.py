@@ -20,12 +20,12 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from consumer.children.limits import ReaderLimits
 from consumer.children.workbench import UNFORESEEN, Limits, Workbench
 from consumer.errors import LabError, OutOfMemory, WorkerCrashed
-from consumer.halt import Halt
-from consumer.handover import Volumes
 from consumer.memory import MemoryFile
+from consumer.payloads import Volumes
+from consumer.sandbox.limits import ReaderLimits
+from consumer.stop_conditions import Halt
 from tests.bad_inputs.study import PLANTED, Phase, Study, real, series, study_of
 from tests.dicom_factory import part10, spec
 from tests.enhanced_factory import enhanced

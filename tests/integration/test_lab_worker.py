@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from consumer.amqp import link
 from consumer.amqp.acks import LegalAck
-from consumer.amqp.hand import InHand
+from consumer.amqp.in_flight import InHand
 from consumer.amqp.intake import Intake
 from consumer.amqp.publisher import Publisher
 from consumer.amqp.worker import Worker

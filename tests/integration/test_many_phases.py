@@ -11,11 +11,11 @@ from django.test import Client
 from django.utils import translation
 
 from consumer.children import reader
-from consumer.handover import DownloadIndex, PhaseFiles
 from consumer.manual.facts import look_at
 from consumer.memory import MemoryFile
 from consumer.orthanc.archive import Archive
 from consumer.orthanc.images import Images
+from consumer.payloads import DownloadIndex, PhaseFiles
 from infra.local.orthanc import OrthancNode
 from messages.codec import decode
 from messages.phases import DCE_ROLES

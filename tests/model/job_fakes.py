@@ -11,8 +11,8 @@ from enum import Enum, auto
 
 from consumer.children.segmenter import SegmentationJob
 from consumer.errors import ArchiveUnavailable
-from consumer.halt import Halt
-from consumer.handover import (
+from consumer.memory import MemoryFile
+from consumer.payloads import (
     DownloadIndex,
     Figures,
     Measured,
@@ -22,7 +22,7 @@ from consumer.handover import (
     VolumeHeader,
     Volumes,
 )
-from consumer.memory import MemoryFile
+from consumer.stop_conditions import Halt
 from messages import codec
 from messages.envelope import Wire
 from messages.events import (

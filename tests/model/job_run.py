@@ -1,4 +1,4 @@
-"""A real job (`consumer.job.Job`) on recording fakes, which stops at each call of one.
+"""A real job (`consumer.jobs.job.Job`) on recording fakes, which stops at each call of one.
 
 What a schedule does then happens before the call goes on: another run works, the archive goes
 away, a cancel is heard, the work is given again, a fault.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from consumer.amqp.acks import LegalAck
 from consumer.errors import ArchiveUnavailable, GeometryMismatch, LabError, LabStopping
-from consumer.halt import Halt
+from consumer.stop_conditions import Halt
 from messages.request import InferenceRequested
 from tests.model.job_fakes import (
     Mood,

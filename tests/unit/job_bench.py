@@ -11,12 +11,14 @@ from uuid import uuid4
 
 import numpy as np
 
-from consumer.announce import Announcer
 from consumer.bundle import Bundle, read_bundle
-from consumer.children.grid import Grid
 from consumer.children.segmenter import SegmentationJob
-from consumer.halt import Halt
-from consumer.handover import (
+from consumer.dicom.grid import Grid
+from consumer.jobs.announcer import Announcer
+from consumer.jobs.job import Job
+from consumer.jobs.lab import ArchiveWatchPort, Lab
+from consumer.memory import MemoryFile
+from consumer.payloads import (
     DownloadIndex,
     Figures,
     Measured,
@@ -27,9 +29,7 @@ from consumer.handover import (
     VolumeHeader,
     Volumes,
 )
-from consumer.job import Job
-from consumer.lab import ArchiveWatchPort, Lab
-from consumer.memory import MemoryFile
+from consumer.stop_conditions import Halt
 from messages import codec
 from messages.envelope import Message, Wire
 from messages.request import InferenceRequested, InputSeries

@@ -11,10 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from structlog.testing import capture_logs
 
-from consumer.archive_watch import ArchiveWatch
 from consumer.errors import ArchiveUnavailable, DeadlineExceeded, LabStopping, RequestCancelled
-from consumer.halt import Halt
 from consumer.orthanc import Archive
+from consumer.orthanc.archive_watch import ArchiveWatch
+from consumer.stop_conditions import Halt
 from infra.local.ports import free_ports
 from infra.local.process import wait_until
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from pydicom.uid import UID, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from consumer.children.limits import ReaderLimits
 from consumer.children.workbench import UNFORESEEN, Limits, Workbench
 from consumer.errors import LabError
-from consumer.halt import Halt
 from consumer.memory import MemoryFile
+from consumer.sandbox.limits import ReaderLimits
+from consumer.stop_conditions import Halt
 from messages.failures import FailureCode
 from tests.bad_inputs.files import bomb
 from tests.bad_inputs.study import PLANTED, BadInput, Study, series, study_of

@@ -15,8 +15,8 @@ import torch
 
 from consumer.bundle import BundleInvalid, read_bundle
 from consumer.children import reader
-from consumer.handover import TUMOR, Code, ResultCodes
 from consumer.memory import MemoryFile
+from consumer.payloads import TUMOR, Code, ResultCodes
 from infra.brain.fetch import SOURCE, pinned_weights
 from tests.dicom_factory import Series, index, spec
 

@@ -18,7 +18,7 @@ from consumer.children.child import Child
 from consumer.children.process import Process
 from consumer.children.wire import ChildRaised
 from consumer.errors import InferenceTimeout, LabStopping, OutOfMemory, TooLarge, WorkerCrashed
-from consumer.halt import Halt
+from consumer.stop_conditions import Halt
 from infra.local.process import wait_until
 from infra.local.settings import REPOSITORY
 from tests import child_work, slow_child
@@ -125,7 +125,7 @@ def test_a_child_dies_with_its_parent() -> None:
     script = (
         "from consumer.children.child import Child\n"
         "from consumer.errors import InferenceTimeout\n"
-        "from consumer.halt import Halt\n"
+        "from consumer.stop_conditions import Halt\n"
         "from tests import child_work\n"
         "if __name__ == '__main__':\n"
         "    child = Child('test', on_timeout=InferenceTimeout)\n"

@@ -20,7 +20,7 @@ from consumer.errors import (
     LabStopping,
     RequestCancelled,
 )
-from consumer.halt import Halt
+from consumer.stop_conditions import Halt
 from infra.local.process import wait_until
 from tests import child_work
 

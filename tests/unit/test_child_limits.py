@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from consumer.children.child import Child
-from consumer.children.limits import ReaderLimits, confine
 from consumer.children.wire import ChildRaised
 from consumer.children.workbench import Limits, Workbench
 from consumer.errors import InferenceTimeout, TooLarge, WorkerCrashed
-from consumer.halt import Halt
+from consumer.sandbox.limits import ReaderLimits, confine
+from consumer.stop_conditions import Halt
 from tests import child_work
 
 #: Seconds for a call that does nothing, on a busy machine.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from consumer.handover import Figures
+from consumer.payloads import Figures
 from consumer.result.figures import figures
 from consumer.result.lesions import measure, split
 

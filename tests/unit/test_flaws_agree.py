@@ -15,10 +15,10 @@ from pydicom.multival import MultiValue
 
 from consumer.children import reader
 from consumer.errors import LabError
-from consumer.handover import DownloadIndex
 from consumer.manual.choice import choose
 from consumer.manual.facts import look_at
 from consumer.memory import MemoryFile
+from consumer.payloads import DownloadIndex
 from messages.failures import FailureCode
 from messages.lab import ModelDescriptor
 from messages.phases import DCE_ROLES

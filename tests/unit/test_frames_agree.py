@@ -14,11 +14,11 @@ from pydicom import Dataset, dcmread
 from pydicom.multival import MultiValue
 from pydicom.uid import generate_uid
 
-from consumer.children import enhanced as child
 from consumer.children import reader
-from consumer.handover import DownloadIndex
+from consumer.dicom import enhanced as child
 from consumer.manual.facts import look_at
 from consumer.memory import MemoryFile
+from consumer.payloads import DownloadIndex
 from messages.phases import PhaseFacts
 from messages.phases.parts import FRAME_PHASE_KEYWORDS, ImageFacts, parts_of
 from messages.phases.times import began_at

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 from consumer.amqp.acks import Delivery, LegalAck
-from consumer.amqp.hand import Hand, InHand
+from consumer.amqp.in_flight import Hand, InHand
 from messages.request import InferenceRequested, InputSeries
 
 INPUT = InputSeries(

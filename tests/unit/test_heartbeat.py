@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
-from consumer.announce import Announcer
-from consumer.heartbeat import Heartbeat, Standing
+from consumer.jobs.announcer import Announcer
+from consumer.liveness.heartbeat import Heartbeat, Standing
 from messages import codec
 from messages.envelope import Message, Wire
 from messages.lab import (

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from consumer.bundle import read_bundle
-from consumer.children.kernel import keep_memory_private
 from consumer.children.segmenter import SegmentationJob
 from consumer.children.workbench import Limits, Workbench
 from consumer.errors import InferenceTimeout
-from consumer.halt import Halt
 from consumer.memory import MemoryFile, create_array, open_array
+from consumer.sandbox.kernel import keep_memory_private
+from consumer.stop_conditions import Halt
 from infra.local.process import wait_until
 from infra.local.settings import REPOSITORY
 from tests.unit.test_hostile_child import (  # noqa: F401 - fixtures

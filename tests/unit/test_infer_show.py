@@ -13,10 +13,8 @@ from uuid import UUID, uuid4
 import pytest
 from rich.console import Console
 
-from consumer.announce import Announcer
 from consumer.bundle import Bundle
-from consumer.halt import Halt
-from consumer.handover import LesionFacts
+from consumer.jobs.announcer import Announcer
 from consumer.manual.choice import Chosen
 from consumer.manual.facts import Looked
 from consumer.manual.outcome import Outcome
@@ -24,6 +22,8 @@ from consumer.manual.show import KEPT_WORDS, WORDS, Bar, Lines, Show, show_on
 from consumer.manual.watched import Once, Told, WatchedArchive, WatchedRun
 from consumer.memory import MemoryFile
 from consumer.orthanc.images import ImageSeries
+from consumer.payloads import LesionFacts
+from consumer.stop_conditions import Halt
 from messages.events import InferenceCompleted, InferenceProgressed, ModelReference, Stage
 from messages.lab import ModelDescriptor
 from messages.phases import DCE_ROLES, SeriesFacts
@@ -64,7 +64,7 @@ def run_of(show: Show) -> tuple[WatchedRun, Announcer]:
 
 
 def walk(show: Show) -> None:
-    """As `consumer.analysis` goes through a run."""
+    """As `consumer.jobs.analysis` goes through a run."""
     run, announcer = run_of(show)
     told = InferenceProgressed
     announcer.tell(run.event(told, stage=Stage.DOWNLOADING, done=0, total=6))

@@ -29,7 +29,7 @@ from consumer.errors import (
     WorkerCrashed,
     WrongPhaseCount,
 )
-from consumer.halt import Halt
+from consumer.stop_conditions import Halt
 from messages import identity
 from messages.envelope import Message
 from messages.events import (

@@ -10,10 +10,10 @@ from threading import Event, Timer
 import pytest
 
 from consumer.amqp.acks import LegalAck
-from consumer.archive_watch import ArchiveWatch
 from consumer.errors import ArchiveUnavailable, LabStopping, RequestCancelled
-from consumer.halt import Halt
-from consumer.job import MAX_HOLDS
+from consumer.jobs.job import MAX_HOLDS
+from consumer.orthanc.archive_watch import ArchiveWatch
+from consumer.stop_conditions import Halt
 from messages.events import (
     InferenceAccepted,
     InferenceCancelled,

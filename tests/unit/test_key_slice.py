@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from consumer.children import reader
-from consumer.handover import Measured
 from consumer.memory import MemoryFile
+from consumer.payloads import Measured
 from consumer.result import caption, key_slice
 from consumer.result.key_slice import Drawn, chosen_slices
 from consumer.result.lesions import measure, split

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from consumer.children import reader
-from consumer.handover import TUMOR, Code, ResultCodes
 from consumer.memory import MemoryFile
+from consumer.payloads import TUMOR, Code, ResultCodes
 from consumer.result.laterality import MARGIN_MM, Laterality, sides
 from consumer.result.midline import midline_x
 from infra.phantom.grid import Grid

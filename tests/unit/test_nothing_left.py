@@ -23,7 +23,7 @@ _NO_FILES = ("/memfd:", "/dev/", "/proc/")
 _LAB = """
 import threading, time
 from consumer import bootstrap
-from consumer.halt import Halt
+from consumer.stop_conditions import Halt
 from consumer.memory import MemoryFile
 from consumer.settings import load_analysis
 from tests.bad_inputs.study import series, study_of

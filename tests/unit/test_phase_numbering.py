@@ -12,15 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.children import reader, series
-from consumer.children.files import read_file
+from consumer.children import reader
+from consumer.dicom import series
+from consumer.dicom.files import read_file
 from consumer.errors import LabError, PhasesOutOfOrder, SeriesChanged, WrongPhaseCount
-from consumer.handover import DownloadIndex
 from consumer.manual.asked import CannotInfer, by_hand
 from consumer.manual.choice import choose, concerns
 from consumer.manual.facts import look_at
 from consumer.memory import MemoryFile
 from consumer.orthanc.images import Images
+from consumer.payloads import DownloadIndex
 from messages.phases import DCE_ROLES, PhaseFacts, SeriesFacts, Unclear
 from messages.phases.check import Fault, check_choice
 from messages.phases.numbering import count_of, number_value, numbered, or_numbered, place_of

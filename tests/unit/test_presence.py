@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from consumer.drain import DrainFailed, drain
-from consumer.presence import Presence, PresenceError, Sighting, look_for
+from consumer.liveness.drain import DrainFailed, drain
+from consumer.liveness.presence import Presence, PresenceError, Sighting, look_for
 from infra.local.settings import REPOSITORY
 
 #: A process with a lab's file that ends when it is told to drain, with as much left in hand.
 LAB = """
 import signal, sys
 from pathlib import Path
-from consumer.presence import Presence
+from consumer.liveness.presence import Presence
 with Presence(Path(sys.argv[1]), "lab1") as presence:
     # Held back until it is waited for: it may come before that.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])

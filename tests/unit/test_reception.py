@@ -11,7 +11,7 @@ import pytest
 from pika.spec import Basic
 
 from consumer.amqp.acks import AckTable, LegalAck
-from consumer.amqp.hand import Hand, InHand
+from consumer.amqp.in_flight import Hand, InHand
 from consumer.amqp.intake import Intake
 from consumer.amqp.reception import Reception
 from messages import codec

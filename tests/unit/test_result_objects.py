@@ -16,8 +16,8 @@ import SimpleITK
 from pydicom import Dataset, dcmread
 
 from consumer.children import reader
-from consumer.handover import TUMOR, Code, DownloadIndex, Measured, ResultCodes, ResultSpec, Volumes
 from consumer.memory import MemoryFile
+from consumer.payloads import TUMOR, Code, DownloadIndex, Measured, ResultCodes, ResultSpec, Volumes
 from consumer.result.provenance import labrelay_version
 from messages import identity
 from tests.dicom_factory import Series, index, oblique, place, spec

@@ -15,7 +15,7 @@ from consumer.bundle import read_bundle
 from consumer.children.segmenter import SegmentationJob
 from consumer.children.workbench import Limits, Workbench
 from consumer.errors import ModelFailed
-from consumer.halt import Halt
+from consumer.stop_conditions import Halt
 from tests import sticky_runner
 from tests.unit.job_bench import HELD
 

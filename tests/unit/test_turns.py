@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.amqp.turns import ALONE_FROM, choose
+from consumer.amqp.scheduling import ALONE_FROM, choose
 
 #: The delivery limit of the topology: at the next count a request becomes a dead letter.
 LIMIT = 20

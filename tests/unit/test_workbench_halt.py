@@ -17,8 +17,8 @@ from consumer.bundle import read_bundle
 from consumer.children.segmenter import SegmentationJob
 from consumer.children.workbench import Limits, Workbench
 from consumer.errors import RequestCancelled
-from consumer.halt import Halt
 from consumer.memory import MemoryFile, create_array, open_array
+from consumer.stop_conditions import Halt
 from infra.local.process import wait_until
 from tests import child_work
 from tests.unit.job_bench import HELD

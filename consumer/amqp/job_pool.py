@@ -1,0 +1,69 @@
+"""The threads in which jobs run, and what they hand back to the main thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+import structlog
+
+from consumer.amqp.acks import LegalAck
+from consumer.amqp.in_flight import InHand
+from consumer.errors import LabStopping
+
+log = structlog.get_logger(__name__)
+
+#: Threads beyond those of the jobs: for cancelled requests, messages put off, and jobs that still
+#: run though the broker has given their delivery to another lab.
+_SPARE_THREADS = 8
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended; `reason` is None when its deliveries may not be settled."""
+
+    held: InHand
+    reason: LegalAck | None
+    #: The lab itself is at fault.
+    fault: bool = False
+
+
+class Crew:
+    """Runs jobs. `wake` is called from a job's thread when there is an outcome."""
+
+    def __init__(self, *, at_once: int, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._threads = ThreadPoolExecutor(at_once + _SPARE_THREADS, thread_name_prefix="job")
+        self._outcomes: SimpleQueue[Outcome] = SimpleQueue()
+
+    def begin(self, held: InHand) -> None:
+        """Do its work in a thread."""
+        held.begun = True
+        self._threads.submit(self._run, held)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """What was handed back since the last call."""
+        while True:
+            try:
+                yield self._outcomes.get_nowait()
+            except Empty:
+                return
+
+    def dismiss(self) -> None:
+        """Begin nothing more. Threads that run are not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self, held: InHand) -> None:
+        reason: LegalAck | None = None
+        fault = False
+        try:
+            reason = held.work()
+        except LabStopping:
+            log.info("job left to the broker", action="job.stopped")
+        except Exception:
+            fault = True
+            log.exception("job ended in a fault of the lab", action="job.fault")
+        self._outcomes.put(Outcome(held, reason, fault))
+        self._wake()

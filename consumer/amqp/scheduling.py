@@ -1,0 +1,96 @@
+"""Whose turn it is among the requests in hand. Pure.
+
+The broker counts a delivery (``x-delivery-count``) whenever the lab that held it died. It cannot
+know which of several killed it: the neighbours are counted too, and at the queue's limit of 20 all
+of them become dead letters. So from a count of three on a request is a suspect and runs alone, and
+which of several suspects goes first changes with every death. One that kills its lab each time can
+then not keep its neighbours from their turn until their counts are worn out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Event
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+#: Delivery count from which a request runs alone: chance alone seldom kills a lab three times.
+ALONE_FROM = 3
+
+
+class _Named(Protocol):
+    @property
+    def request_id(self) -> UUID: ...
+
+    @property
+    def attempt(self) -> int: ...
+
+
+class Candidate(Protocol):
+    """What is looked at; `consumer.amqp.in_flight.InHand` in the lab."""
+
+    @property
+    def request(self) -> _Named | None:
+        """Which request it is."""
+
+    @property
+    def deaths(self) -> int:
+        """The broker's newest ``x-delivery-count``.
+
+        Not how often it was given out: RabbitMQ 4.3 counts apart what came back in peace, and
+        that is no reason for suspicion.
+        """
+
+    @property
+    def cancelled(self) -> Event:
+        """Set once its cancel was heard."""
+
+
+C = TypeVar("C", bound=Candidate)
+
+
+def runs_alone(candidate: Candidate) -> bool:
+    """Whether it is a suspect: it begins when nothing runs, and nothing begins beside it."""
+    return candidate.deaths >= ALONE_FROM
+
+
+def choose(
+    waiting: Sequence[C], running: Sequence[C], *, at_once: int, healthy: bool, closed: bool
+) -> C | None:
+    """Return what may begin now, or None.
+
+    `waiting` is in the order of arrival, `at_once` the number of jobs that may run side by side.
+    `healthy` is false while nothing new may be begun. `closed` is true while the lab takes no
+    more: only then does a suspect begin, so that none arrives beside it.
+
+    A cancelled request begins whatever else runs or is wrong, unless a suspect runs: all that it
+    does is to say so.
+    """
+    if any(runs_alone(other) for other in running):
+        return None
+    for candidate in waiting:
+        if candidate.cancelled.is_set():
+            return candidate
+    if not healthy or len(running) >= at_once:
+        return None
+    for candidate in waiting:
+        if not runs_alone(candidate):
+            return candidate
+    if running or not waiting or not closed:
+        return None
+    return _first_suspect(waiting)
+
+
+def _first_suspect(suspects: Sequence[C]) -> C:
+    """The next in a ring of all suspects: one death raises every count by one and turns it on.
+
+    Not the smallest count: whoever stands lowest would go first after every death, and those
+    above it would be counted with it until they are worn out.
+    """
+    ring = sorted(suspects, key=_identity)
+    return ring[max(suspect.deaths for suspect in ring) % len(ring)]
+
+
+def _identity(candidate: Candidate) -> tuple[str, int]:
+    request = candidate.request
+    return (str(request.request_id), request.attempt) if request else ("", 0)

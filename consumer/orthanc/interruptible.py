@@ -1,0 +1,137 @@
+"""Waiting for the archive without going deaf: a look at something else while it is silent.
+
+A request of the ``requests`` library blocks its thread: for a minute while the archive says
+nothing, and for hours while its answer trickles. A run must end sooner when it is cancelled.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from http.client import HTTPConnection, HTTPResponse
+from typing import TYPE_CHECKING, Any
+
+from consumer.stop_conditions import LOOK_SECONDS
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+#: Bytes sent at once: a TLS record. What a look interrupts is sent again from its start, as TLS
+#: wants it.
+_PIECE = 16 * 1024
+
+#: Called by the thread that waits; what it raises ends the request.
+Look = Callable[[], None]
+
+
+def unwatched() -> None:
+    """Look at nothing: the request ends with its answer or its timeout."""
+
+
+#: Of the request that this thread makes now.
+_look: ContextVar[Look] = ContextVar("look", default=unwatched)
+
+
+#: Seconds that the archive may take nothing of what this thread sends; None sets no limit.
+_silence: ContextVar[float | None] = ContextVar("silence", default=None)
+
+
+@contextmanager
+def looking(look: Look) -> Iterator[None]:
+    """Call `look` several times a second while this thread waits for an answer in the block."""
+    token = _look.set(look)
+    try:
+        yield
+    finally:
+        _look.reset(token)
+
+
+def look_now() -> None:
+    """Call the look of the block that this thread is in, if any."""
+    _look.get()()
+
+
+@contextmanager
+def giving_up_after(seconds: float) -> Iterator[None]:
+    """Let what is sent in the block wait so long for an archive that takes nothing."""
+    token = _silence.set(seconds)
+    try:
+        yield
+    finally:
+        _silence.reset(token)
+
+
+class AttentiveSending(HTTPConnection):
+    """A connection that sends with looks between; stands before urllib3's own among the bases."""
+
+    def send(self, data: Any) -> None:
+        """Send bytes; raises `TimeoutError` when the archive takes none of them for too long."""
+        if self.sock is None:
+            self.connect()
+        before = self.sock.gettimeout()
+        self.sock.settimeout(LOOK_SECONDS)
+        left = memoryview(data).cast("B")
+        began = time.monotonic()
+        try:
+            while left:
+                look_now()
+                try:
+                    sent = self.sock.send(left[:_PIECE])
+                except TimeoutError:
+                    limit = _silence.get()
+                    if limit is not None and time.monotonic() - began > limit:
+                        raise
+                else:
+                    left = left[sent:]
+                    began = time.monotonic()
+        finally:
+            self.sock.settimeout(before)
+
+
+class AttentiveResponse(HTTPResponse):
+    """An answer that is read with looks between; for `http.client`'s ``response_class``."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        # Nothing has been read yet, so nothing is lost with the buffer that goes.
+        self.fp = io.BufferedReader(_AttentiveSocket(sock, self.fp.detach()))
+
+
+class _AttentiveSocket(io.RawIOBase):
+    """Reads from a socket, waiting in pieces; keeps the socket's own limit of silence.
+
+    It does not ask the kernel first whether there is something to read: on a TLS socket that may
+    be a record without a byte for us, and the read would wait after all.
+    """
+
+    def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
+        self._sock = sock
+        #: Holds the socket open until it is closed itself, as `http.client` expects.
+        self._raw = raw
+        self._silence = sock.gettimeout()
+        # urllib3 sets it anew for the next request on the same connection.
+        sock.settimeout(LOOK_SECONDS)
+
+    def readable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._raw.fileno()
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        began = time.monotonic()
+        while True:
+            look_now()
+            try:
+                return self._sock.recv_into(buffer)
+            except TimeoutError:
+                if self._silence is not None and time.monotonic() - began > self._silence:
+                    raise
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
