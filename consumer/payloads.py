@@ -6,11 +6,13 @@ No heavy import here, so that the main process stays free of pydicom and the seg
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, PlainSerializer, PlainValidator
 
-from consumer.dicom.grid import Grid
+from consumer.bundle import TUMOR, ResultCodes
 from messages.phases.scale import Scale
 
 #: How a child's answer travels (`consumer.children.wire`), at the classes that are one.
@@ -19,35 +21,50 @@ _AS_ANSWER = ConfigDict(
 )
 
 
-class Code(NamedTuple):
-    """A coded term: value, coding scheme designator, meaning."""
+def _numbers(values: Any) -> NDArray[np.float64]:
+    """An array of what came as JSON; raises ValueError."""
+    try:
+        return np.array(values, dtype=np.float64)
+    except TypeError:
+        raise ValueError("no array of numbers") from None
 
-    value: str
-    scheme: str
-    meaning: str
+
+#: An array that a child's answer can hold.
+Numbers = Annotated[
+    NDArray[np.float64], PlainValidator(_numbers), PlainSerializer(lambda values: values.tolist())
+]
 
 
 @dataclass(frozen=True)
-class ResultCodes:
-    """What a marked voxel is, as SEG and report say it."""
+class Grid:
+    """Where the voxels of a phase lie."""
 
-    #: Category of the segment: CID 7150 Segmentation Property Category.
-    category: Code
-    #: Type of the segment, and the finding of the reports: CID 7151, CID 7159.
-    type: Code
-    #: Anatomic region and finding site: CID 4 Anatomic Region.
-    site: Code
-    #: Procedure reported: CID 6028, reached from CID 100, which may be extended.
-    procedure: Code
+    #: (slices, 3) in mm, LPS+: centre of each slice's first voxel, ascending along the normal.
+    positions: Numbers
+    #: Six direction cosines: along a row, then along a column (PS3.3 C.7.6.2.1.1).
+    orientation: Numbers
+    #: mm between slices, rows, columns.
+    spacing: tuple[float, float, float]
+    rows: int
+    columns: int
+    frame_of_reference_uid: str
 
+    def affine_lps(self) -> tuple[tuple[float, ...], ...]:
+        """4x4 from (slice, row, column, 1) to LPS mm: PS3.3 equation C.7.6.2.1-1, plus slices."""
+        matrix = np.eye(4)
+        matrix[:3, 0] = self._step()
+        matrix[:3, 1] = self.orientation[3:] * self.spacing[1]
+        matrix[:3, 2] = self.orientation[:3] * self.spacing[2]
+        matrix[:3, 3] = self.positions[0]
+        return tuple(tuple(float(value) for value in row) for row in matrix)
 
-#: What a bundle marks that does not say it.
-TUMOR = ResultCodes(
-    category=Code("49755003", "SCT", "Morphologically Abnormal Structure"),
-    type=Code("108369006", "SCT", "Neoplasm"),
-    site=Code("76752008", "SCT", "Breast"),
-    procedure=Code("241615005", "SCT", "MRI of breast"),
-)
+    def _step(self) -> NDArray[np.float64]:
+        count = len(self.positions)
+        if count == 1:
+            return np.cross(self.orientation[:3], self.orientation[3:]) * self.spacing[0]
+        # Over the whole stack, so that rounding in the positions does not add up.
+        step: NDArray[np.float64] = (self.positions[-1] - self.positions[0]) / (count - 1)
+        return step
 
 
 @dataclass(frozen=True)

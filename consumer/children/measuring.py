@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
-    from consumer.dicom.grid import Grid
-    from consumer.payloads import Code, DownloadIndex, ResultSpec, Volumes
+    from consumer.bundle import Code
+    from consumer.payloads import DownloadIndex, Grid, ResultSpec, Volumes
     from consumer.result.kinetics import Curve
     from consumer.result.laterality import Laterality
     from consumer.result.segmentation import StoredMask

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PlainSerializer, PlainValidator
 
 from consumer.dicom.flaws import no_scanner_makes
 from consumer.errors import GeometryMismatch
+from consumer.payloads import Grid
 from messages.phases.plausible import implausible
 
 if TYPE_CHECKING:
@@ -43,20 +42,6 @@ REACH_MM = 100_000.0
 COSINE_TOLERANCE = 1e-4
 
 
-def _numbers(values: Any) -> NDArray[np.float64]:
-    """An array of what came as JSON; raises ValueError."""
-    try:
-        return np.array(values, dtype=np.float64)
-    except TypeError:
-        raise ValueError("no array of numbers") from None
-
-
-#: An array that a child's answer can hold.
-Numbers = Annotated[
-    NDArray[np.float64], PlainValidator(_numbers), PlainSerializer(lambda values: values.tolist())
-]
-
-
 class Frame(NamedTuple):
     """What one slice says of its place."""
 
@@ -65,38 +50,6 @@ class Frame(NamedTuple):
     frame_of_reference_uid: str
     #: Eleven: orientation (6 cosines), pixel spacing (rows, columns; mm), position (LPS, mm).
     numbers: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Where the voxels of a phase lie."""
-
-    #: (slices, 3) in mm, LPS+: centre of each slice's first voxel, ascending along the normal.
-    positions: Numbers
-    #: Six direction cosines: along a row, then along a column (PS3.3 C.7.6.2.1.1).
-    orientation: Numbers
-    #: mm between slices, rows, columns.
-    spacing: tuple[float, float, float]
-    rows: int
-    columns: int
-    frame_of_reference_uid: str
-
-    def affine_lps(self) -> tuple[tuple[float, ...], ...]:
-        """4x4 from (slice, row, column, 1) to LPS mm: PS3.3 equation C.7.6.2.1-1, plus slices."""
-        matrix = np.eye(4)
-        matrix[:3, 0] = self._step()
-        matrix[:3, 1] = self.orientation[3:] * self.spacing[1]
-        matrix[:3, 2] = self.orientation[:3] * self.spacing[2]
-        matrix[:3, 3] = self.positions[0]
-        return tuple(tuple(float(value) for value in row) for row in matrix)
-
-    def _step(self) -> NDArray[np.float64]:
-        count = len(self.positions)
-        if count == 1:
-            return np.cross(self.orientation[:3], self.orientation[3:]) * self.spacing[0]
-        # Over the whole stack, so that rounding in the positions does not add up.
-        step: NDArray[np.float64] = (self.positions[-1] - self.positions[0]) / (count - 1)
-        return step
 
 
 def grid_of(role: str, frames: Sequence[Frame], thickness: float | None) -> tuple[Grid, list[int]]:

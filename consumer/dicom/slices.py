@@ -22,12 +22,13 @@ from consumer.dicom.attributes import (
 from consumer.dicom.encodings import check_encoding, check_frames
 from consumer.dicom.enhanced import GROUP_TAGS, MULTI_FRAME_CLASSES, Image
 from consumer.dicom.flaws import no_pixels
-from consumer.dicom.grid import Frame, Grid, grid_of
+from consumer.dicom.grid import Frame, grid_of
 from consumer.dicom.philips import SCALE_TAGS
 from consumer.dicom.series import EVIDENCE_TAGS, Numbered, guarded, parse
 from consumer.dicom.tiles import TILE_TAGS, check_one_slice
 from consumer.dicom.turned import TURNED_TAGS, check_rows
 from consumer.errors import MissingAttribute, UnsupportedImage
+from consumer.payloads import Grid
 from messages.phases.agreement import AGREEMENT_KEYWORDS
 from messages.phases.flaws import NEEDED_KEYWORDS, PIXELS_KEYWORD
 from messages.phases.frames import OWN_GROUPS

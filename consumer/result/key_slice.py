@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from consumer.dicom.enhanced import Image
-    from consumer.dicom.grid import Grid
-    from consumer.payloads import ResultSpec
+    from consumer.payloads import Grid, ResultSpec
     from consumer.result.lesions import Lesion
 
 #: Pixels of the shorter side, at least: text on a slice of 256 x 256 could not be read.

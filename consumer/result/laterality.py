@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from consumer.payloads import Code
+    from consumer.bundle import Code
 
 #: SCT Breast: the finding site of whose lesions a side is told.
 _BREAST = ("76752008", "SCT")

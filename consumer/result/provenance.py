@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pydicom.valuerep import DA, TM
 
-from consumer.payloads import Code
+from consumer.bundle import Code
 from consumer.result.origin import stored_number
 from messages.phases.scale import Scale
 

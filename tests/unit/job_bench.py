@@ -13,7 +13,6 @@ import numpy as np
 
 from consumer.bundle import Bundle, read_bundle
 from consumer.children.segmenter import SegmentationJob
-from consumer.dicom.grid import Grid
 from consumer.jobs.announcer import Announcer
 from consumer.jobs.job import Job
 from consumer.jobs.lab import ArchiveWatchPort, Lab
@@ -21,6 +20,7 @@ from consumer.memory import MemoryFile
 from consumer.payloads import (
     DownloadIndex,
     Figures,
+    Grid,
     Measured,
     PackagedPrimary,
     ResultSpec,

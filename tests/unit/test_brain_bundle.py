@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from consumer.bundle import BundleInvalid, read_bundle
+from consumer.bundle import TUMOR, BundleInvalid, Code, ResultCodes, read_bundle
 from consumer.children import reader
 from consumer.memory import MemoryFile
-from consumer.payloads import TUMOR, Code, ResultCodes
 from infra.brain.fetch import SOURCE, pinned_weights
 from tests.dicom_factory import Series, index, spec
 

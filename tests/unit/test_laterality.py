@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from consumer.bundle import TUMOR, Code, ResultCodes
 from consumer.children import reader
 from consumer.memory import MemoryFile
-from consumer.payloads import TUMOR, Code, ResultCodes
 from consumer.result.laterality import MARGIN_MM, Laterality, sides
 from consumer.result.midline import midline_x
 from infra.phantom.grid import Grid
