@@ -34,7 +34,7 @@ from consumer.children.workbench import Limits, Workbench
 from consumer.memory import MemoryFile
 from consumer.orthanc import Archive
 from consumer.payloads import DownloadIndex, PhaseFiles, ResultSpec, Volumes
-from consumer.sandbox.limits import ReaderLimits
+from consumer.sandbox.confinement import ReaderLimits
 from consumer.stop_conditions import Halt
 from infra.local.orthanc import OrthancNode
 from infra.local.ports import free_ports

@@ -19,9 +19,8 @@ from consumer.checks.line import State
 from consumer.children import segmenter
 from consumer.children.workbench import ModelRunner
 from consumer.errors import LabError
-from consumer.liveness.drain import DrainFailed
-from consumer.liveness.drain import drain as drain_lab
-from consumer.liveness.presence import PresenceError
+from consumer.liveness.presence import DrainFailed, PresenceError
+from consumer.liveness.presence import drain as drain_lab
 from consumer.manual.command import Options, destination
 from consumer.manual.command import run as run_by_hand
 from consumer.sandbox.kernel import keep_memory_private

@@ -20,13 +20,12 @@ from consumer.jobs.announcer import Announcer
 from consumer.jobs.job import Job
 from consumer.jobs.lab import Lab
 from consumer.liveness import systemd
-from consumer.liveness.drain import DRAIN_SIGNAL
 from consumer.liveness.heartbeat import Heartbeat, Standing
-from consumer.liveness.presence import Presence
+from consumer.liveness.presence import DRAIN_SIGNAL, Presence
 from consumer.orthanc import Archive
 from consumer.orthanc.archive_watch import ArchiveWatch
+from consumer.sandbox.confinement import ReaderLimits, no_core_dump
 from consumer.sandbox.kernel import keep_memory_private
-from consumer.sandbox.limits import ReaderLimits, no_core_dump
 from consumer.settings import AnalysisSettings, LabSettings, child_environment
 from messages.lab import ARCHIVE_AWAY, DRAINING, SERVING
 

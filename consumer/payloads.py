@@ -234,7 +234,7 @@ class StoredModel:
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures of ``completed``; their definitions are in `consumer.result.figures`."""
+    """The figures of ``completed``; their definitions are in `consumer.result.lesions`."""
 
     tumor_detected: bool
     volume_voxels: int

@@ -10,8 +10,7 @@ import pika
 import structlog
 from pika.exceptions import AMQPError
 
-from consumer.amqp.cancel_sync import Hearing
-from consumer.amqp.control import Control
+from consumer.amqp.control import Control, Hearing
 from consumer.amqp.errors import BrokerUnavailable
 from consumer.amqp.intake import Intake
 from consumer.amqp.link import Brokers

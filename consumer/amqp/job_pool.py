@@ -1,4 +1,4 @@
-"""The threads in which jobs run, and what they hand back to the main thread."""
+"""The threads in which jobs run, what they hand back, and how many ended in a fault."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from queue import Empty, SimpleQueue
 import structlog
 
 from consumer.amqp.acks import LegalAck
+from consumer.amqp.errors import LabBroken
 from consumer.amqp.in_flight import InHand
 from consumer.errors import LabStopping
 
@@ -18,6 +19,10 @@ log = structlog.get_logger(__name__)
 #: Threads beyond those of the jobs: for cancelled requests, messages put off, and jobs that still
 #: run though the broker has given their delivery to another lab.
 _SPARE_THREADS = 8
+
+#: Faults of the lab without a success between them, after which it stops: a supervisor starts it
+#: anew, and an engineer sees it. The queue's delivery limit is 20.
+MAX_FAULTS = 5
 
 
 @dataclass(frozen=True)
@@ -67,3 +72,23 @@ class Crew:
             log.exception("job ended in a fault of the lab", action="job.fault")
         self._outcomes.put(Outcome(held, reason, fault))
         self._wake()
+
+
+class Faults:
+    """How many jobs in a row ended in one."""
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+
+    def success(self) -> None:
+        """A job ended as it should."""
+        self._in_a_row = 0
+
+    def another(self) -> None:
+        """A job ended in a fault. Raises `LabBroken` when it is one too many."""
+        self._in_a_row += 1
+        if self._in_a_row >= MAX_FAULTS:
+            raise LabBroken(
+                f"{self._in_a_row} jobs in a row ended in a fault of this lab; its log has them "
+                "under the action job.fault"
+            )

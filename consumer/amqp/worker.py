@@ -14,14 +14,12 @@ import structlog
 
 from consumer.amqp import link
 from consumer.amqp.acks import AckTable
-from consumer.amqp.cancel_sync import Hearing
 from consumer.amqp.consuming_connection import Session, session
+from consumer.amqp.control import Hearing
 from consumer.amqp.errors import BrokerUnavailable, LabFault
-from consumer.amqp.faults import Faults
 from consumer.amqp.in_flight import Hand, Job
-from consumer.amqp.intake import Intake
-from consumer.amqp.job_pool import Crew
-from consumer.amqp.reception import Defer, Reception
+from consumer.amqp.intake import Defer, Intake, Reception
+from consumer.amqp.job_pool import Crew, Faults
 from consumer.amqp.rules import Rules
 from consumer.amqp.subscription import Tap
 

@@ -1,12 +1,15 @@
-"""The models: bundles that can be described, with weights that are there."""
+"""The models: bundles that can be described, with weights that are there, and load."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from consumer.bundle import Bundle, BundleInvalid, find_bundles
-from consumer.checks.line import Line, bad, ok
+from consumer.checks.line import Line, bad, ok, skipped
+from consumer.children.workbench import Workbench
+from consumer.errors import LabError
 
 #: A weights file as configurations and metadata name it.
 _NAMED = re.compile(r"models/([\w.-]+\w)")
@@ -15,7 +18,7 @@ _NAMED = re.compile(r"models/([\w.-]+\w)")
 _LFS_POINTER = b"version https://git-lfs"
 
 
-def check(model_path: Path) -> tuple[dict[str, Bundle], list[Line]]:
+def check_bundles(model_path: Path) -> tuple[dict[str, Bundle], list[Line]]:
     """The bundles under MODEL_PATH that can be used, and what is to be said of each."""
     try:
         bundles = find_bundles(model_path)
@@ -54,3 +57,32 @@ def _weights_fault(bundle: Path) -> str | None:
         if begin == _LFS_POINTER:
             return f"models/{name} is a pointer of Git LFS and not the weights"
     return None
+
+
+def check_device(bench: Workbench, bundles: Mapping[str, Bundle], device: str) -> Iterator[Line]:
+    """Look at the device and load every bundle there, as the lab does at its start."""
+    try:
+        seen = bench.look_at(device)
+    except LabError as error:
+        fix = "install labrelay[consumer] anew; python -c 'import torch' must work"
+        yield bad("device", error.detail, fix)
+        yield skipped("loading", "device")
+        return
+    if not seen.usable:
+        yield bad("device", f"DEVICE={device}: {seen.text}", seen.fix)
+        yield skipped("loading", "device")
+        return
+    yield ok("device", seen.text)
+    if not bundles:
+        yield skipped("loading", "model")
+    for name, bundle in bundles.items():
+        yield _loads(bench, name, bundle, device)
+
+
+def _loads(bench: Workbench, name: str, bundle: Bundle, device: str) -> Line:
+    try:
+        bench.load([bundle], device)
+    except LabError as error:
+        fix = "copy the bundle again; it must run with the torch and MONAI of this lab"
+        return bad("loading", error.detail, fix)
+    return ok("loading", f"{name} is ready on {device}")

@@ -13,7 +13,6 @@ from consumer.errors import LabError, UploadRejected
 from consumer.memory import open_array
 from consumer.payloads import Figures, LesionFacts, Measured
 from consumer.result import codes
-from consumer.result.figures import figures
 from consumer.result.key_slice import Drawn, key_slices
 from consumer.result.kinetics import (
     CURVES_WITHHELD,
@@ -24,13 +23,12 @@ from consumer.result.kinetics import (
 )
 from consumer.result.laterality import has_sides, sides
 from consumer.result.lesion_group import Found, label_of
-from consumer.result.lesions import measure
+from consumer.result.lesions import figures, measure
 from consumer.result.midline import midline_x
 from consumer.result.origin import stored_model
 from consumer.result.provenance import LEFT_OUT, SIGNAL_SCALE, made_by, read_back, stated_input
 from consumer.result.report import measurement_report, stated_count, stated_facts
-from consumer.result.segmentation import PLACE_TOLERANCE, stored_mask
-from consumer.result.segments import stored_segments
+from consumer.result.segmentation import PLACE_TOLERANCE, stored_mask, stored_segments
 from messages.phases.scale import Scale
 
 if TYPE_CHECKING:

@@ -75,9 +75,8 @@ def _read(
     start()
     from consumer.dicom.agreement import check_agreement, stated, stored_as
     from consumer.dicom.grid import check_same_grid
-    from consumer.dicom.inputs import digest_of
     from consumer.dicom.order import began_at, check_order, seconds_after_first
-    from consumer.dicom.series import by_series
+    from consumer.dicom.series import by_series, digest_of
     from consumer.dicom.slices import read_slices
     from consumer.dicom.voxels import bring_to_first, write_voxels
 
@@ -157,8 +156,7 @@ def package(
     from consumer.children.evidence import building, report_source
     from consumer.children.reference_phase import phase_at, place_to_read
     from consumer.result.report import no_lesion_report
-    from consumer.result.segmentation import check_mask, segmentation
-    from consumer.result.segments import segments_of
+    from consumer.result.segmentation import check_mask, segmentation, segments_of
 
     mask = open_array(mask_path, shape, np.uint8)
     place = place_to_read(source, spec)

@@ -29,8 +29,7 @@ from consumer.payloads import (
     VolumeHeader,
     Volumes,
 )
-from consumer.sandbox.confinement import Confinement
-from consumer.sandbox.limits import ReaderLimits, confine
+from consumer.sandbox.confinement import Confinement, ReaderLimits, confine
 from consumer.stop_conditions import Halt
 
 log = structlog.get_logger(__name__)

@@ -25,8 +25,7 @@ from consumer.dicom.flaws import no_pixels
 from consumer.dicom.grid import Frame, grid_of
 from consumer.dicom.philips import SCALE_TAGS
 from consumer.dicom.series import EVIDENCE_TAGS, Numbered, guarded, parse
-from consumer.dicom.tiles import TILE_TAGS, check_one_slice
-from consumer.dicom.turned import TURNED_TAGS, check_rows
+from consumer.dicom.tiles import TILE_TAGS, TURNED_TAGS, check_one_slice, check_rows
 from consumer.errors import MissingAttribute, UnsupportedImage
 from consumer.payloads import Grid
 from messages.phases.agreement import AGREEMENT_KEYWORDS

@@ -1,4 +1,4 @@
-"""Classic images that hold several slices in one frame, as their files tell it."""
+"""Classic images that are not what they say: sheets of slices, and rows that are turned."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydicom.tag import Tag
 
-from consumer.dicom.flaws import several_slices
+from consumer.dicom.flaws import several_slices, turned_rows
 from messages.phases.tiled import (
     IMAGES_IN_FRAME,
     PRIVATE_BLOCKS,
@@ -14,12 +14,18 @@ from messages.phases.tiled import (
     holds_several_slices,
     images_in_frame,
 )
+from messages.phases.turned import (
+    PRIVATE_ELEMENTS,
+    PRIVATE_GROUP,
+    may_be_turned,
+    rows_turned,
+)
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-#: Private elements of which those rules know: creators of blocks, and the counts in each.
-_PRIVATE_TAGS = tuple(
+#: Private elements of which `messages.phases.tiled` knows: creators of blocks, and counts in each.
+_TILED_PRIVATE_TAGS = tuple(
     tag
     for group, _, element in PRIVATE_COUNTS
     for block in PRIVATE_BLOCKS
@@ -29,22 +35,46 @@ _PRIVATE_TAGS = tuple(
 _KEYWORDS = ("ImageType", "AcquisitionMatrix", "Rows", "Columns", "PixelSpacing")
 
 #: What must be read of an image for `check_one_slice`; private elements by number.
-TILE_TAGS: tuple[str | int, ...] = ("ImageType", "AcquisitionMatrix", *_PRIVATE_TAGS)
+TILE_TAGS: tuple[str | int, ...] = ("ImageType", "AcquisitionMatrix", *_TILED_PRIVATE_TAGS)
+
+#: The private elements of which `messages.phases.turned` knows, and the creators of their blocks.
+_TURNED_PRIVATE_TAGS = tuple(
+    tag
+    for block in PRIVATE_BLOCKS
+    for tag in (
+        PRIVATE_GROUP << 16 | block,
+        *(PRIVATE_GROUP << 16 | block << 8 | element for element in PRIVATE_ELEMENTS),
+    )
+)
+
+#: What must be read of an image for `check_rows`; private elements by number.
+TURNED_TAGS: tuple[str | int, ...] = ("ScanningSequence", *_TURNED_PRIVATE_TAGS)
 
 
 def check_one_slice(ds: Dataset, role: str) -> None:
     """Raise UnsupportedImage for a sheet of slices (`messages.phases.tiled`)."""
     head = {keyword: element_text(ds, keyword) for keyword in _KEYWORDS}
     private = {
-        f"{tag >> 16:04x},{tag & 0xFFFF:04x}": element_text(ds, tag) for tag in _PRIVATE_TAGS
+        f"{tag >> 16:04x},{tag & 0xFFFF:04x}": element_text(ds, tag) for tag in _TILED_PRIVATE_TAGS
     }
     head[IMAGES_IN_FRAME] = images_in_frame(private)
     if holds_several_slices(head):
         raise several_slices(role)
 
 
+def check_rows(ds: Dataset, role: str) -> None:
+    """Raise UnsupportedImage for rows that are turned (`messages.phases.turned`)."""
+    if not may_be_turned({"ScanningSequence": element_text(ds, "ScanningSequence")}):
+        return
+    private = {
+        f"{tag >> 16:04x},{tag & 0xFFFF:04x}": element_text(ds, tag) for tag in _TURNED_PRIVATE_TAGS
+    }
+    if rows_turned(private):
+        raise turned_rows(role)
+
+
 def element_text(ds: Dataset, tag: str | int) -> str:
-    """A value as an archive would tell it; empty for what is absent or cannot be read."""
+    """A value as an archive would give it; empty for what is absent or cannot be read."""
     try:
         if (Tag(tag) if isinstance(tag, int) else tag) not in ds:
             return ""

@@ -19,8 +19,7 @@ from consumer.errors import (
 from consumer.jobs.lab import Lab
 from consumer.jobs.run import Run
 from consumer.jobs.specification import older_report, spec_of
-from consumer.memory import MemoryFile
-from consumer.orthanc.series_memory import SeriesMemory
+from consumer.memory import MemoryFile, SeriesMemory
 from consumer.payloads import (
     DownloadIndex,
     Measured,
@@ -41,8 +40,8 @@ log = structlog.get_logger(__name__)
 class Analysis:
     """The work of one run. Everything large lies in memory files and goes with them.
 
-    A lab's delivery is one caller, a manual run (`consumer.infer`) the other. Raises `Reject` at
-    once when the request does not fit what the lab serves.
+    A lab's delivery is one caller, a run by hand (`consumer.manual.command`) the other. Raises
+    `Reject` at once when the request does not fit what the lab serves.
     """
 
     def __init__(self, lab: Lab, run: Run) -> None:

@@ -1,22 +1,53 @@
-"""The command itself: settings, terminal and signals around one run."""
+"""``mri-consumer infer``: one analysis by hand, without a broker.
+
+It is the lab's own work, `consumer.jobs.analysis`, with two things of another kind: what a lab
+publishes is shown on the terminal, and without upload what would be stored is kept. Each run has
+a request id of its own, so it makes a result of its own: beside whatever the archive has already.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import structlog
+from pydantic import ValidationError
 from rich.console import Console
 
-from consumer import logs, settings
-from consumer.infer import infer
-from consumer.manual.asked import Asked, by_hand
-from consumer.manual.ends import ENDS, Status, end_of
-from consumer.manual.interrupts import Interrupts
+from consumer import bootstrap, logs, settings
+from consumer.bundle import Bundle, find_bundles
+from consumer.children.workbench import Workbench
+from consumer.errors import ModelUnavailable
+from consumer.jobs.analysis import Analysis
+from consumer.jobs.announcer import Announcer
+from consumer.jobs.lab import ArchivePort, Lab
+from consumer.manual.asked import Asked, CannotInfer, by_hand
+from consumer.manual.choice import Chosen, choose, concerns, describe
+from consumer.manual.facts import Looked, look_at
+from consumer.manual.interrupts import ENDS, Interrupts, Status, end_of
+from consumer.manual.kept import Kept, prepare_folder, write_files
 from consumer.manual.outcome import Outcome
-from consumer.manual.show import KEPT_WORDS, WORDS, show_on
+from consumer.manual.show import (
+    KEPT_WORDS,
+    WORDS,
+    Once,
+    Show,
+    Told,
+    WatchedArchive,
+    WatchedRun,
+    show_on,
+)
+from consumer.orthanc.archive_watch import ArchiveWatch
+from consumer.orthanc.images import Images
+from consumer.settings import AnalysisSettings
+from consumer.stop_conditions import Halt
+from messages.events import InferenceCompleted
+from messages.request import InferenceRequested, InputSeries, PhaseSelector
+from messages.topology import POOLS
 
 log = structlog.get_logger(__name__)
 
@@ -92,3 +123,155 @@ def _outcome(options: Options, interrupts: Interrupts) -> Outcome:
     terminal = Console(stderr=True, highlight=False)
     with show_on(terminal, WORDS if asked.upload else KEPT_WORDS) as show:
         return infer(found, asked, show=show, interrupts=interrupts)
+
+
+def infer(
+    settings: AnalysisSettings, asked: Asked, *, show: Show, interrupts: Interrupts
+) -> Outcome:
+    """Run the model on the phases of the series.
+
+    Raises `CannotInfer`, `BundleInvalid`, `LabError`; and once it was interrupted `Interrupted`,
+    `RequestCancelled` or `LabStopping`.
+    """
+    bundle = _chosen_bundle(find_bundles(settings.model_path), asked.model)
+    if asked.out is not None:
+        prepare_folder(asked.out)
+    show.begin("look")
+    chosen = _chosen_phases(settings, bundle, asked, show)
+    request = _request(bundle, chosen, asked.threshold)
+    archive = WatchedArchive(bootstrap.archive_of(settings), show)
+    target: ArchivePort = archive if asked.upload else Kept(archive)
+    with bootstrap.workbench(settings) as bench:
+        show.begin("load")
+        bench.load([bundle], settings.device)
+        show.end("load")
+        lab = _lab(settings, bundle, target, bench, show)
+        interrupts.be_patient()
+        run = WatchedRun(
+            request,
+            held=Once(interrupts.cancelled),
+            lab=lab.name,
+            halt=Halt(cancelled=interrupts.cancelled, stopping=interrupts.stopping),
+            show=show,
+        )
+        analysis = Analysis(lab, run)
+        completed = analysis.complete()
+    measured = analysis.measured
+    return Outcome(
+        completed=completed,
+        lesions=measured.lesions if measured else (),
+        left_out=measured.left_out if measured else 0,
+        curves_withheld=measured.curves_withheld if measured else "",
+        chosen=chosen,
+        bundle=bundle,
+        device=settings.device,
+        threshold=asked.threshold,
+        uploaded=asked.upload,
+        files=None if asked.out is None else _written(asked.out, target, completed),
+    )
+
+
+def _lab(
+    settings: AnalysisSettings, bundle: Bundle, archive: ArchivePort, bench: Workbench, show: Show
+) -> Lab:
+    return Lab(
+        name=settings.lab_name,
+        device=settings.device,
+        threshold=settings.threshold,
+        bundles={bundle.descriptor.name: bundle},
+        archive=archive,
+        # Not started: who runs an analysis by hand is told at once that the archive is away.
+        archive_watch=ArchiveWatch(lambda: None),
+        workbench=bench,
+        announcer=Announcer(Told(show), user=settings.lab_name, pool=POOLS[0]),
+        max_series_instances=settings.max_series_instances,
+        max_request_bytes=settings.max_request_bytes,
+        min_lesion_mm3=settings.min_lesion_mm3,
+        key_slices=settings.key_slices,
+    )
+
+
+def _chosen_bundle(bundles: Mapping[str, Bundle], name: str | None) -> Bundle:
+    names = ", ".join(bundles)
+    if name is None:
+        if len(bundles) > 1:
+            raise CannotInfer(f"MODEL_PATH holds {names}: choose one with --model")
+        return next(iter(bundles.values()))
+    if name not in bundles:
+        raise ModelUnavailable(f"MODEL_PATH holds no model {name}, but {names}")
+    return bundles[name]
+
+
+def _chosen_phases(
+    settings: AnalysisSettings, bundle: Bundle, asked: Asked, show: Show
+) -> tuple[Chosen, ...]:
+    looked = _looked_at(settings, asked)
+    for number, series in enumerate(looked, 1):
+        show.say(describe(number, series))
+    show.end("look")
+    chosen = choose(looked, bundle.descriptor.roles, asked.phases)
+    for one in chosen:
+        show.say(f"{one.role}: series {one.number}, {one.phase}: {one.why}")
+    for sentence in concerns(chosen):
+        show.say(f"note: {sentence}")
+    return chosen
+
+
+def _looked_at(settings: AnalysisSettings, asked: Asked) -> Sequence[Looked]:
+    if len(set(asked.series_ids)) < len(asked.series_ids):
+        raise CannotInfer("--series-ids names a series twice")
+    images = Images(
+        settings.orthanc_url,
+        settings.orthanc_user,
+        settings.orthanc_password.get_secret_value(),
+        max_images=settings.max_series_instances,
+    )
+    wanted = {one.keyword for one in asked.phases if one.keyword}
+    try:
+        looked = [look_at(images, series_id, wanted) for series_id in asked.series_ids]
+    except ValueError:
+        raise CannotInfer(
+            "--series-ids takes the identifiers that Orthanc shows: five groups of eight "
+            "hexadecimal digits"
+        ) from None
+    if len({one.series.study_uid for one in looked}) > 1:
+        raise CannotInfer("the series belong to different studies")
+    return looked
+
+
+def _request(bundle: Bundle, chosen: Sequence[Chosen], threshold: float) -> InferenceRequested:
+    try:
+        return InferenceRequested(
+            request_id=uuid4(),
+            attempt=1,
+            pool=POOLS[0],
+            model=bundle.descriptor.name,
+            study_uid=chosen[0].looked.series.study_uid,
+            inputs=tuple(
+                InputSeries(
+                    role=one.role,
+                    series_id=one.looked.facts.series_id,
+                    series_uid=one.looked.series.series_uid,
+                    instance_count=one.looked.series.instance_count,
+                    phase_selector=PhaseSelector(keyword=one.keyword, value=one.value)
+                    if one.keyword
+                    else None,
+                )
+                for one in chosen
+            ),
+            threshold=threshold,
+            deadline_s=3600,
+        )
+    except ValidationError as exc:
+        field_name = str(exc.errors(include_input=False)[0]["loc"][-1])
+        raise CannotInfer(f"{field_name} is not usable for a request") from None
+
+
+def _written(folder: Path, target: ArchivePort, completed: InferenceCompleted) -> dict[str, str]:
+    ids = {"seg": completed.seg_instance_id, "sr": completed.sr_instance_id}
+    objects = {
+        kind: target.fetch_instance(key, look=lambda: None)
+        for kind, key in ids.items()
+        if key is not None
+    }
+    return write_files(folder, completed.request_id, objects)

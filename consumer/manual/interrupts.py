@@ -1,11 +1,17 @@
-"""Ctrl-C in a run by hand: a cancel, as the reader's is one."""
+"""How a run by hand ends: by Ctrl-C or by itself, with an exit status and a sentence."""
 
 from __future__ import annotations
 
 import signal
+from enum import IntEnum
 from threading import Event
 from types import FrameType, TracebackType
 from typing import Any, Self
+
+from consumer.bundle import BundleInvalid
+from consumer.errors import LabError, LabStopping, RequestCancelled, Retry
+from consumer.manual.asked import CannotInfer
+from consumer.settings import SettingsInvalid
 
 #: Ctrl-C, and what a supervisor or ``kill`` sends.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -63,3 +69,47 @@ class Interrupts:
         self.cancelled.set()
         if not self._patient:
             raise Interrupted
+
+
+class Status(IntEnum):
+    """Exit statuses; 128 + n is the signal n that ended it."""
+
+    #: The result is there.
+    DONE = 0
+    #: A fault of the program.
+    FAULT = 1
+    #: An option, a setting or the folder of models cannot be used; also what the parser says.
+    USAGE = 2
+    #: These series, or this model: another run would end the same way.
+    REFUSED = 3
+    #: Archive, memory, time: another run may end well.
+    PASSING = 4
+
+
+#: What can end a run by hand.
+ENDS = (
+    SettingsInvalid,
+    BundleInvalid,
+    CannotInfer,
+    LabError,
+    LabStopping,
+    RequestCancelled,
+    Interrupted,
+)
+
+
+def end_of(error: BaseException, interrupts: Interrupts) -> tuple[int, str]:
+    """The exit status of one of `ENDS`, and its sentence."""
+    if isinstance(error, LabError):
+        status = Status.PASSING if isinstance(error, Retry) else Status.REFUSED
+        return status, f"{error.code}: {error}"
+    if isinstance(error, LabStopping):
+        return interrupts.status, (
+            "cancelled: stopped at once; what had been uploaded by then is in the archive"
+        )
+    if isinstance(error, RequestCancelled | Interrupted):
+        return interrupts.status, "cancelled: stopped before anything was stored"
+    if isinstance(error, BundleInvalid):
+        return Status.USAGE, f"model: {error}"
+    kind = "settings" if isinstance(error, SettingsInvalid) else "usage"
+    return Status.USAGE, f"{kind}: {error}"

@@ -22,7 +22,7 @@ from consumer.manual.facts import look_at
 from consumer.memory import MemoryFile
 from consumer.orthanc.images import Images
 from consumer.payloads import DownloadIndex, VolumeHeader, Volumes
-from consumer.sandbox.limits import ReaderLimits
+from consumer.sandbox.confinement import ReaderLimits
 from consumer.stop_conditions import Halt
 from infra.local.orthanc import OrthancNode
 from infra.local.process import ServiceFailed

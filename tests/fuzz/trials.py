@@ -24,7 +24,7 @@ from consumer.children.workbench import UNFORESEEN, Limits, Workbench
 from consumer.errors import LabError, OutOfMemory, WorkerCrashed
 from consumer.memory import MemoryFile
 from consumer.payloads import Volumes
-from consumer.sandbox.limits import ReaderLimits
+from consumer.sandbox.confinement import ReaderLimits
 from consumer.stop_conditions import Halt
 from tests.bad_inputs.study import PLANTED, Phase, Study, real, series, study_of
 from tests.dicom_factory import part10, spec

@@ -11,8 +11,7 @@ import pika
 import pytest
 
 from consumer.amqp import link
-from consumer.amqp.cancel_sync import Hearing
-from consumer.amqp.control import Control
+from consumer.amqp.control import Control, Hearing
 from consumer.amqp.errors import BrokerUnavailable, TopologyMissing
 from consumer.errors import LabStopping
 from infra.local.process import wait_until

@@ -13,7 +13,7 @@ from pydicom.uid import UID, JPEG2000Lossless, JPEGLSLossless, RLELossless
 from consumer.children.workbench import UNFORESEEN, Limits, Workbench
 from consumer.errors import LabError
 from consumer.memory import MemoryFile
-from consumer.sandbox.limits import ReaderLimits
+from consumer.sandbox.confinement import ReaderLimits
 from consumer.stop_conditions import Halt
 from messages.failures import FailureCode
 from tests.bad_inputs.files import bomb

@@ -13,7 +13,7 @@ from consumer.children.child import Child
 from consumer.children.wire import ChildRaised
 from consumer.children.workbench import Limits, Workbench
 from consumer.errors import InferenceTimeout, TooLarge, WorkerCrashed
-from consumer.sandbox.limits import ReaderLimits, confine
+from consumer.sandbox.confinement import ReaderLimits, confine
 from consumer.stop_conditions import Halt
 from tests import child_work
 

@@ -18,11 +18,10 @@ from consumer.errors import (
     LabStopping,
     RequestCancelled,
 )
-from consumer.manual import files
 from consumer.manual.asked import CannotInfer
 from consumer.manual.command import destination
-from consumer.manual.ends import end_of
-from consumer.manual.interrupts import Interrupted, Interrupts
+from consumer.manual.interrupts import Interrupted, Interrupts, end_of
+from consumer.manual.kept import prepare_folder
 from consumer.settings import SettingsInvalid
 from infra.local.settings import REPOSITORY
 
@@ -132,6 +131,6 @@ def test_the_signals_are_as_they_were_afterwards() -> None:
 def test_a_folder_that_cannot_be_used_is_told_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CannotInfer, match="cannot be written"):
-        files.prepare(tmp_path / "file" / "below")
+        prepare_folder(tmp_path / "file" / "below")
     with pytest.raises(CannotInfer, match="cannot be written"):
-        files.prepare(tmp_path / "file")
+        prepare_folder(tmp_path / "file")

@@ -18,8 +18,18 @@ from consumer.jobs.announcer import Announcer
 from consumer.manual.choice import Chosen
 from consumer.manual.facts import Looked
 from consumer.manual.outcome import Outcome
-from consumer.manual.show import KEPT_WORDS, WORDS, Bar, Lines, Show, show_on
-from consumer.manual.watched import Once, Told, WatchedArchive, WatchedRun
+from consumer.manual.show import (
+    KEPT_WORDS,
+    WORDS,
+    Bar,
+    Lines,
+    Once,
+    Show,
+    Told,
+    WatchedArchive,
+    WatchedRun,
+    show_on,
+)
 from consumer.memory import MemoryFile
 from consumer.orthanc.images import ImageSeries
 from consumer.payloads import LesionFacts

@@ -10,8 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from consumer.liveness.drain import DrainFailed, drain
-from consumer.liveness.presence import Presence, PresenceError, Sighting, look_for
+from consumer.liveness.presence import (
+    DrainFailed,
+    Presence,
+    PresenceError,
+    Sighting,
+    drain,
+    look_for,
+)
 from infra.local.settings import REPOSITORY
 
 #: A process with a lab's file that ends when it is told to drain, with as much left in hand.

@@ -12,8 +12,7 @@ from pika.spec import Basic
 
 from consumer.amqp.acks import AckTable, LegalAck
 from consumer.amqp.in_flight import Hand, InHand
-from consumer.amqp.intake import Intake
-from consumer.amqp.reception import Reception
+from consumer.amqp.intake import Intake, Reception
 from messages import codec
 from messages.envelope import ACQUIRED_COUNT_HEADER, DELIVERY_COUNT_HEADER, Wire
 from messages.request import InferenceRequested
