@@ -19,13 +19,13 @@ from consumer.dicom.attributes import (
     numbers,
     text,
 )
+from consumer.dicom.classic import TILE_TAGS, TURNED_TAGS, check_one_slice, check_rows
 from consumer.dicom.encodings import check_encoding, check_frames
 from consumer.dicom.enhanced import GROUP_TAGS, MULTI_FRAME_CLASSES, Image
 from consumer.dicom.flaws import no_pixels
 from consumer.dicom.grid import Frame, grid_of
 from consumer.dicom.philips import SCALE_TAGS
 from consumer.dicom.series import EVIDENCE_TAGS, Numbered, guarded, parse
-from consumer.dicom.tiles import TILE_TAGS, TURNED_TAGS, check_one_slice, check_rows
 from consumer.errors import MissingAttribute, UnsupportedImage
 from consumer.payloads import Grid
 from messages.phases.agreement import AGREEMENT_KEYWORDS

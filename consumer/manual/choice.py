@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from consumer.dicom.flaws import error_of
 from consumer.errors import LabError, WrongPhaseCount
-from consumer.manual.asked import ByHand, CannotInfer
 from consumer.manual.facts import Looked
+from consumer.manual.options import ByHand, CannotInfer
 from consumer.manual.wording import fault_words, left_out_words, refusal_of, unclear_words
 from messages.phases import Choice, PhaseFacts, propose
 from messages.phases.check import check_choice

@@ -25,13 +25,13 @@ from consumer.errors import ModelUnavailable
 from consumer.jobs.analysis import Analysis
 from consumer.jobs.announcer import Announcer
 from consumer.jobs.lab import ArchivePort, Lab
-from consumer.manual.asked import Asked, CannotInfer, by_hand
 from consumer.manual.choice import Chosen, choose, concerns, describe
+from consumer.manual.exit import ENDS, Interrupts, Status, end_of
 from consumer.manual.facts import Looked, look_at
-from consumer.manual.interrupts import ENDS, Interrupts, Status, end_of
-from consumer.manual.kept import Kept, prepare_folder, write_files
+from consumer.manual.local_result import Kept, prepare_folder, write_files
+from consumer.manual.options import Asked, CannotInfer, by_hand
 from consumer.manual.outcome import Outcome
-from consumer.manual.show import (
+from consumer.manual.progress import (
     KEPT_WORDS,
     WORDS,
     Once,
@@ -57,7 +57,7 @@ class Options:
     """What was typed."""
 
     series_ids: tuple[str, ...]
-    #: Each as `consumer.manual.asked.ByHand` reads it.
+    #: Each as `consumer.manual.options.ByHand` reads it.
     phases: tuple[str, ...]
     model: str | None
     #: None leaves it to the settings, as with the threshold.

@@ -16,9 +16,9 @@ from django.utils import translation
 
 from consumer.children.workbench import Limits, Workbench
 from consumer.errors import LabError
-from consumer.manual.asked import ByHand, CannotInfer
 from consumer.manual.choice import choose, concerns
 from consumer.manual.facts import look_at
+from consumer.manual.options import ByHand, CannotInfer
 from consumer.memory import MemoryFile
 from consumer.orthanc.images import Images
 from consumer.payloads import DownloadIndex, VolumeHeader, Volumes

@@ -8,9 +8,9 @@ import pytest
 
 from consumer.errors import GeometryMismatch, LabError, PhasesOutOfOrder, WrongPhaseCount
 from consumer.manual import wording
-from consumer.manual.asked import ByHand, CannotInfer, by_hand
 from consumer.manual.choice import choose, concerns, describe
 from consumer.manual.facts import Looked
+from consumer.manual.options import ByHand, CannotInfer, by_hand
 from consumer.orthanc.images import Image, ImageSeries
 from messages.phases import DCE_ROLES, GridFacts, LeftOut, PhaseFacts, Problem, SeriesFacts
 from messages.phases.check import Concern, Fault

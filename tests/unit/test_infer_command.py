@@ -18,10 +18,10 @@ from consumer.errors import (
     LabStopping,
     RequestCancelled,
 )
-from consumer.manual.asked import CannotInfer
 from consumer.manual.command import destination
-from consumer.manual.interrupts import Interrupted, Interrupts, end_of
-from consumer.manual.kept import prepare_folder
+from consumer.manual.exit import Interrupted, Interrupts, end_of
+from consumer.manual.local_result import prepare_folder
+from consumer.manual.options import CannotInfer
 from consumer.settings import SettingsInvalid
 from infra.local.settings import REPOSITORY
 

@@ -18,7 +18,7 @@ from consumer.jobs.announcer import Announcer
 from consumer.manual.choice import Chosen
 from consumer.manual.facts import Looked
 from consumer.manual.outcome import Outcome
-from consumer.manual.show import (
+from consumer.manual.progress import (
     KEPT_WORDS,
     WORDS,
     Bar,

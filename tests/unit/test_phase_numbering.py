@@ -16,9 +16,9 @@ from consumer.children import reader
 from consumer.dicom import series
 from consumer.dicom.files import read_file
 from consumer.errors import LabError, PhasesOutOfOrder, SeriesChanged, WrongPhaseCount
-from consumer.manual.asked import CannotInfer, by_hand
 from consumer.manual.choice import choose, concerns
 from consumer.manual.facts import look_at
+from consumer.manual.options import CannotInfer, by_hand
 from consumer.memory import MemoryFile
 from consumer.orthanc.images import Images
 from consumer.payloads import DownloadIndex

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from consumer.bundle import BundleInvalid
 from consumer.errors import LabError, LabStopping, RequestCancelled, Retry
-from consumer.manual.asked import CannotInfer
+from consumer.manual.options import CannotInfer
 from consumer.settings import SettingsInvalid
 
 #: Ctrl-C, and what a supervisor or ``kill`` sends.

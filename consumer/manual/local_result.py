@@ -13,7 +13,7 @@ from pathlib import Path
 from uuid import UUID
 
 from consumer.jobs.lab import ArchivePort
-from consumer.manual.asked import CannotInfer
+from consumer.manual.options import CannotInfer
 from consumer.memory import MemoryFile
 
 
