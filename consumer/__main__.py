@@ -21,7 +21,7 @@ from consumer.children.workbench import ModelRunner
 from consumer.errors import LabError
 from consumer.liveness.presence import DrainFailed, PresenceError
 from consumer.liveness.presence import drain as drain_lab
-from consumer.manual.command import Options, destination
+from consumer.manual.command import Arguments, destination
 from consumer.manual.command import run as run_by_hand
 from consumer.sandbox.kernel import keep_memory_private
 from consumer.settings import SettingsInvalid
@@ -146,7 +146,7 @@ def infer(
     uploads, folder = destination(upload=upload, out=out, output=output)
     raise typer.Exit(
         run_by_hand(
-            Options(
+            Arguments(
                 # An option takes one value: what follows it without a name are the others.
                 series_ids=(*series_ids, *(more or ())),
                 phases=tuple(phase or ()),

@@ -20,7 +20,7 @@ from consumer.jobs.announcer import Announcer
 from consumer.jobs.job import Job
 from consumer.jobs.lab import Lab
 from consumer.liveness import systemd
-from consumer.liveness.heartbeat import Heartbeat, Standing
+from consumer.liveness.heartbeat import Heartbeat, LabStatus
 from consumer.liveness.presence import DRAIN_SIGNAL, Presence
 from consumer.orthanc import Archive
 from consumer.orthanc.archive_watch import ArchiveWatch
@@ -81,15 +81,15 @@ def run(settings: LabSettings, model_runner: ModelRunner = segmenter) -> None:
             draining=draining,
         )
 
-        def standing() -> Standing:
+        def status() -> LabStatus:
             serving = ARCHIVE_AWAY if watch.away else SERVING
-            return Standing(
-                current=worker.hand.current,
+            return LabStatus(
+                current=worker.in_flight.request_ids,
                 condition=DRAINING if draining.is_set() else serving,
                 connections=worker.generation + publisher.generation,
             )
 
-        _serve(settings, lab, worker, standing, presence)
+        _serve(settings, lab, worker, status, presence)
     log.info("stopped", action="lab.stopped")
 
 
@@ -97,17 +97,17 @@ def _serve(
     settings: LabSettings,
     lab: Lab,
     worker: Worker,
-    standing: Callable[[], Standing],
+    status: Callable[[], LabStatus],
     presence: Presence,
 ) -> None:
     supervisor = systemd.Supervisor()
-    beats = Heartbeat(
+    heartbeat = Heartbeat(
         lab.announcer,
         lab=lab.name,
         pool=settings.lab_pool,
         device=lab.device,
         models=[bundle.descriptor for bundle in lab.bundles.values()],
-        standing=standing,
+        status=status,
     )
 
     def stop(*_: object) -> None:
@@ -116,9 +116,9 @@ def _serve(
         supervisor.stopping()
 
     def turn() -> None:
-        beats.beat()
-        presence.tell(worker.unfinished)
-        supervisor.turn(connected=worker.connected, condition=standing().condition)
+        heartbeat.beat()
+        presence.record(worker.unfinished)
+        supervisor.turn(connected=worker.connected, condition=status().condition)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
@@ -128,7 +128,7 @@ def _serve(
     finally:
         # The grace is over: what still runs is the broker's again.
         lab.stopping.set()
-        presence.tell(worker.unfinished)
+        presence.record(worker.unfinished)
 
 
 def _intake(settings: LabSettings) -> Intake:

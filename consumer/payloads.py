@@ -262,7 +262,7 @@ class LesionFacts:
 
 @dataclass(frozen=True)
 class Measured:
-    """All that is told of a request, taken from the primary as the archive holds it."""
+    """All that is reported of a request, taken from the primary as the archive holds it."""
 
     __pydantic_config__ = _AS_ANSWER
 

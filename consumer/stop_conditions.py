@@ -9,10 +9,10 @@ from consumer.errors import DeadlineExceeded, LabStopping, RequestCancelled
 
 #: Seconds between two looks of whoever waits in a run. A cancelled inference must be dead within
 #: one second, and ending its process takes up to half of one.
-LOOK_SECONDS = 0.2
+CHECK_SECONDS = 0.2
 
 
-class Halt:
+class StopConditions:
     """Asked between all steps of a run and wherever it waits. Used by one job thread.
 
     Without arguments nothing ever ends the run: a run by hand.
@@ -25,7 +25,7 @@ class Halt:
         self._deadline: float | None = None
         self._too_late = False
 
-    def end_after(self, seconds: int) -> None:
+    def set_deadline(self, seconds: int) -> None:
         """Set the deadline, counted from now."""
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
@@ -44,11 +44,11 @@ class Halt:
         if self._deadline is not None and time.monotonic() >= self._deadline:
             raise DeadlineExceeded(f"the run took longer than {self._seconds} s")
 
-    def only_stop(self) -> None:
+    def ignore_cancel_and_deadline(self) -> None:
         """Obey neither cancel nor deadline from now on: the run stores its result."""
         self._too_late = True
 
-    def obey_again(self) -> None:
+    def heed_cancel_and_deadline(self) -> None:
         """Obey all three again: what was begun to be stored failed, and nothing is promised."""
         self._too_late = False
 

@@ -10,7 +10,7 @@ import pika
 import structlog
 from pika.exceptions import AMQPError
 
-from consumer.amqp.control import Control, Hearing
+from consumer.amqp.control import CancelSync, ControlQueue
 from consumer.amqp.errors import BrokerUnavailable
 from consumer.amqp.intake import Intake
 from consumer.amqp.link import Brokers
@@ -18,7 +18,7 @@ from consumer.amqp.link import Brokers
 log = structlog.get_logger(__name__)
 
 
-class Session:
+class ConsumingConnection:
     """Connection, channel of the work and control queue. Main thread only, but for `wake`."""
 
     def __init__(
@@ -34,42 +34,44 @@ class Session:
         self._connection = connection
         intake.check_topology(connection, first=first)
         # Before any delivery: a cancel of what comes is not missed.
-        self._control = Control(connection, lab=lab, pool=intake.pool, cancel=cancel, first=first)
+        self._control = ControlQueue(
+            connection, lab=lab, pool=intake.pool, cancel=cancel, first=first
+        )
         self.has_rules = intake.has_rules(connection)
         self.channel = connection.channel()
 
     @property
-    def settles(self) -> bool:
+    def can_settle(self) -> bool:
         """Whether what was delivered here can still be settled."""
         return bool(self.channel.is_open)
 
     @property
-    def hears(self) -> bool:
+    def receives_cancels(self) -> bool:
         """Whether cancels come."""
-        return self._control.hears
+        return self._control.is_consuming
 
     def wait(self, seconds: float) -> None:
         """Handle what comes, for so long or until a job's thread wakes us."""
         self._connection.process_data_events(time_limit=seconds)
         self._control.acknowledge()
 
-    def answer(self, hearing: Hearing) -> None:
-        """Tell the jobs that ask that they have missed no cancel."""
-        hearing.answer(self._control)
+    def answer(self, cancel_sync: CancelSync) -> None:
+        """Let the jobs go on that wait to know that they have missed no cancel."""
+        cancel_sync.answer(self._control)
 
-    def answer_while_ending(self, hearing: Hearing) -> None:
-        """The same; if no cancel can be heard any more, end those who ask and go on.
+    def answer_while_ending(self, cancel_sync: CancelSync) -> None:
+        """The same; if no cancel can come any more, end those who wait and go on.
 
         The others may have their result stored: the grace is theirs, and their acks travel on
         another channel.
         """
         try:
-            self.answer(hearing)
+            self.answer(cancel_sync)
         except (AMQPError, BrokerUnavailable) as exc:
-            if not self.settles:
+            if not self.can_settle:
                 raise
             log.warning("hears no cancels", action="control.lost", error=type(exc).__name__)
-            hearing.close()
+            cancel_sync.close()
 
     def wake(self) -> None:
         """End the main thread's `wait`: from a job's thread."""
@@ -80,13 +82,13 @@ class Session:
 
 
 @contextmanager
-def session(
+def consuming_connection(
     brokers: Brokers, intake: Intake, *, lab: str, cancel: Callable[[UUID], bool], first: bool
-) -> Iterator[Session]:
+) -> Iterator[ConsumingConnection]:
     """Connect for the block. Whatever ends the connection in it is `BrokerUnavailable`."""
     connection = brokers.connect(heartbeat=intake.heartbeat, name=intake.name)
     try:
-        yield Session(connection, intake, lab=lab, cancel=cancel, first=first)
+        yield ConsumingConnection(connection, intake, lab=lab, cancel=cancel, first=first)
     except (AMQPError, OSError) as exc:
         raise BrokerUnavailable(type(exc).__name__) from exc
     finally:

@@ -1,4 +1,4 @@
-"""What a lab has in hand: pieces of work, each with the deliveries under which it is held."""
+"""What is in flight in a lab: pieces of work, each with the deliveries under which it is held."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from consumer.amqp import scheduling
 from consumer.amqp.acks import Delivery, LegalAck
 from messages.request import InferenceRequested
 
-#: Seconds after a suspect's delivery in which its neighbours still arrive: their turn may be first.
+#: Seconds after a delivery that is quarantined in which its neighbours still arrive: one of them
+#: may be first.
 _NEIGHBOURS_SECONDS = 2.0
 
 
-class InHand:
+class WorkItem:
     """One piece of work and its deliveries: usually one.
 
     More after a reconnect, when the broker gives our own work again, and when a request was
@@ -28,8 +29,8 @@ class InHand:
         delivery: Delivery,
         request: InferenceRequested | None,
         *,
-        work: Callable[[InHand], LegalAck],
-        hear_cancels: Callable[[], None],
+        work: Callable[[WorkItem], LegalAck],
+        sync_cancels: Callable[[], None],
         message_id: str | None = None,
     ) -> None:
         #: None: a message that this version cannot read, on its way into a retry tier.
@@ -40,14 +41,14 @@ class InHand:
         #: When the newest delivery came: seconds of the monotonic clock.
         self.arrived = time.monotonic()
         self.begun = False
-        #: Set once the reader's cancel was heard.
+        #: Set once the reader's cancel has come.
         self.cancelled = Event()
         self._work = work
-        self._hear_cancels = hear_cancels
+        self._sync_cancels = sync_cancels
 
     @property
     def count(self) -> int:
-        """How often the broker has given it out: under the newest number events must be told."""
+        """How often the broker has given it out: events must carry the newest number."""
         return max(delivery.count for delivery in self.deliveries)
 
     @property
@@ -69,98 +70,99 @@ class InHand:
         """Do it, in a job's thread: return the reason to acknowledge its deliveries."""
         return self._work(self)
 
-    def hear_cancels(self) -> None:
-        """Return once every cancel that the broker has for this lab is heard.
+    def sync_cancels(self) -> None:
+        """Return once every cancel that the broker has for this lab has been handled.
 
         Waits for the next connection when there is none. Raises `LabStopping` when the lab stops
         first.
         """
-        self._hear_cancels()
+        self._sync_cancels()
 
 
-#: What a job does: given the request and how it is in hand, end in a legal ack.
-Job = Callable[[InferenceRequested, InHand], LegalAck]
+#: What a job does: given the request and its deliveries, end in a legal ack.
+Job = Callable[[InferenceRequested, WorkItem], LegalAck]
 
 
-class Hand:
+class InFlight:
     """All pieces of work, in the order in which they came. Used by the main thread only."""
 
     def __init__(self, *, at_once: int) -> None:
         """`at_once`: jobs that may run side by side."""
         self._at_once = at_once
-        self._held: list[InHand] = []
+        self._items: list[WorkItem] = []
 
     def __len__(self) -> int:
         """Pieces of work, begun or not, requests or not."""
-        return len(self._held)
+        return len(self._items)
 
     @property
-    def current(self) -> tuple[UUID, ...]:
-        """The requests in hand."""
-        return tuple(held.request.request_id for held in self._held if held.request is not None)
+    def request_ids(self) -> tuple[UUID, ...]:
+        """The requests in flight."""
+        return tuple(item.request.request_id for item in self._items if item.request is not None)
 
     @property
-    def suspects(self) -> list[InHand]:
+    def quarantined(self) -> list[WorkItem]:
         """The requests that may have killed their labs: they run alone."""
-        return [held for held in self._held if held.request and scheduling.runs_alone(held)]
+        return [item for item in self._items if item.request and scheduling.is_quarantined(item)]
 
-    def lets_in(self, *, full: bool) -> bool:
+    def accepts_more(self, *, full: bool) -> bool:
         """Whether more may come in beside what is here; `full` when every place is taken.
 
-        A suspect runs with a closed tap, so that a death is counted for no further neighbour.
+        What is quarantined runs with a closed subscription, so that a death is counted for no
+        further neighbour.
         Those that the broker is sending now come in before.
         """
-        suspects = self.suspects
-        if not suspects:
+        quarantined = self.quarantined
+        if not quarantined:
             return True
-        latest = max(suspect.arrived for suspect in suspects) + _NEIGHBOURS_SECONDS
+        latest = max(alone.arrived for alone in quarantined) + _NEIGHBOURS_SECONDS
         return not full and time.monotonic() < latest
 
     @property
-    def not_begun(self) -> list[InHand]:
+    def not_begun(self) -> list[WorkItem]:
         """What came and waits for its turn."""
-        return [held for held in self._held if not held.begun]
+        return [item for item in self._items if not item.begun]
 
-    def add(self, held: InHand) -> None:
+    def add(self, item: WorkItem) -> None:
         """Take a piece of work in."""
-        self._held.append(held)
+        self._items.append(item)
 
-    def drop(self, held: InHand) -> None:
+    def remove(self, item: WorkItem) -> None:
         """It is done, or the broker's again."""
-        if held in self._held:
-            self._held.remove(held)
+        if item in self._items:
+            self._items.remove(item)
 
-    def same(self, request: InferenceRequested) -> InHand | None:
-        """The work that is in hand for this attempt of the request."""
-        for held in self._held:
-            if held.request and _identity(held.request) == _identity(request):
-                return held
+    def find(self, request: InferenceRequested) -> WorkItem | None:
+        """The work that is in flight for this attempt of the request."""
+        for item in self._items:
+            if item.request and _identity(item.request) == _identity(request):
+                return item
         return None
 
-    def same_message(self, message_id: str | None) -> InHand | None:
-        """The unread message that is in hand under this id. One without an id has no equal."""
-        for held in self._held:
-            if held.request is None and message_id and held.message_id == message_id:
-                return held
+    def find_message(self, message_id: str | None) -> WorkItem | None:
+        """The unread message that is in flight under this id. One without an id has no equal."""
+        for item in self._items:
+            if item.request is None and message_id and item.message_id == message_id:
+                return item
         return None
 
     def cancel(self, request_id: UUID) -> bool:
-        """Tell every attempt of the request that it is cancelled. False when none is here."""
-        concerned = [h for h in self._held if h.request and h.request.request_id == request_id]
-        for held in concerned:
-            held.cancelled.set()
+        """Cancel every attempt of the request that is here. False when none is."""
+        concerned = [h for h in self._items if h.request and h.request.request_id == request_id]
+        for item in concerned:
+            item.cancelled.set()
         return bool(concerned)
 
-    def next_to_begin(self, *, healthy: bool, closed: bool) -> InHand | None:
+    def next_to_begin(self, *, healthy: bool, closed: bool) -> WorkItem | None:
         """What may begin now; see `scheduling.choose`, and there what the arguments mean."""
-        waiting = [held for held in self._held if not held.begun]
-        if deferred := next((held for held in waiting if held.request is None), None):
+        waiting = [item for item in self._items if not item.begun]
+        if deferred := next((item for item in waiting if item.request is None), None):
             return deferred
         return scheduling.choose(
             # What a reader asked for goes first. It is not put off for long: what a rule asked for
             # is taken only into a free place.
-            sorted((held for held in waiting if held.request), key=lambda held: held.by_rule),
-            [held for held in self._held if held.request and held.begun],
+            sorted((item for item in waiting if item.request), key=lambda item: item.by_rule),
+            [item for item in self._items if item.request and item.begun],
             at_once=self._at_once,
             healthy=healthy,
             closed=closed,

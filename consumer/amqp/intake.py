@@ -16,7 +16,7 @@ from pika.spec import Basic, BasicProperties
 from consumer.amqp import link
 from consumer.amqp.acks import AckTable, Delivery, LegalAck
 from consumer.amqp.errors import BrokerUnavailable, TopologyMissing
-from consumer.amqp.in_flight import Hand, InHand, Job
+from consumer.amqp.in_flight import InFlight, Job, WorkItem
 from messages import brokers, codec, repair
 from messages.envelope import DELIVERY_COUNT_HEADER, TRACEPARENT_HEADER, Wire
 from messages.errors import UndecodableMessage, UnknownVersion
@@ -173,25 +173,25 @@ def _passive_exchange(name: str, channel: BlockingChannel) -> None:
     channel.exchange_declare(name, passive=True)
 
 
-class Reception:
-    """Takes messages in hand, or rejects what is none of ours. Used by the main thread only."""
+class Receiver:
+    """Takes messages in, or rejects what is none of ours. Used by the main thread only."""
 
     def __init__(
         self,
         intake: Intake,
         *,
         acks: AckTable,
-        hand: Hand,
+        in_flight: InFlight,
         job: Job,
         defer: Defer,
-        hear_cancels: Callable[[], None],
+        sync_cancels: Callable[[], None],
     ) -> None:
         self._intake = intake
         self._acks = acks
-        self._hand = hand
+        self._in_flight = in_flight
         self._job = job
         self._defer = defer
-        self._hear_cancels = hear_cancels
+        self._sync_cancels = sync_cancels
 
     def on_message(
         self,
@@ -211,7 +211,7 @@ class Reception:
         self, tag: int, properties: BasicProperties, body: bytes, *, by_rule: bool
     ) -> None:
         headers = properties.headers or {}
-        delivery = self._acks.took(
+        delivery = self._acks.register(
             tag,
             count=delivery_of(headers),
             deaths=delivery_of({DELIVERY_COUNT_HEADER: headers.get(DELIVERY_COUNT_HEADER)}),
@@ -226,14 +226,14 @@ class Reception:
             # By the queue: what comes back from a tier has the same routing key whatever it is.
             message_id, key = properties.message_id, self._intake.routing_key(by_rule=by_rule)
             wire = as_received(properties, body)
-            if not self._adopted(delivery, self._hand.same_message(message_id)):
+            if not self._adopted(delivery, self._in_flight.find_message(message_id)):
                 log.warning("deferred", action="delivery.defer", reason=str(exc))
                 self._take(delivery, None, lambda _: self._defer(wire, key), message_id)
         else:
-            if not self._adopted(delivery, self._hand.same(request)):
+            if not self._adopted(delivery, self._in_flight.find(request)):
                 self._take(delivery, request, partial(self._job, request))
 
-    def _adopted(self, delivery: Delivery, same: InHand | None) -> bool:
+    def _adopted(self, delivery: Delivery, same: WorkItem | None) -> bool:
         """Our own work given again, or published twice: a second run would only repeat it."""
         if same is None:
             return False
@@ -246,15 +246,15 @@ class Reception:
         self,
         delivery: Delivery,
         request: InferenceRequested | None,
-        work: Callable[[InHand], LegalAck],
+        work: Callable[[WorkItem], LegalAck],
         message_id: str | None = None,
     ) -> None:
-        self._hand.add(
-            InHand(
+        self._in_flight.add(
+            WorkItem(
                 delivery,
                 request,
                 work=work,
-                hear_cancels=self._hear_cancels,
+                sync_cancels=self._sync_cancels,
                 message_id=message_id,
             )
         )

@@ -11,7 +11,7 @@ import structlog
 
 from consumer.amqp.acks import LegalAck
 from consumer.amqp.errors import LabBroken
-from consumer.amqp.in_flight import InHand
+from consumer.amqp.in_flight import WorkItem
 from consumer.errors import LabStopping
 
 log = structlog.get_logger(__name__)
@@ -26,29 +26,29 @@ MAX_FAULTS = 5
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobOutcome:
     """How a job ended; `reason` is None when its deliveries may not be settled."""
 
-    held: InHand
+    item: WorkItem
     reason: LegalAck | None
     #: The lab itself is at fault.
     fault: bool = False
 
 
-class Crew:
+class JobPool:
     """Runs jobs. `wake` is called from a job's thread when there is an outcome."""
 
     def __init__(self, *, at_once: int, wake: Callable[[], None]) -> None:
         self._wake = wake
         self._threads = ThreadPoolExecutor(at_once + _SPARE_THREADS, thread_name_prefix="job")
-        self._outcomes: SimpleQueue[Outcome] = SimpleQueue()
+        self._outcomes: SimpleQueue[JobOutcome] = SimpleQueue()
 
-    def begin(self, held: InHand) -> None:
+    def begin(self, item: WorkItem) -> None:
         """Do its work in a thread."""
-        held.begun = True
-        self._threads.submit(self._run, held)
+        item.begun = True
+        self._threads.submit(self._run, item)
 
-    def outcomes(self) -> Iterator[Outcome]:
+    def outcomes(self) -> Iterator[JobOutcome]:
         """What was handed back since the last call."""
         while True:
             try:
@@ -56,21 +56,21 @@ class Crew:
             except Empty:
                 return
 
-    def dismiss(self) -> None:
+    def shutdown_now(self) -> None:
         """Begin nothing more. Threads that run are not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _run(self, held: InHand) -> None:
+    def _run(self, item: WorkItem) -> None:
         reason: LegalAck | None = None
         fault = False
         try:
-            reason = held.work()
+            reason = item.work()
         except LabStopping:
             log.info("job left to the broker", action="job.stopped")
         except Exception:
             fault = True
             log.exception("job ended in a fault of the lab", action="job.fault")
-        self._outcomes.put(Outcome(held, reason, fault))
+        self._outcomes.put(JobOutcome(item, reason, fault))
         self._wake()
 
 
@@ -80,11 +80,11 @@ class Faults:
     def __init__(self) -> None:
         self._in_a_row = 0
 
-    def success(self) -> None:
+    def record_success(self) -> None:
         """A job ended as it should."""
         self._in_a_row = 0
 
-    def another(self) -> None:
+    def record_fault(self) -> None:
         """A job ended in a fault. Raises `LabBroken` when it is one too many."""
         self._in_a_row += 1
         if self._in_a_row >= MAX_FAULTS:

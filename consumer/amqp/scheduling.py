@@ -1,9 +1,9 @@
-"""Whose turn it is among the requests in hand. Pure.
+"""Which of the requests in flight begins next, and which run alone (quarantine). Pure.
 
 The broker counts a delivery (``x-delivery-count``) whenever the lab that held it died. It cannot
 know which of several killed it: the neighbours are counted too, and at the queue's limit of 20 all
-of them become dead letters. So from a count of three on a request is a suspect and runs alone, and
-which of several suspects goes first changes with every death. One that kills its lab each time can
+of them become dead letters. So from a count of three on a request is quarantined and runs alone,
+and which of several goes first changes with every death. One that kills its lab each time can
 then not keep its neighbours from their turn until their counts are worn out.
 """
 
@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 from uuid import UUID
 
 #: Delivery count from which a request runs alone: chance alone seldom kills a lab three times.
-ALONE_FROM = 3
+QUARANTINED_FROM = 3
 
 
 class _Named(Protocol):
@@ -27,7 +27,7 @@ class _Named(Protocol):
 
 
 class Candidate(Protocol):
-    """What is looked at; `consumer.amqp.in_flight.InHand` in the lab."""
+    """What is looked at; `consumer.amqp.in_flight.WorkItem` in the lab."""
 
     @property
     def request(self) -> _Named | None:
@@ -43,15 +43,15 @@ class Candidate(Protocol):
 
     @property
     def cancelled(self) -> Event:
-        """Set once its cancel was heard."""
+        """Set once its cancel has come."""
 
 
 C = TypeVar("C", bound=Candidate)
 
 
-def runs_alone(candidate: Candidate) -> bool:
-    """Whether it is a suspect: it begins when nothing runs, and nothing begins beside it."""
-    return candidate.deaths >= ALONE_FROM
+def is_quarantined(candidate: Candidate) -> bool:
+    """Whether it runs alone: it begins when nothing runs, and nothing begins beside it."""
+    return candidate.deaths >= QUARANTINED_FROM
 
 
 def choose(
@@ -61,12 +61,12 @@ def choose(
 
     `waiting` is in the order of arrival, `at_once` the number of jobs that may run side by side.
     `healthy` is false while nothing new may be begun. `closed` is true while the lab takes no
-    more: only then does a suspect begin, so that none arrives beside it.
+    more: only then does one in quarantine begin, so that none arrives beside it.
 
-    A cancelled request begins whatever else runs or is wrong, unless a suspect runs: all that it
-    does is to say so.
+    A cancelled request begins whatever else runs or is wrong, unless one in quarantine runs: all
+    that it does is to say so.
     """
-    if any(runs_alone(other) for other in running):
+    if any(is_quarantined(other) for other in running):
         return None
     for candidate in waiting:
         if candidate.cancelled.is_set():
@@ -74,21 +74,21 @@ def choose(
     if not healthy or len(running) >= at_once:
         return None
     for candidate in waiting:
-        if not runs_alone(candidate):
+        if not is_quarantined(candidate):
             return candidate
     if running or not waiting or not closed:
         return None
-    return _first_suspect(waiting)
+    return _first_quarantined(waiting)
 
 
-def _first_suspect(suspects: Sequence[C]) -> C:
-    """The next in a ring of all suspects: one death raises every count by one and turns it on.
+def _first_quarantined(quarantined: Sequence[C]) -> C:
+    """The next in a ring of all quarantined: one death raises every count by one and turns it on.
 
     Not the smallest count: whoever stands lowest would go first after every death, and those
     above it would be counted with it until they are worn out.
     """
-    ring = sorted(suspects, key=_identity)
-    return ring[max(suspect.deaths for suspect in ring) % len(ring)]
+    ring = sorted(quarantined, key=_identity)
+    return ring[max(alone.deaths for alone in ring) % len(ring)]
 
 
 def _identity(candidate: Candidate) -> tuple[str, int]:

@@ -19,7 +19,7 @@ _ACCESS_REFUSED = 403
 OnMessage = Callable[[BlockingChannel, Basic.Deliver, BasicProperties, bytes], None]
 
 
-class Tap:
+class Subscription:
     """Used by the main thread, and not from within a callback of the connection."""
 
     def __init__(self, queue: str) -> None:
@@ -44,11 +44,11 @@ class Tap:
             and self._tag not in self._channel.consumer_tags
         )
 
-    def fit(self, channel: BlockingChannel, on_message: OnMessage) -> None:
+    def attach(self, channel: BlockingChannel, on_message: OnMessage) -> None:
         """Use this channel from now on; closed at first."""
         self._channel, self._on_message, self._tag = channel, on_message, None
 
-    def remove(self) -> None:
+    def detach(self) -> None:
         """The channel is gone."""
         self._channel = self._tag = None
 

@@ -1,4 +1,4 @@
-"""What is told of a stored primary: figures, lesions, curves, report and key slices."""
+"""What is reported of a stored primary: figures, lesions, curves, report and key slices."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 def needs_voxels(primary: Dataset, source: DownloadIndex, spec: ResultSpec) -> bool:
-    """Whether the voxels of the phases are needed to tell of this primary."""
+    """Whether the voxels of the phases are needed to report on this primary."""
     if primary.Modality == "SR":
         return False
     dynamic = is_dynamic([phase.role for phase in source.phases])
@@ -116,13 +116,13 @@ def measured(
     except Exception as exc:  # noqa: BLE001 - of highdicom, Pillow, fonts; SEG and SR are whole
         # Pictures are for viewers that show nothing better: no reason to fail a request.
         undrawn = type(exc).__name__
-    told = tuple(_facts(one, primary) for one in found)
+    lesion_facts = tuple(_facts(one, primary) for one in found)
     return Measured(
         result,
         model,
         report,
         pictures,
-        told,
+        lesion_facts,
         left_out,
         withheld,
         undrawn,

@@ -186,13 +186,13 @@ def measure_stored(
 ) -> Measured:
     """Figures, lesions and model of the primary as the archive holds it, and its report.
 
-    Of two labs that raced, both read the same stored object here, and so all that is told of
+    Of two labs that raced, both read the same stored object here, and so all that is reported of
     the request agrees. Only the number of slices, patient, evidence and the signal of the phases
     come from the source. The report is None when the primary is itself the report that nothing
     was found. `volumes` is what `read_phases` wrote; where no run has read the phases, and their
     voxels are needed, that is done here.
 
-    A result that is there is told of, whatever later rules say of the agreement of its slices:
+    A result that is there is reported, whatever later rules say of the agreement of its slices:
     an older lab may have made it, and a failed request would leave it in the study unnamed.
 
     Raises UploadRejected when the object is not this request's SEG or report, and as

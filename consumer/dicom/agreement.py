@@ -30,7 +30,7 @@ def stated(heads: Iterable[Dataset]) -> list[dict[str, str]]:
 def check_agreement(roles: Sequence[str], phases: Sequence[Sequence[dict[str, str]]]) -> None:
     """Raise MixedPhase for the first phase that holds slices of another acquisition or kind.
 
-    `phases` is what `stated` tells of each. `messages.phases.check` refuses the same before a
+    `phases` is what `stated` returns of each. `messages.phases.check` refuses the same before a
     request is queued.
     """
     for found in differences(phases):
@@ -54,7 +54,7 @@ def stored_as(heads: Iterable[Dataset]) -> list[Stored]:
 
 
 def _text(head: Dataset, keyword: str) -> str:
-    """The value as Orthanc tells it, several with a backslash between; empty where unreadable."""
+    """The value as Orthanc gives it, several with a backslash between; empty where unreadable."""
     try:
         value = head.get(keyword)
         if value is None:

@@ -1,4 +1,4 @@
-"""The frames of an Enhanced MR object, each told as a classic instance would tell it.
+"""The frames of an Enhanced MR object, each described as a classic instance would be.
 
 Enhanced MR (PS3.3 A.36) and Legacy Converted Enhanced MR (A.71) hold many slices in one
 instance. What differs between frames stands in functional groups (C.7.6.16): one item for all

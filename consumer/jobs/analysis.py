@@ -50,7 +50,7 @@ class Analysis:
         self._request = run.request
         self._bundle = self._chosen_bundle()
         self._spec = spec_of(self._request, self._bundle, lab)
-        #: All that is told of the stored primary; None before `complete` has read it back.
+        #: All that is reported of the stored primary; None before `complete` has read it back.
         self.measured: Measured | None = None
 
     def complete(self) -> InferenceCompleted:
@@ -60,15 +60,15 @@ class Analysis:
         skipped; if another run wins the race to store it, its bytes are read back and ours are
         forgotten. Figures and report come from the stored bytes alone, so they cannot disagree.
         """
-        look = self._run.halt.check
+        check_stop = self._run.stop_conditions.check
         volumes: Volumes | None = None
         with ExitStack() as memory:
             source = self._download(memory)
             study_id = self._study_id()
-            older = older_report(self._request, self._lab.archive, study_id, look)
+            older = older_report(self._request, self._lab.archive, study_id, check_stop)
             self._spec = replace(self._spec, predecessor=older)
             primary_id = self._lab.archive.find_instance(
-                self._spec.primary_instance_uid, study_id, look=look
+                self._spec.primary_instance_uid, study_id, check_stop=check_stop
             )
             if primary_id is None:
                 packaged, source, volumes = self._infer(memory, source)
@@ -76,25 +76,25 @@ class Analysis:
                 self._run.begin_upload()
                 with self._run.timed("upload"):
                     primary_id = self._lab.archive.store(
-                        packaged.dicom_bytes, study_id=study_id, look=look
+                        packaged.dicom_bytes, study_id=study_id, check_stop=check_stop
                     )
             else:
                 log.info("result is stored already", action="job.skip_inference")
-                self._tell_stage(Stage.UPLOADING, 0, 2)
+                self._publish_stage(Stage.UPLOADING, 0, 2)
             with self._run.timed("verify"):
-                stored = self._lab.archive.fetch_instance(primary_id, look=look)
+                stored = self._lab.archive.fetch_instance(primary_id, check_stop=check_stop)
                 measured = self._lab.workbench.measure(
-                    stored, source, self._spec, volumes, self._run.halt
+                    stored, source, self._spec, volumes, self._run.stop_conditions
                 )
             self.measured = measured
             if measured.undrawn:
                 log.warning("no key slices", action="job.no_key_slices", error=measured.undrawn)
-            self._tell_stage(Stage.UPLOADING, 1, 2)
+            self._publish_stage(Stage.UPLOADING, 1, 2)
             report_id = primary_id
             if measured.report:
                 report_id = self._store_report(measured.report, study_id)
             self._store_key_slices(measured.key_slices, study_id)
-            self._tell_stage(Stage.UPLOADING, 2, 2)
+            self._publish_stage(Stage.UPLOADING, 2, 2)
         return self._completed(measured, primary_id, report_id)
 
     def _chosen_bundle(self) -> Bundle:
@@ -129,23 +129,26 @@ class Analysis:
         counts = {item.series_uid: item.instance_count for item in self._request.inputs}
         total, done = sum(counts.values()), 0
         limit = left = self._lab.max_request_bytes
-        held: dict[str, tuple[SeriesMemory, tuple[tuple[int, int], ...]]] = {}
+        delivered: dict[str, tuple[SeriesMemory, tuple[tuple[int, int], ...]]] = {}
         phases = []
-        self._tell_stage(Stage.DOWNLOADING, done, total)
+        self._publish_stage(Stage.DOWNLOADING, done, total)
         with self._run.timed("download"):
             for item in self._request.inputs:
-                if item.series_uid not in held:
+                if item.series_uid not in delivered:
                     name = f"series-{item.role}"
                     file = memory.enter_context(SeriesMemory(name, room=left, limit=limit))
                     files = self._lab.archive.download_series(
-                        self._request.study_uid, item.series_uid, file, look=self._run.halt.check
+                        self._request.study_uid,
+                        item.series_uid,
+                        file,
+                        check_stop=self._run.stop_conditions.check,
                     )
                     left -= file.size
                     file.seal()
-                    held[item.series_uid] = (file, tuple(files))
+                    delivered[item.series_uid] = (file, tuple(files))
                     done += item.instance_count
-                    self._tell_stage(Stage.DOWNLOADING, done, total)
-                file, parts = held[item.series_uid]
+                    self._publish_stage(Stage.DOWNLOADING, done, total)
+                file, parts = delivered[item.series_uid]
                 selector = item.phase_selector
                 phases.append(
                     PhaseFiles(
@@ -182,7 +185,10 @@ class Analysis:
 
     def _study_of(self, one: InputSeries) -> str | None:
         return self._lab.archive.study_of(
-            one.series_id, one.series_uid, self._request.study_uid, look=self._run.halt.check
+            one.series_id,
+            one.series_uid,
+            self._request.study_uid,
+            check_stop=self._run.stop_conditions.check,
         )
 
     def _require_inputs(self, study_id: str) -> None:
@@ -201,10 +207,10 @@ class Analysis:
         volumes = memory.enter_context(MemoryFile("volumes"))
         mask = memory.enter_context(MemoryFile("mask"))
         with self._run.timed("read"):
-            header = self._lab.workbench.read(source, volumes.path, self._run.halt)
+            header = self._lab.workbench.read(source, volumes.path, self._run.stop_conditions)
         # A bundle is to compute from the voxels, and not to choose what they were.
         volumes.seal()
-        self._tell_stage(Stage.INFERRING, 0, 1)
+        self._publish_stage(Stage.INFERRING, 0, 1)
         with self._run.timed("infer"):
             self._lab.workbench.segment(
                 SegmentationJob(
@@ -216,39 +222,43 @@ class Analysis:
                     affine_lps=header.affine_lps,
                     threshold=self._spec.threshold,
                 ),
-                self._run.halt,
+                self._run.stop_conditions,
             )
         mask.seal()
-        self._tell_stage(Stage.UPLOADING, 0, 2)
+        self._publish_stage(Stage.UPLOADING, 0, 2)
         source = source.as_read(header)
         # Only here: a run that finds its primary stored did not compute it from its own download.
         self._spec = replace(self._spec, input_sha256=header.input_sha256)
         with self._run.timed("package"):
             packaged = self._lab.workbench.package(
-                source, mask.path, header.shape[1:], self._spec, self._run.halt
+                source, mask.path, header.shape[1:], self._spec, self._run.stop_conditions
             )
         return packaged, source, Volumes(volumes.path, header)
 
     def _store_report(self, report: bytes, study_id: str) -> str:
-        look = self._run.halt.check
+        check_stop = self._run.stop_conditions.check
         self._run.begin_upload()
         with self._run.timed("report"):
-            report_id = self._lab.archive.store(report, study_id=study_id, look=look)
+            report_id = self._lab.archive.store(report, study_id=study_id, check_stop=check_stop)
             # An answer is not yet a stored object: read it back, as a page does, before anything
             # is promised.
-            if not self._lab.archive.fetch_instance(report_id, look=look):
+            if not self._lab.archive.fetch_instance(report_id, check_stop=check_stop):
                 raise UploadRejected(f"the report {self._spec.report_instance_uid} is stored empty")
         return report_id
 
     def _store_key_slices(self, pictures: tuple[bytes, ...], study_id: str) -> None:
-        look = self._run.halt.check
+        check_stop = self._run.stop_conditions.check
         if not pictures:
             return
         with self._run.timed("key_slices"):
             for picture in pictures:
-                picture_id = self._lab.archive.store(picture, study_id=study_id, look=look)
+                picture_id = self._lab.archive.store(
+                    picture, study_id=study_id, check_stop=check_stop
+                )
                 # As with the report; in any encoding, because only viewers show it.
-                if not self._lab.archive.fetch_instance(picture_id, as_stored=True, look=look):
+                if not self._lab.archive.fetch_instance(
+                    picture_id, as_stored=True, check_stop=check_stop
+                ):
                     raise UploadRejected("a key slice is stored empty")
 
     def _completed(self, measured: Measured, primary_id: str, report_id: str) -> InferenceCompleted:
@@ -268,8 +278,8 @@ class Analysis:
             stage_seconds=self._run.stage_seconds,
         )
 
-    def _tell_stage(self, stage: Stage, done: int, total: int) -> None:
-        self._lab.announcer.tell(
+    def _publish_stage(self, stage: Stage, done: int, total: int) -> None:
+        self._lab.announcer.publish(
             self._run.event(InferenceProgressed, stage=stage, done=done, total=total)
         )
 

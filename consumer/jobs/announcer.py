@@ -1,4 +1,4 @@
-"""What the lab says to the broker: events, copies for a retry tier, heartbeats."""
+"""What the lab publishes: events, copies for a retry tier, heartbeats."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Announcer:
     #: Whose exchanges are written to.
     pool: str
 
-    def tell(self, event: RunEvent) -> None:
+    def publish(self, event: RunEvent) -> None:
         """Send an event and wait for the confirmation; progress is only a hint."""
         wire = codec.encode(event, app_id=APP_ID, user_id=self.user)
         send = self.sender.hint if isinstance(event, InferenceProgressed) else self.sender.publish
@@ -60,7 +60,7 @@ class Announcer:
         self.sender.publish(copy, exchange=exchange, routing_key=routing_key)
         return LegalAck.DEFERRED
 
-    def alive(self, sign: LabHeartbeat | LabModel) -> None:
+    def announce(self, sign: LabHeartbeat | LabModel) -> None:
         """Send a heartbeat, or one of the models."""
         wire = codec.encode(sign, app_id=APP_ID, user_id=self.user)
         exchange = events_exchange(self.pool)

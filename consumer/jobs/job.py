@@ -11,8 +11,8 @@ from consumer.amqp.acks import LegalAck
 from consumer.errors import ArchiveUnavailable, LabError, Reject, RequestCancelled, Retry
 from consumer.jobs.analysis import Analysis
 from consumer.jobs.lab import Lab
-from consumer.jobs.run import Held, Run
-from consumer.stop_conditions import Halt
+from consumer.jobs.run import DeliveredRequest, Run
+from consumer.stop_conditions import StopConditions
 from messages.events import (
     InferenceAccepted,
     InferenceCancelled,
@@ -38,20 +38,20 @@ class Job:
         self._lab = lab
         self._announcer = lab.announcer
 
-    def handle(self, request: InferenceRequested, held: Held) -> LegalAck:
+    def handle(self, request: InferenceRequested, delivered: DeliveredRequest) -> LegalAck:
         """Carry the request to one of its ends and return the reason to acknowledge it.
 
         Every return happens after the broker has confirmed what the reason promises. Raises
         `LabStopping` when the lab stops first; the delivery then stays the broker's.
         """
-        halt = Halt(cancelled=held.cancelled, stopping=self._lab.stopping)
-        run = Run(request, held=held, lab=self._lab.name, halt=halt)
+        stop_conditions = StopConditions(cancelled=delivered.cancelled, stopping=self._lab.stopping)
+        run = Run(request, delivered=delivered, lab=self._lab.name, stop_conditions=stop_conditions)
         with structlog.contextvars.bound_contextvars(
-            request_id=str(request.request_id), attempt=request.attempt, delivery=held.count
+            request_id=str(request.request_id), attempt=request.attempt, delivery=delivered.count
         ):
             log.info("accepted", action="job.accepted", model=request.model)
-            self._announcer.tell(run.event(InferenceAccepted))
-            halt.end_after(request.deadline_s)
+            self._announcer.publish(run.event(InferenceAccepted))
+            stop_conditions.set_deadline(request.deadline_s)
             try:
                 completed = self._complete(run)
             except RequestCancelled:
@@ -60,7 +60,7 @@ class Job:
                 return self._try_later(run, error)
             except Reject as error:
                 return self._fail(run, error)
-            self._announcer.tell(completed)
+            self._announcer.publish(completed)
             log.info("completed", action="job.completed", **run.stage_seconds)
             return LegalAck.STORED
 
@@ -72,20 +72,22 @@ class Job:
         """
         holds = 0
         while True:
-            run.halt.check()
+            run.stop_conditions.check()
             try:
                 return Analysis(self._lab, run).complete()
             except ArchiveUnavailable as error:
                 # The reader's cancel and the deadline end the waiting, also when an upload had
                 # begun: it may lie in the archive, and the site sweeps after each `cancelled`.
-                run.halt.obey_again()
-                if holds == MAX_HOLDS or not self._lab.archive_watch.wait_if_away(run.halt):
+                run.stop_conditions.heed_cancel_and_deadline()
+                if holds == MAX_HOLDS or not self._lab.archive_watch.wait_if_away(
+                    run.stop_conditions
+                ):
                     raise
                 holds += 1
                 log.info("repeated", action="job.repeat", holds=holds, detail=error.detail)
 
     def _cancel(self, run: Run) -> LegalAck:
-        self._tell_end(run, InferenceCancelled)
+        self._publish_end(run, InferenceCancelled)
         log.info("cancelled", action="job.cancelled", **run.stage_seconds)
         return LegalAck.CANCELLED
 
@@ -100,7 +102,7 @@ class Job:
         copy = request.model_copy(update=raised)
         self._announcer.put_into_tier(copy, tier)
         next_at = datetime.now(UTC) + timedelta(seconds=seconds)
-        self._tell_end(run, InferenceRetryScheduled, code=error.code, next_at=next_at)
+        self._publish_end(run, InferenceRetryScheduled, code=error.code, next_at=next_at)
         log.warning(
             "tried again later", action="job.retry", code=error.code, tier=tier, detail=error.detail
         )
@@ -109,7 +111,7 @@ class Job:
     def _fail(self, run: Run, error: LabError) -> LegalAck:
         raised = {"error": error.raised} if error.raised else {}
         log.error("failed", action="job.failed", code=error.code, detail=error.detail, **raised)
-        self._tell_end(
+        self._publish_end(
             run,
             InferenceFailed,
             code=error.code,
@@ -118,16 +120,16 @@ class Job:
         )
         return LegalAck.FAILED
 
-    def _tell_end(self, run: Run, kind: type[RunEvent], **fields: Any) -> None:
-        """Tell an end under the delivery that is in hand once the broker has confirmed it.
+    def _publish_end(self, run: Run, kind: type[RunEvent], **fields: Any) -> None:
+        """Publish an end under the delivery that is in hand once the broker has confirmed it.
 
         The broker may be in alarm for hours. If the work came back under a newer delivery
-        meanwhile, another lab may have told `accepted` between the two, and the site takes an end
-        of the older run for out of date; the ack that follows would leave it without any. Told
-        twice it is harmless. `completed` needs none of this: it ignores order.
+        meanwhile, another lab may have published `accepted` in between, and the site takes an end
+        of the older run for out of date; the ack that follows would leave it without any. Twice it
+        is harmless. `completed` needs none of this: it ignores order.
         """
-        told = -1
-        while told != run.delivery:
+        published = -1
+        while published != run.delivery:
             event = run.event(kind, **fields)
-            self._announcer.tell(event)
-            told = event.delivery
+            self._announcer.publish(event)
+            published = event.delivery

@@ -19,36 +19,36 @@ from consumer.payloads import (
     VolumeHeader,
     Volumes,
 )
-from consumer.stop_conditions import Halt
+from consumer.stop_conditions import StopConditions
 
 
 class ArchivePort(Protocol):
     """What a job needs of the archive; `consumer.orthanc.Archive` in the lab.
 
-    Each calls `look` several times a second while it waits, and ends with what that raises.
+    Each calls `check_stop` several times a second while it waits, and ends with what that raises.
     """
 
     def download_series(
-        self, study_uid: str, series_uid: str, into: MemoryFile, *, look: Callable[[], None]
+        self, study_uid: str, series_uid: str, into: MemoryFile, *, check_stop: Callable[[], None]
     ) -> list[tuple[int, int]]:
         """Append all files of a series to `into`: (offset, length) of each."""
 
     def study_of(
-        self, series_id: str, series_uid: str, study_uid: str, *, look: Callable[[], None]
+        self, series_id: str, series_uid: str, study_uid: str, *, check_stop: Callable[[], None]
     ) -> str | None:
         """The archive's id of the study that holds the series now; None where none does."""
 
     def find_instance(
-        self, sop_instance_uid: str, study_id: str, *, look: Callable[[], None]
+        self, sop_instance_uid: str, study_id: str, *, check_stop: Callable[[], None]
     ) -> str | None:
         """The archive's id of an instance, if it is stored in this study of the archive."""
 
     def fetch_instance(
-        self, instance_id: str, *, as_stored: bool = False, look: Callable[[], None]
+        self, instance_id: str, *, as_stored: bool = False, check_stop: Callable[[], None]
     ) -> bytes:
         """The object as an uncompressed file, or in the encoding that the archive keeps it in."""
 
-    def store(self, dicom: bytes, *, study_id: str, look: Callable[[], None]) -> str:
+    def store(self, dicom: bytes, *, study_id: str, check_stop: Callable[[], None]) -> str:
         """Store, or find that the same UID is stored already; the archive's id either way.
 
         Raises `ResultMisfiled` where that lies in another study of the archive than `study_id`.
@@ -62,20 +62,22 @@ class ArchiveWatchPort(Protocol):
     def away(self) -> bool:
         """Whether the archive did not answer its last probe."""
 
-    def wait_if_away(self, halt: Halt) -> bool:
+    def wait_if_away(self, stop_conditions: StopConditions) -> bool:
         """True once an archive that was away answers again; False when it was not away."""
 
 
 class WorkbenchPort(Protocol):
     """What a job needs of the children; `consumer.children.workbench.Workbench` in the lab.
 
-    Each call ends with what `halt` raises, and the child that worked for it with it.
+    Each call ends with what `stop_conditions` raises, and the child that worked for it with it.
     """
 
-    def read(self, source: DownloadIndex, volumes_path: str, halt: Halt) -> VolumeHeader:
+    def read(
+        self, source: DownloadIndex, volumes_path: str, stop_conditions: StopConditions
+    ) -> VolumeHeader:
         """Turn the files into volumes."""
 
-    def segment(self, job: SegmentationJob, halt: Halt) -> None:
+    def segment(self, job: SegmentationJob, stop_conditions: StopConditions) -> None:
         """Compute the mask."""
 
     def package(
@@ -84,7 +86,7 @@ class WorkbenchPort(Protocol):
         mask_path: str,
         shape: tuple[int, int, int],
         spec: ResultSpec,
-        halt: Halt,
+        stop_conditions: StopConditions,
     ) -> PackagedPrimary:
         """Turn the mask into the primary object."""
 
@@ -94,7 +96,7 @@ class WorkbenchPort(Protocol):
         source: DownloadIndex,
         spec: ResultSpec,
         volumes: Volumes | None,
-        halt: Halt,
+        stop_conditions: StopConditions,
     ) -> Measured:
         """Figures, model, report and key slices of the primary as it is stored.
 
@@ -123,7 +125,7 @@ class Lab:
     min_lesion_mm3: float = 10.0
     #: Pictures with the outline burnt in for each result; 0 makes none.
     key_slices: int = 0
-    #: Set once the lab is told to stop or to drain.
+    #: Set once the lab has to stop or to drain.
     ending: Event = field(default_factory=Event)
     #: Set once the jobs that still run must end: their grace is over.
     stopping: Event = field(default_factory=Event)

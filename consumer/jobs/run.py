@@ -10,14 +10,14 @@ from itertools import count
 from threading import Event
 from typing import Any, Protocol, TypeVar
 
-from consumer.stop_conditions import Halt
+from consumer.stop_conditions import StopConditions
 from messages.events import RunEvent
 from messages.request import InferenceRequested
 
 E = TypeVar("E", bound=RunEvent)
 
 
-class Held(Protocol):
+class DeliveredRequest(Protocol):
     """The deliveries under which the run is in hand."""
 
     @property
@@ -26,10 +26,10 @@ class Held(Protocol):
 
     @property
     def cancelled(self) -> Event:
-        """Set once the reader's cancel was heard."""
+        """Set once the reader's cancel has come."""
 
-    def hear_cancels(self) -> None:
-        """Return once every cancel that the broker has for this lab is heard.
+    def sync_cancels(self) -> None:
+        """Return once every cancel that the broker has for this lab has been handled.
 
         May raise `LabStopping`.
         """
@@ -38,10 +38,17 @@ class Held(Protocol):
 class Run:
     """Numbers the events of one run, measures it, and knows what ends it. Used by one thread."""
 
-    def __init__(self, request: InferenceRequested, *, held: Held, lab: str, halt: Halt) -> None:
+    def __init__(
+        self,
+        request: InferenceRequested,
+        *,
+        delivered: DeliveredRequest,
+        lab: str,
+        stop_conditions: StopConditions,
+    ) -> None:
         self.request = request
-        self.halt = halt
-        self._held = held
+        self.stop_conditions = stop_conditions
+        self._delivered = delivered
         self.lab = lab
         #: Seconds by part of the run, in the order in which they ran.
         self.stage_seconds: dict[str, float] = {}
@@ -50,7 +57,7 @@ class Run:
     @property
     def delivery(self) -> int:
         """The number of the newest delivery under which the run is in hand."""
-        return self._held.count
+        return self._delivered.count
 
     def event(self, kind: type[E], **fields: Any) -> E:
         """The next event of this run."""
@@ -58,7 +65,7 @@ class Run:
             request_id=self.request.request_id,
             attempt=self.request.attempt,
             # Asked anew each time: after a reconnect the work is in hand under another delivery,
-            # and an end that is told under the old one would be taken for out of date.
+            # and an end published under the old one would be taken for out of date.
             delivery=self.delivery,
             sequence=next(self._sequence),
             lab=self.lab,
@@ -70,18 +77,18 @@ class Run:
         """Call just before each upload; the first is the last moment for a cancel.
 
         From then on the run finishes, unless the archive goes away: what is stored under the
-        request's UID is told, and the site removes it if the reader had cancelled meanwhile.
-        Raises what `Halt.check` raises.
+        request's UID is reported, and the site removes it if the reader had cancelled meanwhile.
+        Raises what `StopConditions.check` raises.
         """
-        if not self.halt.too_late:
-            self._held.hear_cancels()
-            self.halt.check()
-            self.halt.only_stop()
+        if not self.stop_conditions.too_late:
+            self._delivered.sync_cancels()
+            self.stop_conditions.check()
+            self.stop_conditions.ignore_cancel_and_deadline()
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
         """Add the seconds of the block to `part`, which begins if nothing halts the run."""
-        self.halt.check()
+        self.stop_conditions.check()
         began = time.monotonic()
         try:
             yield

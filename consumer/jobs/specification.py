@@ -46,7 +46,7 @@ def spec_of(request: InferenceRequested, bundle: Bundle, lab: Lab) -> ResultSpec
 
 
 def older_report(
-    request: InferenceRequested, archive: ArchivePort, study_id: str, look: Callable[[], None]
+    request: InferenceRequested, archive: ArchivePort, study_id: str, check_stop: Callable[[], None]
 ) -> bytes | None:
     """The report of the request that this one supersedes, while the archive's study has it.
 
@@ -58,11 +58,11 @@ def older_report(
         return None
     for uid in (identity.report_instance_uid(older), identity.primary_instance_uid(older)):
         try:
-            found = archive.find_instance(uid, study_id, look=look)
+            found = archive.find_instance(uid, study_id, check_stop=check_stop)
         except UploadRejected:
             # The study has several: which of them is the report, nobody can say.
             continue
         if found is not None:
-            return archive.fetch_instance(found, look=look)
+            return archive.fetch_instance(found, check_stop=check_stop)
     log.info("superseded result is gone", action="job.no_predecessor")
     return None

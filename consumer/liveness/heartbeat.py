@@ -21,14 +21,14 @@ from messages.lab import (
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What a heartbeat tells of the moment."""
+class LabStatus:
+    """What a heartbeat states of the moment."""
 
     #: Requests in hand.
     current: tuple[UUID, ...]
     #: One of the conditions of `messages.lab`.
     condition: str
-    #: How many connections there have been. It is not told. But what was told on an earlier one
+    #: How many connections there have been. It is not sent. But what was sent on an earlier one
     #: may be lost, and a cancel sent meanwhile too: the site repeats it for what it sees here.
     connections: int
 
@@ -44,7 +44,7 @@ class Heartbeat:
         pool: str,
         device: str,
         models: Iterable[ModelDescriptor],
-        standing: Callable[[], Standing],
+        status: Callable[[], LabStatus],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`models`: what the lab serves, from its start to its end."""
@@ -54,33 +54,33 @@ class Heartbeat:
         self._device = device
         self._models = tuple(models)
         self._fingerprints = tuple(model.fingerprint for model in self._models)
-        #: One after the other: what was lost on its way is told again within a round.
+        #: One after the other: what was lost on its way is sent again within a round.
         self._again = cycle(self._models)
         self._for_sites_of_before = _if_short(self._models)
-        self._standing = standing
+        self._status = status
         self._clock = clock
         self._next = 0.0
-        self._told: Standing | None = None
+        self._published: LabStatus | None = None
 
     def beat(self) -> None:
-        """Send a heartbeat if ten seconds passed, or if the lab does not stand as was told.
+        """Send a heartbeat if ten seconds passed, or if the status is another than was sent.
 
         With each goes one of the models, and all of them after a connection was made: what was
-        told on the one before may be lost.
+        sent on the one before may be lost.
         """
         now = self._clock()
-        standing = self._standing()
-        if now < self._next and standing == self._told:
+        status = self._status()
+        if now < self._next and status == self._published:
             return
-        connected = self._told is None or standing.connections != self._told.connections
+        connected = self._published is None or status.connections != self._published.connections
         self._next = now + HEARTBEAT_SECONDS
-        self._told = standing
+        self._published = status
         # First: whoever reads the heartbeat then knows every fingerprint in it.
-        for model in self._models if connected else self._turn():
-            self._announcer.alive(
+        for model in self._models if connected else self._next_model():
+            self._announcer.announce(
                 LabModel(lab=self._lab, pool=self._pool, model=model, at=datetime.now(UTC))
             )
-        self._announcer.alive(
+        self._announcer.announce(
             LabHeartbeat(
                 lab=self._lab,
                 pool=self._pool,
@@ -88,13 +88,13 @@ class Heartbeat:
                 models=self._for_sites_of_before,
                 fingerprints=self._fingerprints,
                 # A bound of the contract, and far above every prefetch.
-                current=standing.current[:MAX_CURRENT],
-                condition=standing.condition,
+                current=status.current[:MAX_CURRENT],
+                condition=status.condition,
                 at=datetime.now(UTC),
             )
         )
 
-    def _turn(self) -> tuple[ModelDescriptor, ...]:
+    def _next_model(self) -> tuple[ModelDescriptor, ...]:
         return (next(self._again),) if self._models else ()
 
 

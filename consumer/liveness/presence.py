@@ -25,11 +25,11 @@ _WIDTH = 10
 #: ``struct flock`` of a 64-bit Linux (fcntl(2)): type, whence, start, length, pid.
 _FLOCK = struct.Struct("hhqqi0q")
 
-#: What tells a lab to drain. SIGTERM would stop it within its grace.
+#: The signal to drain. SIGTERM would stop a lab within its grace.
 DRAIN_SIGNAL = signal.SIGUSR1
 
 #: Seconds between two looks at the lab.
-_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 
 #: Seconds after which the same is said again, so that nobody takes the wait for a hang.
 _REPEAT_SECONDS = 60.0
@@ -40,7 +40,7 @@ class PresenceError(Exception):
 
 
 @dataclass(frozen=True)
-class Sighting:
+class PresenceRecord:
     """What another process sees of a lab."""
 
     #: Of the process that holds the lock, as the kernel says it; None: the lab has ended.
@@ -72,8 +72,8 @@ class Presence:
                 f"A lab named {lab} runs on this machine already ({path}); give this one a "
                 "LAB_NAME of its own."
             ) from None
-        self._told = -1
-        self.tell(0)
+        self._recorded = -1
+        self.record(0)
 
     def __enter__(self) -> Self:
         return self
@@ -81,14 +81,14 @@ class Presence:
     def __exit__(self, *_: object) -> None:
         os.close(self._file)
 
-    def tell(self, in_hand: int) -> None:
-        """Say how much is in hand; written only when it changed."""
-        if in_hand != self._told:
-            self._told = in_hand
+    def record(self, in_hand: int) -> None:
+        """Write how much is in hand, if it changed."""
+        if in_hand != self._recorded:
+            self._recorded = in_hand
             os.pwrite(self._file, str(in_hand).rjust(_WIDTH).encode(), 0)
 
 
-def look_for(directory: Path, lab: str) -> Sighting | None:
+def find_lab(directory: Path, lab: str) -> PresenceRecord | None:
     """Return the lab of that name, running or ended; None when there never was one.
 
     Raises `PresenceError` when its file may not be read.
@@ -110,7 +110,7 @@ def look_for(directory: Path, lab: str) -> Sighting | None:
         raise PresenceError(f"{path} is not the file of a lab.") from None
     finally:
         os.close(file)
-    return Sighting(pid=None if kind == fcntl.F_UNLCK else pid, in_hand=in_hand)
+    return PresenceRecord(pid=None if kind == fcntl.F_UNLCK else pid, in_hand=in_hand)
 
 
 def _path(directory: Path, lab: str) -> Path:
@@ -122,12 +122,12 @@ class DrainFailed(Exception):
 
 
 def drain(directory: Path, lab: str, *, say: Callable[[str], None]) -> None:
-    """Tell the lab, wait until it has ended, and `say` a line whenever less is in hand.
+    """Signal the lab, wait until it has ended, and `say` a line whenever less is in hand.
 
-    Raises `DrainFailed` when there is no such lab, when it may not be told, or when it ended
+    Raises `DrainFailed` when there is no such lab, when it may not be signalled, or when it ended
     before it was done.
     """
-    seen = _look(directory, lab)
+    seen = _find(directory, lab)
     if seen is None or seen.pid is None:
         raise DrainFailed(f"No lab named {lab} runs on this machine, as far as {directory} says.")
     pid = seen.pid
@@ -139,13 +139,13 @@ def drain(directory: Path, lab: str, *, say: Callable[[str], None]) -> None:
         raise DrainFailed(
             f"The lab {lab} (process {pid}) may only be drained by its own user or root."
         ) from None
-    told, again = -1, 0.0
+    reported, again = -1, 0.0
     while seen is not None and seen.pid == pid:
-        if seen.in_hand != told or time.monotonic() >= again:
-            told, again = seen.in_hand, time.monotonic() + _REPEAT_SECONDS
-            say(f"{lab} takes no more; in hand: {told}")
-        time.sleep(_LOOK_SECONDS)
-        seen = _look(directory, lab)
+        if seen.in_hand != reported or time.monotonic() >= again:
+            reported, again = seen.in_hand, time.monotonic() + _REPEAT_SECONDS
+            say(f"{lab} takes no more; in hand: {reported}")
+        time.sleep(_POLL_SECONDS)
+        seen = _find(directory, lab)
     if seen is not None and seen.pid is not None:
         raise DrainFailed(f"The lab {lab} has ended, and another one was started.")
     if seen is not None and seen.in_hand:
@@ -155,8 +155,8 @@ def drain(directory: Path, lab: str, *, say: Callable[[str], None]) -> None:
     say(f"{lab} has ended")
 
 
-def _look(directory: Path, lab: str) -> Sighting | None:
+def _find(directory: Path, lab: str) -> PresenceRecord | None:
     try:
-        return look_for(directory, lab)
+        return find_lab(directory, lab)
     except PresenceError as error:
         raise DrainFailed(str(error)) from error

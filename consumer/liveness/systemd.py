@@ -1,4 +1,4 @@
-"""What the lab tells systemd: ready, alive, stopping. Without systemd it tells nobody."""
+"""What the lab notifies systemd of: ready, alive, stopping. Without systemd, nothing."""
 
 from __future__ import annotations
 

@@ -27,24 +27,24 @@ from consumer.jobs.announcer import Announcer
 from consumer.jobs.lab import ArchivePort, Lab
 from consumer.manual.choice import Chosen, choose, concerns, describe
 from consumer.manual.exit import ENDS, Interrupts, Status, end_of
-from consumer.manual.facts import Looked, look_at
-from consumer.manual.local_result import Kept, prepare_folder, write_files
-from consumer.manual.options import Asked, CannotInfer, by_hand
+from consumer.manual.facts import ExaminedSeries, examine
+from consumer.manual.local_result import ReadOnlyArchive, prepare_folder, write_files
+from consumer.manual.options import CannotInfer, InferOptions, parse_phase_options
 from consumer.manual.outcome import Outcome
 from consumer.manual.progress import (
     KEPT_WORDS,
     WORDS,
-    Once,
-    Show,
-    Told,
-    WatchedArchive,
-    WatchedRun,
-    show_on,
+    ArchiveWithProgress,
+    ProgressDisplay,
+    RunWithProgress,
+    TerminalPublisher,
+    UndeliveredRequest,
+    display_on,
 )
 from consumer.orthanc.archive_watch import ArchiveWatch
 from consumer.orthanc.images import Images
 from consumer.settings import AnalysisSettings
-from consumer.stop_conditions import Halt
+from consumer.stop_conditions import StopConditions
 from messages.events import InferenceCompleted
 from messages.request import InferenceRequested, InputSeries, PhaseSelector
 from messages.topology import POOLS
@@ -53,11 +53,11 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Options:
+class Arguments:
     """What was typed."""
 
     series_ids: tuple[str, ...]
-    #: Each as `consumer.manual.options.ByHand` reads it.
+    #: Each as `consumer.manual.options.PhaseOption` reads it.
     phases: tuple[str, ...]
     model: str | None
     #: None leaves it to the settings, as with the threshold.
@@ -81,13 +81,13 @@ def destination(
     return uploads, out or output or (None if uploads else Path())
 
 
-def run(options: Options) -> int:
+def run(arguments: Arguments) -> int:
     """Run, print, and return the exit status."""
-    # Until the settings say how: a fault of reading them is told without its text, too.
+    # Until the settings say how: a fault of reading them is logged without its text, too.
     logs.configure()
     with Interrupts() as interrupts:
         try:
-            outcome = _outcome(options, interrupts)
+            outcome = _outcome(arguments, interrupts)
         except ENDS as error:
             status, sentence = end_of(error, interrupts)
             sys.stderr.write(f"mri-consumer: {sentence}\n")
@@ -99,60 +99,66 @@ def run(options: Options) -> int:
             return Status.FAULT
     # Outside: who stops the printing stops nothing else.
     console = Console(highlight=False)
-    if options.as_json or (options.as_json is None and not console.is_terminal):
+    if arguments.as_json or (arguments.as_json is None and not console.is_terminal):
         sys.stdout.write(json.dumps(outcome.figures(), indent=2) + "\n")
     else:
         outcome.print_on(console)
     return Status.DONE
 
 
-def _outcome(options: Options, interrupts: Interrupts) -> Outcome:
+def _outcome(arguments: Arguments, interrupts: Interrupts) -> Outcome:
     found = settings.load_analysis(
-        **({"device": options.device} if options.device else {}),
-        **({"threshold": options.threshold} if options.threshold is not None else {}),
+        **({"device": arguments.device} if arguments.device else {}),
+        **({"threshold": arguments.threshold} if arguments.threshold is not None else {}),
     )
     logs.configure(found.log_format)
-    asked = Asked(
-        series_ids=options.series_ids,
-        model=options.model,
+    options = InferOptions(
+        series_ids=arguments.series_ids,
+        model=arguments.model,
         threshold=found.threshold,
-        upload=options.upload,
-        out=options.out,
-        phases=by_hand(options.phases),
+        upload=arguments.upload,
+        out=arguments.out,
+        phases=parse_phase_options(arguments.phases),
     )
     terminal = Console(stderr=True, highlight=False)
-    with show_on(terminal, WORDS if asked.upload else KEPT_WORDS) as show:
-        return infer(found, asked, show=show, interrupts=interrupts)
+    with display_on(terminal, WORDS if options.upload else KEPT_WORDS) as display:
+        return infer(found, options, display=display, interrupts=interrupts)
 
 
 def infer(
-    settings: AnalysisSettings, asked: Asked, *, show: Show, interrupts: Interrupts
+    settings: AnalysisSettings,
+    options: InferOptions,
+    *,
+    display: ProgressDisplay,
+    interrupts: Interrupts,
 ) -> Outcome:
     """Run the model on the phases of the series.
 
     Raises `CannotInfer`, `BundleInvalid`, `LabError`; and once it was interrupted `Interrupted`,
     `RequestCancelled` or `LabStopping`.
     """
-    bundle = _chosen_bundle(find_bundles(settings.model_path), asked.model)
-    if asked.out is not None:
-        prepare_folder(asked.out)
-    show.begin("look")
-    chosen = _chosen_phases(settings, bundle, asked, show)
-    request = _request(bundle, chosen, asked.threshold)
-    archive = WatchedArchive(bootstrap.archive_of(settings), show)
-    target: ArchivePort = archive if asked.upload else Kept(archive)
+    bundle = _chosen_bundle(find_bundles(settings.model_path), options.model)
+    if options.out is not None:
+        prepare_folder(options.out)
+    display.begin("look")
+    chosen = _chosen_phases(settings, bundle, options, display)
+    request = _request(bundle, chosen, options.threshold)
+    archive = ArchiveWithProgress(bootstrap.archive_of(settings), display)
+    target: ArchivePort = archive if options.upload else ReadOnlyArchive(archive)
     with bootstrap.workbench(settings) as bench:
-        show.begin("load")
+        display.begin("load")
         bench.load([bundle], settings.device)
-        show.end("load")
-        lab = _lab(settings, bundle, target, bench, show)
-        interrupts.be_patient()
-        run = WatchedRun(
+        display.end("load")
+        lab = _lab(settings, bundle, target, bench, display)
+        interrupts.cancel_on_signal()
+        run = RunWithProgress(
             request,
-            held=Once(interrupts.cancelled),
+            delivered=UndeliveredRequest(interrupts.cancelled),
             lab=lab.name,
-            halt=Halt(cancelled=interrupts.cancelled, stopping=interrupts.stopping),
-            show=show,
+            stop_conditions=StopConditions(
+                cancelled=interrupts.cancelled, stopping=interrupts.stopping
+            ),
+            display=display,
         )
         analysis = Analysis(lab, run)
         completed = analysis.complete()
@@ -165,14 +171,18 @@ def infer(
         chosen=chosen,
         bundle=bundle,
         device=settings.device,
-        threshold=asked.threshold,
-        uploaded=asked.upload,
-        files=None if asked.out is None else _written(asked.out, target, completed),
+        threshold=options.threshold,
+        uploaded=options.upload,
+        files=None if options.out is None else _written(options.out, target, completed),
     )
 
 
 def _lab(
-    settings: AnalysisSettings, bundle: Bundle, archive: ArchivePort, bench: Workbench, show: Show
+    settings: AnalysisSettings,
+    bundle: Bundle,
+    archive: ArchivePort,
+    bench: Workbench,
+    display: ProgressDisplay,
 ) -> Lab:
     return Lab(
         name=settings.lab_name,
@@ -180,10 +190,10 @@ def _lab(
         threshold=settings.threshold,
         bundles={bundle.descriptor.name: bundle},
         archive=archive,
-        # Not started: who runs an analysis by hand is told at once that the archive is away.
+        # Not started: who runs an analysis by hand sees at once that the archive is away.
         archive_watch=ArchiveWatch(lambda: None),
         workbench=bench,
-        announcer=Announcer(Told(show), user=settings.lab_name, pool=POOLS[0]),
+        announcer=Announcer(TerminalPublisher(display), user=settings.lab_name, pool=POOLS[0]),
         max_series_instances=settings.max_series_instances,
         max_request_bytes=settings.max_request_bytes,
         min_lesion_mm3=settings.min_lesion_mm3,
@@ -203,22 +213,22 @@ def _chosen_bundle(bundles: Mapping[str, Bundle], name: str | None) -> Bundle:
 
 
 def _chosen_phases(
-    settings: AnalysisSettings, bundle: Bundle, asked: Asked, show: Show
+    settings: AnalysisSettings, bundle: Bundle, options: InferOptions, display: ProgressDisplay
 ) -> tuple[Chosen, ...]:
-    looked = _looked_at(settings, asked)
-    for number, series in enumerate(looked, 1):
-        show.say(describe(number, series))
-    show.end("look")
-    chosen = choose(looked, bundle.descriptor.roles, asked.phases)
+    examined = _examined(settings, options)
+    for number, series in enumerate(examined, 1):
+        display.say(describe(number, series))
+    display.end("look")
+    chosen = choose(examined, bundle.descriptor.roles, options.phases)
     for one in chosen:
-        show.say(f"{one.role}: series {one.number}, {one.phase}: {one.why}")
+        display.say(f"{one.role}: series {one.number}, {one.phase}: {one.why}")
     for sentence in concerns(chosen):
-        show.say(f"note: {sentence}")
+        display.say(f"note: {sentence}")
     return chosen
 
 
-def _looked_at(settings: AnalysisSettings, asked: Asked) -> Sequence[Looked]:
-    if len(set(asked.series_ids)) < len(asked.series_ids):
+def _examined(settings: AnalysisSettings, options: InferOptions) -> Sequence[ExaminedSeries]:
+    if len(set(options.series_ids)) < len(options.series_ids):
         raise CannotInfer("--series-ids names a series twice")
     images = Images(
         settings.orthanc_url,
@@ -226,17 +236,17 @@ def _looked_at(settings: AnalysisSettings, asked: Asked) -> Sequence[Looked]:
         settings.orthanc_password.get_secret_value(),
         max_images=settings.max_series_instances,
     )
-    wanted = {one.keyword for one in asked.phases if one.keyword}
+    wanted = {one.keyword for one in options.phases if one.keyword}
     try:
-        looked = [look_at(images, series_id, wanted) for series_id in asked.series_ids]
+        examined = [examine(images, series_id, wanted) for series_id in options.series_ids]
     except ValueError:
         raise CannotInfer(
             "--series-ids takes the identifiers that Orthanc shows: five groups of eight "
             "hexadecimal digits"
         ) from None
-    if len({one.series.study_uid for one in looked}) > 1:
+    if len({one.series.study_uid for one in examined}) > 1:
         raise CannotInfer("the series belong to different studies")
-    return looked
+    return examined
 
 
 def _request(bundle: Bundle, chosen: Sequence[Chosen], threshold: float) -> InferenceRequested:
@@ -246,13 +256,13 @@ def _request(bundle: Bundle, chosen: Sequence[Chosen], threshold: float) -> Infe
             attempt=1,
             pool=POOLS[0],
             model=bundle.descriptor.name,
-            study_uid=chosen[0].looked.series.study_uid,
+            study_uid=chosen[0].examined.series.study_uid,
             inputs=tuple(
                 InputSeries(
                     role=one.role,
-                    series_id=one.looked.facts.series_id,
-                    series_uid=one.looked.series.series_uid,
-                    instance_count=one.looked.series.instance_count,
+                    series_id=one.examined.facts.series_id,
+                    series_uid=one.examined.series.series_uid,
+                    instance_count=one.examined.series.instance_count,
                     phase_selector=PhaseSelector(keyword=one.keyword, value=one.value)
                     if one.keyword
                     else None,
@@ -270,7 +280,7 @@ def _request(bundle: Bundle, chosen: Sequence[Chosen], threshold: float) -> Infe
 def _written(folder: Path, target: ArchivePort, completed: InferenceCompleted) -> dict[str, str]:
     ids = {"seg": completed.seg_instance_id, "sr": completed.sr_instance_id}
     objects = {
-        kind: target.fetch_instance(key, look=lambda: None)
+        kind: target.fetch_instance(key, check_stop=lambda: None)
         for kind, key in ids.items()
         if key is not None
     }

@@ -22,10 +22,10 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupts:
-    """Hears the signals in its ``with`` block, in the main thread.
+    """Handles the signals in its ``with`` block, in the main thread.
 
-    At first each raises `Interrupted`. After `be_patient` the first one is a cancel: it ends the
-    run unless the result is being stored, which is finished; the second one ends it at once.
+    At first each raises `Interrupted`. After `cancel_on_signal` the first one is a cancel: it ends
+    the run unless the result is being stored, which is finished; the second ends it at once.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Interrupts:
         self.stopping = Event()
         #: Number of the last one; 0 before.
         self.number = 0
-        self._patient = False
+        self._cancels = False
         self._before: dict[signal.Signals, Any] = {}
 
     @property
@@ -43,12 +43,12 @@ class Interrupts:
         """The exit status of a process that a signal ended, as a shell counts it."""
         return 128 + (self.number or signal.SIGINT)
 
-    def be_patient(self) -> None:
+    def cancel_on_signal(self) -> None:
         """From now on somebody looks at the two events, or all is done but tidying up."""
-        self._patient = True
+        self._cancels = True
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._heard) for number in _SIGNALS}
+        self._before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
         return self
 
     def __exit__(
@@ -60,14 +60,14 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _heard(self, number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.number = number
         if self.cancelled.is_set():
             # The run ends already; what it ends with must not be cut short.
             self.stopping.set()
             return
         self.cancelled.set()
-        if not self._patient:
+        if not self._cancels:
             raise Interrupted
 
 

@@ -18,29 +18,29 @@ from consumer.memory import MemoryFile
 
 
 @dataclass
-class Kept:
+class ReadOnlyArchive:
     """Reads from the archive and keeps what would be stored there."""
 
     archive: ArchivePort
     _objects: dict[str, bytes] = field(default_factory=dict)
 
     def download_series(
-        self, study_uid: str, series_uid: str, into: MemoryFile, *, look: Callable[[], None]
+        self, study_uid: str, series_uid: str, into: MemoryFile, *, check_stop: Callable[[], None]
     ) -> list[tuple[int, int]]:
         """See `Archive.download_series`."""
-        return self.archive.download_series(study_uid, series_uid, into, look=look)
+        return self.archive.download_series(study_uid, series_uid, into, check_stop=check_stop)
 
     def study_of(
-        self, series_id: str, series_uid: str, study_uid: str, *, look: Callable[[], None]
+        self, series_id: str, series_uid: str, study_uid: str, *, check_stop: Callable[[], None]
     ) -> str | None:
         """See `Archive.study_of`."""
-        return self.archive.study_of(series_id, series_uid, study_uid, look=look)
+        return self.archive.study_of(series_id, series_uid, study_uid, check_stop=check_stop)
 
     def find_instance(
-        self, _sop_instance_uid: str, _study_id: str, *, look: Callable[[], None]
+        self, _sop_instance_uid: str, _study_id: str, *, check_stop: Callable[[], None]
     ) -> str | None:
         """Nothing: the request is new."""
-        look()
+        check_stop()
         return None
 
     def fetch_instance(
@@ -48,15 +48,15 @@ class Kept:
         instance_id: str,
         *,
         as_stored: bool = False,  # noqa: ARG002 - it is as it was made
-        look: Callable[[], None],
+        check_stop: Callable[[], None],
     ) -> bytes:
         """What was kept under it."""
-        look()
+        check_stop()
         return self._objects[instance_id]
 
-    def store(self, dicom: bytes, *, study_id: str, look: Callable[[], None]) -> str:  # noqa: ARG002
+    def store(self, dicom: bytes, *, study_id: str, check_stop: Callable[[], None]) -> str:  # noqa: ARG002
         """Keep it, under an id that has the form of Orthanc's; it lies in no study."""
-        look()
+        check_stop()
         digits = hashlib.sha256(dicom).hexdigest()
         key = "-".join(digits[place : place + 8] for place in range(0, 40, 8))
         self._objects[key] = dicom

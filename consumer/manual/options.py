@@ -1,4 +1,4 @@
-"""What the engineer asked for."""
+"""The options of a run by hand, read and checked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from messages.phases.numbering import place_of
 from messages.phases.parts import FRAME_PHASE_KEYWORDS, NUMBER_KEYWORD
 
 #: ``post1=2/TemporalPositionIdentifier:3``: role, place among the series ids, keyword, value.
-_BY_HAND = re.compile(
+_PHASE_OPTION = re.compile(
     r"(?P<role>[a-z0-9_-]{1,64})="
     r"(?:(?P<place>[1-9][0-9]?)(?:/(?=.)|$))?"
     r"(?:(?P<keyword>[A-Za-z]{1,64}):(?P<value>[0-9.:+-]{1,32}))?"
@@ -24,11 +24,11 @@ _KEYWORDS = (*FRAME_PHASE_KEYWORDS, NUMBER_KEYWORD)
 
 
 class CannotInfer(Exception):
-    """What was asked for cannot be run: an option is wrong. The text is one sentence."""
+    """What was typed cannot be run: an option is wrong. The text is one sentence."""
 
 
 @dataclass(frozen=True)
-class ByHand:
+class PhaseOption:
     """One ``--phase``: the engineer says what a role is, and nothing is looked for."""
 
     role: str
@@ -44,7 +44,7 @@ class ByHand:
 
         Raises `CannotInfer`.
         """
-        match = _BY_HAND.fullmatch(text)
+        match = _PHASE_OPTION.fullmatch(text)
         if match is None or not (match["place"] or match["keyword"]):
             raise CannotInfer(
                 "--phase takes role=keyword:value, role=N/keyword:value or role=N, where N is the "
@@ -62,7 +62,7 @@ class ByHand:
 
 
 @dataclass(frozen=True)
-class Asked:
+class InferOptions:
     """The options of the command."""
 
     #: Orthanc ids; in the order of the model's roles when there is one for each.
@@ -76,12 +76,12 @@ class Asked:
     #: Folder for the files of SEG and SR; None writes none.
     out: Path | None
     #: Empty: the phases are looked for.
-    phases: tuple[ByHand, ...] = ()
+    phases: tuple[PhaseOption, ...] = ()
 
 
-def by_hand(texts: Sequence[str]) -> tuple[ByHand, ...]:
+def parse_phase_options(texts: Sequence[str]) -> tuple[PhaseOption, ...]:
     """Every ``--phase``. Raises `CannotInfer`, also when a role comes twice."""
-    found = tuple(ByHand.parse(text) for text in texts)
+    found = tuple(PhaseOption.parse(text) for text in texts)
     if len({one.role for one in found}) != len(found):
         raise CannotInfer("--phase names a role twice")
     return found

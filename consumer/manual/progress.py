@@ -1,4 +1,4 @@
-"""What the engineer sees of a run under way: what it publishes elsewhere goes to the terminal."""
+"""What the engineer sees of a run under way: what a lab publishes goes to the terminal here."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.text import Text
 
 from consumer.jobs.lab import ArchivePort
-from consumer.jobs.run import Held, Run
+from consumer.jobs.run import DeliveredRequest, Run
 from consumer.memory import MemoryFile
-from consumer.stop_conditions import Halt
+from consumer.stop_conditions import StopConditions
 from messages import codec
 from messages.envelope import Wire
 from messages.events import InferenceProgressed, Stage
@@ -44,8 +44,8 @@ KEPT_WORDS = WORDS | {
 }
 
 
-class Show(Protocol):
-    """Is told of the parts of a run, one after the other."""
+class ProgressDisplay(Protocol):
+    """Shows the parts of a run, one after the other."""
 
     def begin(self, part: str) -> None:
         """A part begins, if it has not yet."""
@@ -63,14 +63,14 @@ class Show(Protocol):
         """Say one line in between."""
 
 
-def show_on(console: Console, words: dict[str, str]) -> AbstractContextManager[Show]:
+def display_on(console: Console, words: dict[str, str]) -> AbstractContextManager[ProgressDisplay]:
     """A bar on a terminal; plain lines elsewhere, and on a terminal that cannot move its cursor."""
     moves = console.is_terminal and not console.is_dumb_terminal
-    return Bar(console, words) if moves else Lines(console, words)
+    return ProgressBars(console, words) if moves else ProgressLines(console, words)
 
 
 @dataclass
-class Lines:
+class ProgressLines:
     """One line for each part and each count: for a file, a pipe, a journal."""
 
     console: Console
@@ -78,24 +78,24 @@ class Lines:
     _begun: set[str] = field(default_factory=set)
 
     def begin(self, part: str) -> None:
-        """See `Show`."""
+        """See `ProgressDisplay`."""
         if part not in self._begun:
             self._begun.add(part)
             self.say(self.words[part])
 
     def count(self, part: str, done: int, total: int) -> None:
-        """See `Show`."""
+        """See `ProgressDisplay`."""
         self._begun.add(part)
         self.say(f"{self.words[part]} {done} of {total} instances")
 
     def size(self, part: str, count: int) -> None:
-        """See `Show`; that would be too many lines."""
+        """See `ProgressDisplay`; that would be too many lines."""
 
     def end(self, part: str) -> None:
-        """See `Show`; the next line says it."""
+        """See `ProgressDisplay`; the next line says it."""
 
     def say(self, line: str) -> None:
-        """See `Show`."""
+        """See `ProgressDisplay`."""
         self.console.print(Text(line), soft_wrap=True)
 
     def __enter__(self) -> Self:
@@ -110,7 +110,7 @@ class Lines:
         """Nothing to put away."""
 
 
-class Bar:
+class ProgressBars:
     """A bar for each part: moving where it is counted, pulsing where nobody knows how long."""
 
     def __init__(self, console: Console, words: dict[str, str]) -> None:
@@ -120,37 +120,40 @@ class Bar:
             SpinnerColumn(finished_text="[green]\N{CHECK MARK}"),
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.fields[told]}{task.fields[size]}"),
+            TextColumn("{task.fields[done_text]}{task.fields[size]}"),
             TimeElapsedColumn(),
             console=console,
         )
 
     def begin(self, part: str) -> None:
-        """See `Show`."""
+        """See `ProgressDisplay`."""
         if part not in self._tasks:
             self._tasks[part] = self._progress.add_task(
-                self._words[part], total=None, told="", size=""
+                self._words[part], total=None, done_text="", size=""
             )
 
     def count(self, part: str, done: int, total: int) -> None:
-        """See `Show`."""
+        """See `ProgressDisplay`."""
         self.begin(part)
         # Not yet full: the part ends when the run says so.
         self._progress.update(
-            self._tasks[part], completed=done, total=total + 1, told=f"{done} of {total} instances"
+            self._tasks[part],
+            completed=done,
+            total=total + 1,
+            done_text=f"{done} of {total} instances",
         )
 
     def size(self, part: str, count: int) -> None:
-        """See `Show`."""
+        """See `ProgressDisplay`."""
         self.begin(part)
         self._progress.update(self._tasks[part], size=f", {count / 1e6:.0f} MB")
 
     def end(self, part: str) -> None:
-        """See `Show`."""
+        """See `ProgressDisplay`."""
         self._progress.update(self._tasks[part], completed=1, total=1, size="")
 
     def say(self, line: str) -> None:
-        """See `Show`."""
+        """See `ProgressDisplay`."""
         self._progress.console.print(Text(line), soft_wrap=True)
 
     def __enter__(self) -> Self:
@@ -167,86 +170,92 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Once:
+class UndeliveredRequest:
     """Nobody delivered it, so it is nobody's second delivery; Ctrl-C cancels it."""
 
     cancelled: Event
     count: int = 0
 
-    def hear_cancels(self) -> None:
-        """There is no broker to hear."""
+    def sync_cancels(self) -> None:
+        """There is no broker that could have any."""
 
 
 @dataclass(frozen=True)
-class Told:
+class TerminalPublisher:
     """Takes what a lab would send to the broker."""
 
-    show: Show
+    display: ProgressDisplay
 
     def publish(self, wire: Wire, *, exchange: str, routing_key: str) -> None:
-        """Hear it: an outcome is told by what the command returns."""
+        """Ignore it: the command returns the outcome itself."""
 
     def hint(self, wire: Wire, *, exchange: str, routing_key: str) -> None:  # noqa: ARG002
         """Show how many images are there. The other stages have parts that say more."""
         event = codec.decode(wire.body, type_=wire.type)
         if isinstance(event, InferenceProgressed) and event.stage is Stage.DOWNLOADING:
-            self.show.count("download", event.done, event.total)
+            self.display.count("download", event.done, event.total)
 
 
 @dataclass(frozen=True)
-class WatchedArchive:
+class ArchiveWithProgress:
     """An archive whose downloads are shown while they come."""
 
     archive: ArchivePort
-    show: Show
+    display: ProgressDisplay
 
     def download_series(
-        self, study_uid: str, series_uid: str, into: MemoryFile, *, look: Callable[[], None]
+        self, study_uid: str, series_uid: str, into: MemoryFile, *, check_stop: Callable[[], None]
     ) -> list[tuple[int, int]]:
         """See `ArchivePort`."""
 
-        def look_and_show() -> None:
-            look()
-            self.show.size("download", into.size)
+        def check_and_show() -> None:
+            check_stop()
+            self.display.size("download", into.size)
 
-        return self.archive.download_series(study_uid, series_uid, into, look=look_and_show)
+        return self.archive.download_series(study_uid, series_uid, into, check_stop=check_and_show)
 
     def study_of(
-        self, series_id: str, series_uid: str, study_uid: str, *, look: Callable[[], None]
+        self, series_id: str, series_uid: str, study_uid: str, *, check_stop: Callable[[], None]
     ) -> str | None:
         """See `ArchivePort`."""
-        return self.archive.study_of(series_id, series_uid, study_uid, look=look)
+        return self.archive.study_of(series_id, series_uid, study_uid, check_stop=check_stop)
 
     def find_instance(
-        self, sop_instance_uid: str, study_id: str, *, look: Callable[[], None]
+        self, sop_instance_uid: str, study_id: str, *, check_stop: Callable[[], None]
     ) -> str | None:
         """See `ArchivePort`."""
-        return self.archive.find_instance(sop_instance_uid, study_id, look=look)
+        return self.archive.find_instance(sop_instance_uid, study_id, check_stop=check_stop)
 
     def fetch_instance(
-        self, instance_id: str, *, as_stored: bool = False, look: Callable[[], None]
+        self, instance_id: str, *, as_stored: bool = False, check_stop: Callable[[], None]
     ) -> bytes:
         """See `ArchivePort`."""
-        return self.archive.fetch_instance(instance_id, as_stored=as_stored, look=look)
+        return self.archive.fetch_instance(instance_id, as_stored=as_stored, check_stop=check_stop)
 
-    def store(self, dicom: bytes, *, study_id: str, look: Callable[[], None]) -> str:
+    def store(self, dicom: bytes, *, study_id: str, check_stop: Callable[[], None]) -> str:
         """See `ArchivePort`."""
-        return self.archive.store(dicom, study_id=study_id, look=look)
+        return self.archive.store(dicom, study_id=study_id, check_stop=check_stop)
 
 
-class WatchedRun(Run):
+class RunWithProgress(Run):
     """Shows its parts as they begin and end."""
 
     def __init__(
-        self, request: InferenceRequested, *, held: Held, lab: str, halt: Halt, show: Show
+        self,
+        request: InferenceRequested,
+        *,
+        delivered: DeliveredRequest,
+        lab: str,
+        stop_conditions: StopConditions,
+        display: ProgressDisplay,
     ) -> None:
-        super().__init__(request, held=held, lab=lab, halt=halt)
-        self._show = show
+        super().__init__(request, delivered=delivered, lab=lab, stop_conditions=stop_conditions)
+        self._display = display
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
         """See `Run.timed`."""
         with super().timed(part):
-            self._show.begin(part)
+            self._display.begin(part)
             yield
-            self._show.end(part)
+            self._display.end(part)

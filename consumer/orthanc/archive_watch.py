@@ -1,4 +1,4 @@
-"""Tells a passing fault of the archive from an archive that is away, and waits for that one."""
+"""Whether the archive is away or has failed in passing; jobs wait for one that is away."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from threading import Condition, Event, Thread
 import structlog
 
 from consumer.errors import ArchiveUnavailable, LabStopping
-from consumer.stop_conditions import LOOK_SECONDS, Halt
+from consumer.stop_conditions import CHECK_SECONDS, StopConditions
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +26,7 @@ class ArchiveWatch:
     """One thread that probes: once at its start, when a job asks, and while the archive is away.
 
     `probe` returns when the archive answers and raises `ArchiveUnavailable` when it does not. All
-    else may be called from any thread. `ending` is set once the lab is told to stop or to drain.
+    else may be called from any thread. `ending` is set once the lab has to stop or to drain.
     """
 
     def __init__(self, probe: Callable[[], None], *, ending: Event | None = None) -> None:
@@ -60,11 +60,11 @@ class ArchiveWatch:
         if self._thread.is_alive():
             self._thread.join(_STOP_SECONDS)
 
-    def wait_if_away(self, halt: Halt) -> bool:
+    def wait_if_away(self, stop_conditions: StopConditions) -> bool:
         """Probe, and return True once an archive that was away answers again.
 
         False when it answers at once: then the fault that the caller met was a passing one.
-        Raises what `halt` raises, and `LabStopping` after `stop` or in a lab that is ending.
+        Raises what `stop_conditions` raise, and `LabStopping` after `stop` or in a lab that ends.
         """
         with self._changed:
             before = self._failed
@@ -73,12 +73,12 @@ class ArchiveWatch:
             mine = self._asked
             self._changed.notify_all()
             while self._answered < mine or self._away:
-                halt.check()
+                stop_conditions.check()
                 # Neither the grace of a stop nor the patience of a drain is for this: nothing is
                 # under way, nobody knows when the archive is back, and another lab may reach it.
                 if self._stopped or (self._away and self._ending.is_set()):
                     raise LabStopping("the lab is stopping")
-                self._changed.wait(LOOK_SECONDS)
+                self._changed.wait(CHECK_SECONDS)
             return was_away or self._failed > before
 
     def _run(self) -> None:

@@ -128,7 +128,7 @@ def measurement_report(  # noqa: PLR0917 - in the order of the sentence
     """Report of the lesions of a stored SEG and of its origin, as a Part 10 file, UNVERIFIED.
 
     `figures` are of all lesions together and `model` is the one that made the SEG. All else that
-    is told of the run that made it is told as the SEG states it, date and time included.
+    is said of the run that made it is said as the SEG states it, date and time included.
     """
     facts = read_back(seg)
     spec = made_by(spec, model, seg)

@@ -1,4 +1,4 @@
-"""What holds a child, looked at from inside it: by trying, not by reading what was asked for."""
+"""Whether the sandbox holds, checked from inside a child: by trying, not by reading settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SETTINGS = ("/etc/labrelay/lab.env", "lab.env", ".env")
 
 
 @dataclass(frozen=True)
-class Walls:
+class SandboxReport:
     """What a child can do, and with what it was begun."""
 
     #: Names of its environment.
@@ -46,11 +46,11 @@ class Walls:
     landlock: int
 
 
-def look_around(lab: int) -> Walls:
+def check_sandbox(lab: int) -> SandboxReport:
     """Try the walls of this process; `lab` is the process that asks, by id."""
     keeper = os.getppid()
     status = _status()
-    return Walls(
+    return SandboxReport(
         environment=tuple(sorted(_environment())),
         no_new_privileges=status.get("NoNewPrivs") == "1",
         capabilities=int(status.get("CapEff", "0"), 16),
@@ -111,16 +111,16 @@ def _reaches(pid: int) -> bool:
 
 def _orphan_comes_to(keeper: int) -> bool:
     """Whether a process whose parent has ended is the keeper's from then on."""
-    listen, tell = os.pipe2(os.O_CLOEXEC)
+    reading, writing = os.pipe2(os.O_CLOEXEC)
     between = os.fork()
     if between == 0:
         own = os.getpid()
         if os.fork() == 0:
             while os.getppid() == own:
                 os.sched_yield()
-            os.write(tell, str(os.getppid()).encode())
+            os.write(writing, str(os.getppid()).encode())
         os._exit(0)
-    os.close(tell)
+    os.close(writing)
     os.waitpid(between, 0)
-    with open(listen, "rb") as told:  # noqa: PTH123 - a descriptor
-        return told.read() == str(keeper).encode()
+    with open(reading, "rb") as answer:  # noqa: PTH123 - a descriptor
+        return answer.read() == str(keeper).encode()

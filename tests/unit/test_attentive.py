@@ -68,23 +68,25 @@ def saying(
 def cancelled_after(seconds: float) -> Callable[[], None]:
     began = time.monotonic()
 
-    def look() -> None:
+    def check_stop() -> None:
         if time.monotonic() - began > seconds:
             raise RequestCancelled("the request was cancelled")
 
-    return look
+    return check_stop
 
 
-def download(archive: Archive, look: Callable[[], None]) -> None:
+def download(archive: Archive, check_stop: Callable[[], None]) -> None:
     with MemoryFile() as memory:
-        archive.download_series("1.2.3", "1.2.3.4", memory, look=look)
+        archive.download_series("1.2.3", "1.2.3.4", memory, check_stop=check_stop)
 
 
 REQUESTS: dict[str, Callable[[Archive, Callable[[], None]], object]] = {
     "download": download,
-    "find": lambda archive, look: archive.find_instance("1.2.3", INSTANCE, look=look),
-    "fetch": lambda archive, look: archive.fetch_instance(INSTANCE, look=look),
-    "store": lambda archive, look: archive.store(b"DICM", look=look),
+    "find": lambda archive, check_stop: archive.find_instance(
+        "1.2.3", INSTANCE, check_stop=check_stop
+    ),
+    "fetch": lambda archive, check_stop: archive.fetch_instance(INSTANCE, check_stop=check_stop),
+    "store": lambda archive, check_stop: archive.store(b"DICM", check_stop=check_stop),
 }
 
 
@@ -116,7 +118,7 @@ def test_a_cancel_ends_the_tries_of_an_archive_that_refuses() -> None:
     with saying(refusal, then_silent=False) as url:
         archive = Archive(url, "lab", "secret", timeout=(SOON, SILENCE))
         with pytest.raises(RequestCancelled):
-            archive.fetch_instance(INSTANCE, look=cancelled_after(0.1))
+            archive.fetch_instance(INSTANCE, check_stop=cancelled_after(0.1))
         began = time.monotonic()
         with pytest.raises(ArchiveUnavailable, match="503"):
             archive.fetch_instance(INSTANCE)
@@ -129,7 +131,7 @@ def test_a_look_that_finds_nothing_changes_no_answer() -> None:
     looks: list[float] = []
     with saying(*[answer[i : i + 40] for i in range(0, len(answer), 40)], every=0.3) as url:
         archive = Archive(url, "lab", "secret", timeout=(SOON, SILENCE))
-        found = archive.store(b"DICM", look=lambda: looks.append(time.monotonic()))
+        found = archive.store(b"DICM", check_stop=lambda: looks.append(time.monotonic()))
     assert found == INSTANCE
     assert len(looks) > 3
 
@@ -138,14 +140,14 @@ def test_the_limit_of_silence_holds_with_a_look() -> None:
     with saying() as url:
         archive = Archive(url, "lab", "secret", timeout=(SOON, 0.5))
         with pytest.raises(ArchiveUnavailable):
-            archive.store(b"DICM", look=lambda: None)
+            archive.store(b"DICM", check_stop=lambda: None)
 
 
 def test_a_look_is_forgotten_with_its_request() -> None:
     with saying() as url:
         archive = Archive(url, "lab", "secret", timeout=(SOON, 0.5))
         with pytest.raises(RequestCancelled):
-            archive.find_instance("1.2.3", INSTANCE, look=cancelled_after(0.0))
+            archive.find_instance("1.2.3", INSTANCE, check_stop=cancelled_after(0.0))
         with pytest.raises(ArchiveUnavailable):
             archive.find_instance("1.2.3", INSTANCE)
 
@@ -201,7 +203,7 @@ def test_an_upload_may_take_longer_than_a_connect() -> None:
     with taking_slowly(0.2) as (url, taken):
         archive = Archive(url, "lab", "secret", timeout=(0.5, SILENCE))
         began = time.monotonic()
-        found = archive.store(LARGE, look=lambda: looks.append(time.monotonic()))
+        found = archive.store(LARGE, check_stop=lambda: looks.append(time.monotonic()))
         assert time.monotonic() - began > 0.5, "it was slow"
     assert found == INSTANCE
     head, body = bytes(taken).split(b"\r\n\r\n", 1)
@@ -217,7 +219,7 @@ def test_a_cancel_ends_an_upload_that_is_not_taken() -> None:
         archive = Archive(url, "lab", "secret", timeout=(SILENCE, SILENCE))
         began = time.monotonic()
         with pytest.raises(RequestCancelled):
-            archive.store(LARGE, look=cancelled_after(0.5))
+            archive.store(LARGE, check_stop=cancelled_after(0.5))
         assert time.monotonic() - began < SOON
 
 
@@ -238,7 +240,7 @@ def test_an_upload_through_tls_arrives_whole_however_slowly_it_is_taken(tmp_path
     with taking_slowly(0.4, tls) as (url, taken):
         archive = Archive(url, "lab", "secret", timeout=(SOON, SILENCE))
         archive._http.session().verify = str(public)
-        assert archive.store(LARGE, look=lambda: None) == INSTANCE
+        assert archive.store(LARGE, check_stop=lambda: None) == INSTANCE
     assert bytes(taken).split(b"\r\n\r\n", 1)[1] == LARGE
 
 
@@ -266,11 +268,11 @@ def test_an_archive_behind_tls_is_heard_and_left_the_same_way(tmp_path: Path) ->
     with saying(answer, tls=tls) as url:
         archive = Archive(url, "lab", "secret", timeout=(SOON, SILENCE))
         archive._http.session().verify = str(public)
-        assert archive.fetch_instance(INSTANCE, look=lambda: None) == body
+        assert archive.fetch_instance(INSTANCE, check_stop=lambda: None) == body
     with saying(tls=tls) as url:
         archive = Archive(url, "lab", "secret", timeout=(SOON, SILENCE))
         archive._http.session().verify = str(public)
         began = time.monotonic()
         with pytest.raises(RequestCancelled):
-            archive.fetch_instance(INSTANCE, look=cancelled_after(0.5))
+            archive.fetch_instance(INSTANCE, check_stop=cancelled_after(0.5))
         assert time.monotonic() - began < SOON

@@ -10,11 +10,11 @@ import pytest
 from consumer.checks.children import check, lines
 from consumer.checks.line import State
 from consumer.sandbox.kernel import keep_memory_private
-from consumer.sandbox.self_check import Walls
+from consumer.sandbox.self_check import SandboxReport
 from consumer.settings import SettingsInvalid, child_environment, load_analysis
 
 #: All that a kernel of these years has.
-TIGHT = Walls(
+TIGHT = SandboxReport(
     environment=("HOME", "PATH"),
     no_new_privileges=True,
     capabilities=0,

@@ -20,7 +20,7 @@ from consumer.errors import (
     LabStopping,
     RequestCancelled,
 )
-from consumer.stop_conditions import Halt
+from consumer.stop_conditions import StopConditions
 from infra.local.process import wait_until
 from tests import child_work
 
@@ -52,11 +52,11 @@ class Ends:
     cancelled: threading.Event = field(default_factory=threading.Event)
     stopping: threading.Event = field(default_factory=threading.Event)
 
-    def halt(self) -> Halt:
-        return Halt(cancelled=self.cancelled, stopping=self.stopping)
+    def stop_conditions(self) -> StopConditions:
+        return StopConditions(cancelled=self.cancelled, stopping=self.stopping)
 
 
-class CancelledAtLook(Halt):
+class CancelledAtLook(StopConditions):
     """Cancelled from the given look on: each number is another moment of the call."""
 
     def __init__(self, number: int) -> None:
@@ -82,14 +82,14 @@ def is_busy(child: Child) -> bool:
     return process is not None and process.began
 
 
-def overdue(_: Ends) -> Halt:
-    halt = Halt()
-    halt.end_after(1)
-    return halt
+def overdue(_: Ends) -> StopConditions:
+    stop_conditions = StopConditions()
+    stop_conditions.set_deadline(1)
+    return stop_conditions
 
 
-def ended(ends: Ends) -> Halt:
-    return ends.halt()
+def ended(ends: Ends) -> StopConditions:
+    return ends.stop_conditions()
 
 
 @pytest.mark.parametrize(
@@ -104,12 +104,12 @@ def ended(ends: Ends) -> Halt:
 @pytest.mark.parametrize("work", [child_work.compute, child_work.sleep], ids=["in C", "asleep"])
 def test_what_ends_a_run_kills_the_process_that_works_for_it(
     child: Child,
-    halt_of: Callable[[Ends], Halt],
+    halt_of: Callable[[Ends], StopConditions],
     end: Callable[[Ends], None],
     error: type[Exception],
     work: Callable[..., None],
 ) -> None:
-    pid = child.call(PATIENCE, Halt(), child_work.pid)
+    pid = child.call(PATIENCE, StopConditions(), child_work.pid)
     ends = Ends()
     arguments = () if work is child_work.compute else (600.0,)
     with ThreadPoolExecutor(1) as thread:
@@ -123,7 +123,7 @@ def test_what_ends_a_run_kills_the_process_that_works_for_it(
         spent = time.monotonic() - began
     print(f"gone after {spent:.2f} s")
     assert spent < GONE_SECONDS
-    assert child.call(PATIENCE, Halt(), child_work.pid) != pid
+    assert child.call(PATIENCE, StopConditions(), child_work.pid) != pid
 
 
 @pytest.mark.parametrize(
@@ -141,11 +141,11 @@ def test_a_cancel_at_any_moment_of_a_call_is_a_cancel_and_no_crash(
 ) -> None:
     """A cold child is still starting at the first looks, a warm one dies between two of them."""
     if warm:
-        child.call(PATIENCE, Halt(), child_work.pid)
+        child.call(PATIENCE, StopConditions(), child_work.pid)
     arguments = () if work is child_work.die else (600.0,)
     with pytest.raises(RequestCancelled):
         child.call(PATIENCE, CancelledAtLook(look), work, *arguments)
-    assert child.call(PATIENCE, Halt(), child_work.double, 21) == 42
+    assert child.call(PATIENCE, StopConditions(), child_work.double, 21) == 42
 
 
 def test_a_cancel_between_two_steps_of_a_call_is_a_cancel(
@@ -162,19 +162,19 @@ def test_a_cancel_between_two_steps_of_a_call_is_a_cancel(
 
     monkeypatch.setattr(child, "_running", cancelled)
     with pytest.raises(RequestCancelled):
-        child.call(PATIENCE, ends.halt(), child_work.sleep, 600.0)
+        child.call(PATIENCE, ends.stop_conditions(), child_work.sleep, 600.0)
     monkeypatch.undo()
-    assert child.call(PATIENCE, Halt(), child_work.double, 1) == 2
+    assert child.call(PATIENCE, StopConditions(), child_work.double, 1) == 2
 
 
 def test_who_waits_for_a_turn_gives_it_up_and_does_not_touch_the_call_under_way(
     child: Child, threads: ThreadPoolExecutor
 ) -> None:
-    pid = child.call(PATIENCE, Halt(), child_work.pid)
-    working = threads.submit(child.call, PATIENCE, Halt(), child_work.pid_after, 3.0)
+    pid = child.call(PATIENCE, StopConditions(), child_work.pid)
+    working = threads.submit(child.call, PATIENCE, StopConditions(), child_work.pid_after, 3.0)
     wait_until(lambda: is_busy(child), "begin the call", 30)
     ends = Ends()
-    waiting = threads.submit(child.call, PATIENCE, ends.halt(), child_work.pid)
+    waiting = threads.submit(child.call, PATIENCE, ends.stop_conditions(), child_work.pid)
     ends.cancelled.set()
     with pytest.raises(RequestCancelled):
         waiting.result(PATIENCE)
@@ -184,11 +184,13 @@ def test_who_waits_for_a_turn_gives_it_up_and_does_not_touch_the_call_under_way(
 def test_the_call_that_waits_behind_a_cancelled_one_gets_a_fresh_process(
     child: Child, threads: ThreadPoolExecutor
 ) -> None:
-    pid = child.call(PATIENCE, Halt(), child_work.pid)
+    pid = child.call(PATIENCE, StopConditions(), child_work.pid)
     ends = Ends()
-    cancelled = threads.submit(child.call, PATIENCE, ends.halt(), child_work.sleep, 600.0)
+    cancelled = threads.submit(
+        child.call, PATIENCE, ends.stop_conditions(), child_work.sleep, 600.0
+    )
     wait_until(lambda: is_busy(child), "begin the call", 30)
-    waiting = threads.submit(child.call, PATIENCE, Halt(), child_work.pid)
+    waiting = threads.submit(child.call, PATIENCE, StopConditions(), child_work.pid)
     ends.cancelled.set()
     with pytest.raises(RequestCancelled):
         cancelled.result(PATIENCE)
@@ -206,7 +208,7 @@ def test_cancels_at_random_moments_never_hurt_the_neighbour(child: Child) -> Non
             timer = threading.Timer(0.02 * (number % 40), ends.cancelled.set)
             timer.start()
             with suppress(RequestCancelled):
-                child.call(PATIENCE, ends.halt(), child_work.pid_after, 0.3)
+                child.call(PATIENCE, ends.stop_conditions(), child_work.pid_after, 0.3)
             timer.join()
             number += 1
         return number
@@ -215,7 +217,7 @@ def test_cancels_at_random_moments_never_hurt_the_neighbour(child: Child) -> Non
         other: Future[int] = pool.submit(cancelled_again_and_again)
         try:
             for value in range(25):
-                assert child.call(PATIENCE, Halt(), child_work.double, value) == 2 * value
+                assert child.call(PATIENCE, StopConditions(), child_work.double, value) == 2 * value
         finally:
             done.set()
         assert other.result(PATIENCE) > 0
@@ -224,5 +226,5 @@ def test_cancels_at_random_moments_never_hurt_the_neighbour(child: Child) -> Non
 def test_a_process_outlives_the_thread_that_called_it_first(child: Child) -> None:
     """The kernel would take that thread for its parent."""
     with ThreadPoolExecutor(1) as pool:
-        pid = pool.submit(child.call, PATIENCE, Halt(), child_work.pid).result(PATIENCE)
-    assert child.call(PATIENCE, Halt(), child_work.pid) == pid
+        pid = pool.submit(child.call, PATIENCE, StopConditions(), child_work.pid).result(PATIENCE)
+    assert child.call(PATIENCE, StopConditions(), child_work.pid) == pid

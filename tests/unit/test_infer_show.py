@@ -16,24 +16,24 @@ from rich.console import Console
 from consumer.bundle import Bundle
 from consumer.jobs.announcer import Announcer
 from consumer.manual.choice import Chosen
-from consumer.manual.facts import Looked
+from consumer.manual.facts import ExaminedSeries
 from consumer.manual.outcome import Outcome
 from consumer.manual.progress import (
     KEPT_WORDS,
     WORDS,
-    Bar,
-    Lines,
-    Once,
-    Show,
-    Told,
-    WatchedArchive,
-    WatchedRun,
-    show_on,
+    ArchiveWithProgress,
+    ProgressBars,
+    ProgressDisplay,
+    ProgressLines,
+    RunWithProgress,
+    TerminalPublisher,
+    UndeliveredRequest,
+    display_on,
 )
 from consumer.memory import MemoryFile
 from consumer.orthanc.images import ImageSeries
 from consumer.payloads import LesionFacts
-from consumer.stop_conditions import Halt
+from consumer.stop_conditions import StopConditions
 from messages.events import InferenceCompleted, InferenceProgressed, ModelReference, Stage
 from messages.lab import ModelDescriptor
 from messages.phases import DCE_ROLES, SeriesFacts
@@ -59,7 +59,7 @@ def written(on: Console) -> str:
     return on.file.getvalue()
 
 
-def run_of(show: Show) -> tuple[WatchedRun, Announcer]:
+def run_of(display: ProgressDisplay) -> tuple[RunWithProgress, Announcer]:
     request = InferenceRequested(
         request_id=uuid4(),
         attempt=1,
@@ -69,28 +69,34 @@ def run_of(show: Show) -> tuple[WatchedRun, Announcer]:
         inputs=(InputSeries(role="pre", series_id=SERIES, series_uid="1.2", instance_count=6),),
         deadline_s=60,
     )
-    run = WatchedRun(request, held=Once(Event()), lab="manual", halt=Halt(), show=show)
-    return run, Announcer(Told(show), user="manual", pool="lab")
+    run = RunWithProgress(
+        request,
+        delivered=UndeliveredRequest(Event()),
+        lab="manual",
+        stop_conditions=StopConditions(),
+        display=display,
+    )
+    return run, Announcer(TerminalPublisher(display), user="manual", pool="lab")
 
 
-def walk(show: Show) -> None:
+def walk(display: ProgressDisplay) -> None:
     """As `consumer.jobs.analysis` goes through a run."""
-    run, announcer = run_of(show)
+    run, announcer = run_of(display)
     told = InferenceProgressed
-    announcer.tell(run.event(told, stage=Stage.DOWNLOADING, done=0, total=6))
+    announcer.publish(run.event(told, stage=Stage.DOWNLOADING, done=0, total=6))
     with run.timed("download"):
-        announcer.tell(run.event(told, stage=Stage.DOWNLOADING, done=6, total=6))
+        announcer.publish(run.event(told, stage=Stage.DOWNLOADING, done=6, total=6))
     with run.timed("read"):
         pass
-    announcer.tell(run.event(told, stage=Stage.INFERRING, done=0, total=1))
+    announcer.publish(run.event(told, stage=Stage.INFERRING, done=0, total=1))
     with run.timed("upload"):
         pass
 
 
 def test_where_there_is_no_terminal_each_part_and_each_count_is_a_line() -> None:
     to = console(terminal=False)
-    with show_on(to, WORDS) as show:
-        walk(show)
+    with display_on(to, WORDS) as display:
+        walk(display)
     assert written(to).splitlines() == [
         "downloading 0 of 6 instances",
         "downloading 6 of 6 instances",
@@ -101,18 +107,18 @@ def test_where_there_is_no_terminal_each_part_and_each_count_is_a_line() -> None
 
 def test_a_run_that_stores_nothing_does_not_say_that_it_uploads() -> None:
     to = console(terminal=False)
-    with show_on(to, KEPT_WORDS) as show:
-        walk(show)
+    with display_on(to, KEPT_WORDS) as display:
+        walk(display)
     assert "uploading" not in written(to)
     assert "keeping the result" in written(to)
 
 
 def test_a_terminal_gets_a_bar_that_counts_the_instances() -> None:
     to = console(terminal=True)
-    with show_on(to, WORDS) as show:
-        assert isinstance(show, Bar)
-        walk(show)
-        show.say("series 1: 6 instances")
+    with display_on(to, WORDS) as display:
+        assert isinstance(display, ProgressBars)
+        walk(display)
+        display.say("series 1: 6 instances")
     text = written(to)
     assert "6 of 6 instances" in text
     assert "series 1: 6 instances" in text
@@ -123,42 +129,42 @@ class Slow:
     """An archive that sends two pieces of a series."""
 
     def download_series(
-        self, study_uid: str, series_uid: str, into: MemoryFile, *, look: Callable[[], None]
+        self, study_uid: str, series_uid: str, into: MemoryFile, *, check_stop: Callable[[], None]
     ) -> list[tuple[int, int]]:
         for _ in range(2):
             into.write(b"x" * 1_500_000)
-            look()
+            check_stop()
         return [(0, into.size)]
 
 
 def test_a_series_that_comes_slowly_is_seen_to_grow() -> None:
     to = console(terminal=True)
     looks = []
-    with show_on(to, WORDS) as show, MemoryFile() as memory:
-        show.count("download", 0, 6)
-        archive = WatchedArchive(Slow(), show)  # type: ignore[arg-type]
-        archive.download_series("1.2.3", "1.2", memory, look=lambda: looks.append(1))
+    with display_on(to, WORDS) as display, MemoryFile() as memory:
+        display.count("download", 0, 6)
+        archive = ArchiveWithProgress(Slow(), display)  # type: ignore[arg-type]
+        archive.download_series("1.2.3", "1.2", memory, check_stop=lambda: looks.append(1))
     assert "0 of 6 instances, 3 MB" in written(to)
     assert len(looks) == 2
 
 
 def test_a_part_that_fails_is_not_shown_as_done() -> None:
     to = console(terminal=True)
-    with show_on(to, WORDS) as show:
-        run, _ = run_of(show)
+    with display_on(to, WORDS) as display:
+        run, _ = run_of(display)
         with pytest.raises(RuntimeError), run.timed("read"):
             raise RuntimeError
     assert "\N{CHECK MARK}" not in written(to)
 
 
 def test_a_terminal_that_cannot_move_its_cursor_gets_lines() -> None:
-    assert isinstance(show_on(console(terminal=True, TERM="dumb"), WORDS), Lines)
+    assert isinstance(display_on(console(terminal=True, TERM="dumb"), WORDS), ProgressLines)
 
 
 def test_a_long_line_stays_one_line_for_whoever_searches_the_output() -> None:
     to = console(terminal=False)
-    with show_on(to, WORDS) as show:
-        show.say("x" * 300)
+    with display_on(to, WORDS) as display:
+        display.say("x" * 300)
     assert written(to).splitlines() == ["x" * 300]
 
 
@@ -171,7 +177,7 @@ def outcome(*, uploaded: bool, files: dict[str, str] | None, found: bool = True)
         labels=("tumour",),
         notice="Not for clinical use.",
     )
-    looked = Looked(
+    examined = ExaminedSeries(
         ImageSeries("1.2.3", "1.2", "MR", "", 30, ()), SeriesFacts(SERIES, "MR", "", 30), ()
     )
     completed = InferenceCompleted(
@@ -193,7 +199,7 @@ def outcome(*, uploaded: bool, files: dict[str, str] | None, found: bool = True)
         stage_seconds={"download": 0.25, "infer": 4.5},
     )
     chosen = tuple(
-        Chosen(role, 1, looked, "TemporalPositionIdentifier", str(n), f"phase {n} of 5")
+        Chosen(role, 1, examined, "TemporalPositionIdentifier", str(n), f"phase {n} of 5")
         for n, role in enumerate(DCE_ROLES, 1)
     )
     lesions = (

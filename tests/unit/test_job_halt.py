@@ -13,7 +13,7 @@ from consumer.amqp.acks import LegalAck
 from consumer.errors import ArchiveUnavailable, LabStopping, RequestCancelled
 from consumer.jobs.job import MAX_HOLDS
 from consumer.orthanc.archive_watch import ArchiveWatch
-from consumer.stop_conditions import Halt
+from consumer.stop_conditions import StopConditions
 from messages.events import (
     InferenceAccepted,
     InferenceCancelled,
@@ -142,8 +142,8 @@ def test_a_stop_leaves_the_delivery_to_the_broker(held: Once, step: str) -> None
 class Returning(NeverAway):
     """An archive that was away each time, and came back."""
 
-    def wait_if_away(self, halt: Halt) -> bool:
-        super().wait_if_away(halt)
+    def wait_if_away(self, stop_conditions: StopConditions) -> bool:
+        super().wait_if_away(stop_conditions)
         return True
 
 

@@ -27,7 +27,7 @@ from consumer.errors import (
 )
 from consumer.memory import MemoryFile, open_array
 from consumer.payloads import DownloadIndex, VolumeHeader
-from consumer.stop_conditions import Halt
+from consumer.stop_conditions import StopConditions
 from tests.dicom_factory import AXIAL, SAGITTAL, Series, index, oblique, part10, place
 
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
@@ -459,7 +459,7 @@ def test_a_spawned_child_reads_into_memory_of_its_parent():
         child = Child("reader", on_timeout=InferenceTimeout)
         try:
             header = child.call(
-                60.0, Halt(), reader.read_phases, index(files, pre=series), target.path
+                60.0, StopConditions(), reader.read_phases, index(files, pre=series), target.path
             )
         finally:
             child.stop()

@@ -11,8 +11,8 @@ import pytest
 from pika.spec import Basic
 
 from consumer.amqp.acks import AckTable, LegalAck
-from consumer.amqp.in_flight import Hand, InHand
-from consumer.amqp.intake import Intake, Reception
+from consumer.amqp.in_flight import InFlight, WorkItem
+from consumer.amqp.intake import Intake, Receiver
 from messages import codec
 from messages.envelope import ACQUIRED_COUNT_HEADER, DELIVERY_COUNT_HEADER, Wire
 from messages.request import InferenceRequested
@@ -36,31 +36,31 @@ class Channel:
 
 class Bench:
     def __init__(self) -> None:
-        self.channel, self.acks, self.hand = Channel(), AckTable(), Hand(at_once=1)
+        self.channel, self.acks, self.in_flight = Channel(), AckTable(), InFlight(at_once=1)
         self.acks.begin(self.channel)
         self.deferred: list[str] = []
-        self.reception = Reception(
+        self.reception = Receiver(
             Intake(urls=[], pool="lab", prefetch=1, heartbeat=30, name="bench"),
             acks=self.acks,
-            hand=self.hand,
+            in_flight=self.in_flight,
             job=lambda *_: LegalAck.STORED,
             defer=self._defer,
-            hear_cancels=lambda: None,
+            sync_cancels=lambda: None,
         )
 
     def _defer(self, _: Wire, key: str) -> LegalAck:
         self.deferred.append(key)
         return LegalAck.DEFERRED
 
-    def receive(self, asked: InferenceRequested, headers: dict[str, Any]) -> InHand:
+    def receive(self, asked: InferenceRequested, headers: dict[str, Any]) -> WorkItem:
         wire = codec.encode(asked, app_id="test")
         properties = pika.BasicProperties(
             type=wire.type, content_type=wire.content_type, headers=headers
         )
         method = Basic.Deliver("tag", 1, False, "mri.requests", "lab.retried")
         self.reception.on_message(None, method, properties, wire.body)  # type: ignore[arg-type]
-        (held,) = self.hand.not_begun
-        return held
+        (item,) = self.in_flight.not_begun
+        return item
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ class Bench:
 def test_a_run_tells_under_the_larger_count_and_is_a_suspect_by_its_deaths(
     headers: dict[str, Any], count: int, deaths: int
 ) -> None:
-    held = Bench().receive(request(), headers)
-    assert (held.count, held.deaths) == (count, deaths)
+    item = Bench().receive(request(), headers)
+    assert (item.count, item.deaths) == (count, deaths)
 
 
 @pytest.mark.parametrize("by_rule", [False, True])
@@ -94,8 +94,8 @@ def test_an_unread_message_comes_back_to_the_queue_that_it_came_from(by_rule: bo
         # Its routing key says nothing: everything that comes back from a tier has such a one.
         method = Basic.Deliver("tag", 7, False, "mri.requests", "rules.lab.retried")
         bench.reception.on_message(None, method, properties, b"{}")  # type: ignore[arg-type]
-    (held,) = bench.hand.not_begun
-    held.work()
+    (item,) = bench.in_flight.not_begun
+    item.work()
     (key,) = bench.deferred
     prefix = "rules.lab." if by_rule else "lab."
     assert key.startswith(prefix)
@@ -116,7 +116,7 @@ def test_a_request_for_another_pool_is_rejected_from_either_queue() -> None:
     bench.reception.on_message(None, method, properties, wire.body)  # type: ignore[arg-type]
     bench.reception.on_rule(2, properties, wire.body)
     assert bench.channel.rejected == [(1, False), (2, False)]
-    assert not len(bench.hand)
+    assert not len(bench.in_flight)
 
 
 @pytest.mark.parametrize(
@@ -140,4 +140,4 @@ def test_a_request_out_of_bounds_is_rejected_and_nothing_is_taken_in_hand(
     properties = pika.BasicProperties(type="inference.requested.v1")
     bench.reception.on_rule(1, properties, body)
     assert bench.channel.rejected == [(1, False)]
-    assert not len(bench.hand)
+    assert not len(bench.in_flight)

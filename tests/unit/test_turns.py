@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.amqp.scheduling import ALONE_FROM, choose
+from consumer.amqp.scheduling import QUARANTINED_FROM, choose
 
 #: The delivery limit of the topology: at the next count a request becomes a dead letter.
 LIMIT = 20
@@ -48,40 +48,40 @@ def test_requests_begin_in_the_order_in_which_they_came_and_no_more_than_may_run
 
 
 def test_a_suspect_waits_for_the_others_and_for_a_lab_that_takes_no_more() -> None:
-    suspect, other = Waiting(ALONE_FROM), Waiting()
-    assert chosen([suspect, other], []) is other
-    assert chosen([suspect], [other]) is None
-    assert chosen([suspect], [], closed=False) is None
-    assert chosen([suspect], []) is suspect
+    alone, other = Waiting(QUARANTINED_FROM), Waiting()
+    assert chosen([alone, other], []) is other
+    assert chosen([alone], [other]) is None
+    assert chosen([alone], [], closed=False) is None
+    assert chosen([alone], []) is alone
 
 
 def test_nothing_begins_while_a_suspect_runs_not_even_what_was_cancelled() -> None:
-    assert chosen([Waiting(), cancelled()], [Waiting(ALONE_FROM)]) is None
+    assert chosen([Waiting(), cancelled()], [Waiting(QUARANTINED_FROM)]) is None
 
 
 def test_while_the_lab_is_not_healthy_only_a_cancelled_request_begins() -> None:
     gone = cancelled()
-    assert chosen([Waiting(), Waiting(ALONE_FROM)], [], healthy=False) is None
+    assert chosen([Waiting(), Waiting(QUARANTINED_FROM)], [], healthy=False) is None
     assert chosen([Waiting(), gone], [], healthy=False) is gone
 
 
-@pytest.mark.parametrize("count", [0, ALONE_FROM])
+@pytest.mark.parametrize("count", [0, QUARANTINED_FROM])
 def test_a_cancelled_request_begins_beside_as_many_as_may_run(count: int) -> None:
     gone = cancelled(count)
     assert chosen([gone], [Waiting(), Waiting()], closed=False) is gone
 
 
-@given(st.lists(st.integers(ALONE_FROM, LIMIT), min_size=1, max_size=16), st.data())
+@given(st.lists(st.integers(QUARANTINED_FROM, LIMIT), min_size=1, max_size=16), st.data())
 def test_among_suspects_each_is_first_after_some_of_as_many_deaths_as_they_are(
     counts: list[int], data: st.DataObject
 ) -> None:
     ids = data.draw(st.lists(st.uuids(), min_size=16, max_size=16, unique=True))
     first = set()
     for deaths in range(len(counts)):
-        suspects = [
+        waiting_alone = [
             Waiting(count + deaths, Named(id_)) for count, id_ in zip(counts, ids, strict=False)
         ]
-        choice = chosen(suspects, [])
+        choice = chosen(waiting_alone, [])
         assert choice is not None
         first.add(choice.request.request_id)
     assert len(first) == len(counts)
@@ -103,7 +103,7 @@ def test_one_that_kills_its_lab_each_time_wears_out_nobody_but_itself(
         while choice := chosen(waiting, running, at_once=number):
             waiting.remove(choice)
             running.append(choice)
-            if choice.deaths >= ALONE_FROM and choice is not poison:
+            if choice.deaths >= QUARANTINED_FROM and choice is not poison:
                 held.remove(choice)
                 running.remove(choice)
         assert poison in running

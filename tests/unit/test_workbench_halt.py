@@ -18,7 +18,7 @@ from consumer.children.segmenter import SegmentationJob
 from consumer.children.workbench import Limits, Workbench
 from consumer.errors import RequestCancelled
 from consumer.memory import MemoryFile, create_array, open_array
-from consumer.stop_conditions import Halt
+from consumer.stop_conditions import StopConditions
 from infra.local.process import wait_until
 from tests import child_work
 from tests.unit.job_bench import HELD
@@ -58,15 +58,15 @@ def test_a_cancelled_inference_is_dead_within_a_second_and_the_next_one_works(
     bench: Workbench, job: SegmentationJob
 ) -> None:
     bench.load([job.bundle], "cpu")
-    segmenter = bench._segmenter.call(PATIENCE, Halt(), child_work.pid)
-    neighbour = bench._reader.call(PATIENCE, Halt(), child_work.pid)
+    segmenter = bench._segmenter.call(PATIENCE, StopConditions(), child_work.pid)
+    neighbour = bench._reader.call(PATIENCE, StopConditions(), child_work.pid)
     hold, began = job.bundle.path / "hold", job.bundle.path / "began"
     hold.touch()
     cancelled = Event()
     with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(bench.segment, job, Halt(cancelled=cancelled))
+        first = threads.submit(bench.segment, job, StopConditions(cancelled=cancelled))
         wait_until(began.exists, "begin the inference", PATIENCE)
-        second = threads.submit(bench.segment, job, Halt())
+        second = threads.submit(bench.segment, job, StopConditions())
         at = time.monotonic()
         cancelled.set()
         with pytest.raises(RequestCancelled):
@@ -76,5 +76,5 @@ def test_a_cancelled_inference_is_dead_within_a_second_and_the_next_one_works(
         hold.unlink()
         second.result(PATIENCE)
     assert open_array(job.mask_path, SHAPE[1:], np.uint8).any()
-    assert bench._segmenter.call(PATIENCE, Halt(), child_work.pid) != segmenter
-    assert bench._reader.call(PATIENCE, Halt(), child_work.pid) == neighbour
+    assert bench._segmenter.call(PATIENCE, StopConditions(), child_work.pid) != segmenter
+    assert bench._reader.call(PATIENCE, StopConditions(), child_work.pid) == neighbour
