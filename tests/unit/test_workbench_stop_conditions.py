@@ -22,7 +22,7 @@ from consumer.stop_conditions import StopConditions
 from infra.local.process import wait_until
 from tests import child_work
 from tests.unit.job_bench import HELD
-from tests.unit.test_child_halt import GONE_SECONDS, is_gone
+from tests.unit.test_child_stop_conditions import GONE_SECONDS, is_gone
 
 #: Seconds for torch, MONAI and a bundle to be loaded on a busy machine.
 PATIENCE = 180.0
