@@ -80,7 +80,7 @@ class WorkItem:
 
 
 #: What a job does: given the request and its deliveries, end in a legal ack.
-Job = Callable[[InferenceRequested, WorkItem], LegalAck]
+RunJob = Callable[[InferenceRequested, WorkItem], LegalAck]
 
 
 class InFlight:

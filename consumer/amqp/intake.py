@@ -16,7 +16,7 @@ from pika.spec import Basic, BasicProperties
 from consumer.amqp import link
 from consumer.amqp.acks import AckTable, Delivery, LegalAck
 from consumer.amqp.errors import BrokerUnavailable, TopologyMissing
-from consumer.amqp.in_flight import InFlight, Job, WorkItem
+from consumer.amqp.in_flight import InFlight, RunJob, WorkItem
 from messages import brokers, codec, repair
 from messages.envelope import DELIVERY_COUNT_HEADER, TRACEPARENT_HEADER, Wire
 from messages.errors import UndecodableMessage, UnknownVersion
@@ -182,7 +182,7 @@ class Receiver:
         *,
         acks: AckTable,
         in_flight: InFlight,
-        job: Job,
+        job: RunJob,
         defer: Defer,
         sync_cancels: Callable[[], None],
     ) -> None:

@@ -22,7 +22,7 @@ _ACCESS_REFUSED = 403
 OnRule = Callable[[int, BasicProperties, bytes], None]
 
 
-class Rules:
+class RulesQueue:
     """Asks and fetches instead of consuming: a consumer would be sent what it did not ask for.
 
     Main thread only, and not from within a callback of the connection.

@@ -18,7 +18,7 @@ from uuid import UUID
 QUARANTINED_FROM = 3
 
 
-class _Named(Protocol):
+class _Request(Protocol):
     @property
     def request_id(self) -> UUID: ...
 
@@ -30,7 +30,7 @@ class Candidate(Protocol):
     """What is looked at; `consumer.amqp.in_flight.WorkItem` in the lab."""
 
     @property
-    def request(self) -> _Named | None:
+    def request(self) -> _Request | None:
         """Which request it is."""
 
     @property

@@ -17,10 +17,10 @@ from consumer.amqp.acks import AckTable
 from consumer.amqp.consuming_connection import ConsumingConnection, consuming_connection
 from consumer.amqp.control import CancelSync
 from consumer.amqp.errors import BrokerUnavailable, LabFault
-from consumer.amqp.in_flight import InFlight, Job
+from consumer.amqp.in_flight import InFlight, RunJob
 from consumer.amqp.intake import Defer, Intake, Receiver
 from consumer.amqp.job_pool import Faults, JobPool
-from consumer.amqp.rules import Rules
+from consumer.amqp.rules import RulesQueue
 from consumer.amqp.subscription import Subscription
 
 log = structlog.get_logger(__name__)
@@ -40,7 +40,7 @@ class Worker:
         intake: Intake,
         *,
         lab: str,
-        job: Job,
+        job: RunJob,
         defer: Defer,
         may_take: Callable[[], bool],
         draining: threading.Event,
@@ -54,7 +54,7 @@ class Worker:
         self._stopping = threading.Event()
         self._acks = AckTable()
         self._subscription = Subscription(intake.queue)
-        self._rules = Rules(intake.rules_queue, intake.queue)
+        self._rules = RulesQueue(intake.rules_queue, intake.queue)
         self._in_flight = InFlight(at_once=intake.prefetch)
         self._job_pool = JobPool(at_once=intake.prefetch, wake=self._wake)
         self._cancel_sync = CancelSync(wake=self._wake)
@@ -146,17 +146,17 @@ class Worker:
         first = not self._acks.began
         with consuming_connection(
             self._brokers, self._intake, lab=self._lab, cancel=self._in_flight.cancel, first=first
-        ) as current:
+        ) as connection:
             try:
                 self._settle_outcomes()
-                self._acks.begin(current.channel)
-                self._subscription.attach(current.channel, self._receiver.on_message)
-                self._rules.attach(current.channel, there=current.has_rules)
-                self._connection = current
+                self._acks.begin(connection.channel)
+                self._subscription.attach(connection.channel, self._receiver.on_message)
+                self._rules.attach(connection.channel, there=connection.has_rules)
+                self._connection = connection
                 while not self._over():
-                    self._turn(current)
+                    self._turn(connection)
                     on_turn()
-                self._finish(current, on_turn, grace_seconds)
+                self._finish(connection, on_turn, grace_seconds)
             finally:
                 self._connection = None
                 self._subscription.detach()
@@ -167,17 +167,17 @@ class Worker:
                 # comes again: the site repeats it when a lab accepts.
                 self._give_up_not_begun()
 
-    def _turn(self, current: ConsumingConnection) -> None:
+    def _turn(self, connection: ConsumingConnection) -> None:
         # First close, then acknowledge: an ack brings the next delivery.
         if not self._takes_more():
             self._subscription.close()
         self._settle_outcomes()
-        current.answer(self._cancel_sync)
+        connection.answer(self._cancel_sync)
         if self._takes_more():
             self._subscribe()
             if self._rules.fetch(
                 self._receiver.on_rule,
-                settle=lambda: current.wait(0),
+                settle=lambda: connection.wait(0),
                 room=self._takes_rules,
             ):
                 self._subscribe()
@@ -185,10 +185,10 @@ class Worker:
         if self._draining.is_set() and not self._may_take():
             # It would wait for the archive, and another lab may have another way there.
             self._give_up_not_begun()
-        current.wait(_TURN_SECONDS)
+        connection.wait(_TURN_SECONDS)
         # A consumer timeout closes the channel, and a deleted queue cancels the consumer;
         # neither raises anything.
-        if not current.can_settle or self._subscription.lost or not current.receives_cancels:
+        if not connection.can_settle or self._subscription.lost or not connection.receives_cancels:
             raise BrokerUnavailable("the broker closed the channel or cancelled the consumer")
 
     def _takes_more(self) -> bool:
@@ -218,16 +218,16 @@ class Worker:
             self._job_pool.begin(item)
 
     def _finish(
-        self, current: ConsumingConnection, on_turn: Callable[[], None], grace_seconds: float
+        self, connection: ConsumingConnection, on_turn: Callable[[], None], grace_seconds: float
     ) -> None:
         """Take no more, hand back what has not begun, and let the rest end within the grace."""
         self._subscription.close()
         self._give_up_not_begun()
         latest = time.monotonic() + grace_seconds
-        while len(self._in_flight) and time.monotonic() < latest and current.can_settle:
-            current.wait(_TURN_SECONDS)
+        while len(self._in_flight) and time.monotonic() < latest and connection.can_settle:
+            connection.wait(_TURN_SECONDS)
             self._settle_outcomes()
-            current.answer_while_ending(self._cancel_sync)
+            connection.answer_while_ending(self._cancel_sync)
             on_turn()
         log.info("stopped consuming", action="broker.stop", handed_back=self.unfinished)
 
@@ -241,9 +241,9 @@ class Worker:
 
     def _wake(self) -> None:
         """End the main thread's wait for the broker: from a job's thread."""
-        current = self._connection
-        if current is not None:
-            current.wake()
+        connection = self._connection
+        if connection is not None:
+            connection.wake()
 
     def _settle_outcomes(self) -> None:
         """Settle what the jobs have handed back. Main thread only."""

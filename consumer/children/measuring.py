@@ -13,7 +13,7 @@ from consumer.errors import LabError, UploadRejected
 from consumer.memory import open_array
 from consumer.payloads import Figures, LesionFacts, Measured
 from consumer.result import codes
-from consumer.result.key_slice import Drawn, key_slices
+from consumer.result.key_slice import PictureSource, key_slices
 from consumer.result.kinetics import (
     CURVES_WITHHELD,
     DIFFERENT_SCALES,
@@ -22,7 +22,7 @@ from consumer.result.kinetics import (
     reading_place,
 )
 from consumer.result.laterality import has_sides, sides
-from consumer.result.lesion_group import Found, label_of
+from consumer.result.lesion_group import MeasuredLesion, label_of
 from consumer.result.lesions import figures, measure
 from consumer.result.midline import midline_x
 from consumer.result.origin import stored_model
@@ -91,7 +91,7 @@ def measured(
     drawn = None if withheld else _curves(volumes, segments.labels, start)
     lateralities = _sides(volumes, segments.labels, start, site)
     found = [
-        Found(lesion, segment, referred.images[lesion.in_plane_slice], curve, side)
+        MeasuredLesion(lesion, segment, referred.images[lesion.in_plane_slice], curve, side)
         for lesion, segment, curve, side in zip(
             lesions,
             segments.kinds,
@@ -211,7 +211,7 @@ def _pictures(  # noqa: PLR0917 - all of them were computed just before
     volumes: Volumes | None,
     stored: StoredMask,
     start: int,
-    found: Sequence[Found],
+    found: Sequence[MeasuredLesion],
     spec: ResultSpec,
 ) -> tuple[bytes, ...]:
     if volumes is None or not spec.key_instance_uids:
@@ -222,7 +222,7 @@ def _pictures(  # noqa: PLR0917 - all of them were computed just before
         # A SEG of an earlier version refers to the first input; before contrast no tumour shines.
         channel = max(place, reading_place(header.roles))
     shown = phase_at(source, channel)
-    drawn = Drawn(
+    drawn = PictureSource(
         images=shown.images,
         grid=shown.grid,
         voxels=open_array(volumes.path, header.shape, np.float32)[channel],
@@ -234,7 +234,7 @@ def _pictures(  # noqa: PLR0917 - all of them were computed just before
     return key_slices(drawn, primary, spec)
 
 
-def _facts(found: Found, seg: Dataset) -> LesionFacts:
+def _facts(found: MeasuredLesion, seg: Dataset) -> LesionFacts:
     lesion, curve = found.lesion, found.curve
     return LesionFacts(
         label=label_of(found, seg),

@@ -15,7 +15,7 @@ from messages.phases.check import check_choice
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenPhase:
     """One role filled, and why."""
 
     role: str
@@ -42,7 +42,7 @@ class Chosen:
 
 def choose(
     examined: Sequence[ExaminedSeries], roles: Sequence[str], phase_options: Sequence[PhaseOption]
-) -> tuple[Chosen, ...]:
+) -> tuple[ChosenPhase, ...]:
     """Fill the roles in their order. What is ambiguous is said, and nothing is chosen.
 
     Raises `CannotInfer` for options that do not fit the series, `LabError` for series that do not
@@ -61,7 +61,7 @@ def choose(
     return _found(examined, roles)
 
 
-def _whole(chosen: tuple[Chosen, ...]) -> tuple[Chosen, ...]:
+def _whole(chosen: tuple[ChosenPhase, ...]) -> tuple[ChosenPhase, ...]:
     """The same, if the first image of each phase is one that a volume can be made of."""
     for one in chosen:
         flaw = one.examined.facts.flaw if one.facts is None else one.facts.flaw
@@ -70,7 +70,7 @@ def _whole(chosen: tuple[Chosen, ...]) -> tuple[Chosen, ...]:
     return chosen
 
 
-def concerns(chosen: Sequence[Chosen]) -> list[str]:
+def concerns(chosen: Sequence[ChosenPhase]) -> list[str]:
     """Check count, order, grids and timing before anything is downloaded; what is only said.
 
     Raises `LabError` for what the lab would refuse as well. Where nothing is known of a phase the
@@ -104,7 +104,7 @@ def describe(number: int, examined: ExaminedSeries) -> str:
     return f"{counted}, {len(facts.phases)} phases by {facts.phases[0].keyword}: {values}"
 
 
-def _given(examined: Sequence[ExaminedSeries], roles: Sequence[str]) -> tuple[Chosen, ...]:
+def _given(examined: Sequence[ExaminedSeries], roles: Sequence[str]) -> tuple[ChosenPhase, ...]:
     """One series for each role, in their order. The reader process checks what they hold."""
     for number, one in enumerate(examined, 1):
         if len(one.facts.phases) > 1:
@@ -114,12 +114,12 @@ def _given(examined: Sequence[ExaminedSeries], roles: Sequence[str]) -> tuple[Ch
                 f"{f'{number}/' if len(examined) > 1 else ''}KEYWORD:VALUE"
             )
     return tuple(
-        Chosen(role, number, one, "", "", f"given as series {number}")
+        ChosenPhase(role, number, one, "", "", f"given as series {number}")
         for number, (role, one) in enumerate(zip(roles, examined, strict=True), 1)
     )
 
 
-def _found(examined: Sequence[ExaminedSeries], roles: Sequence[str]) -> tuple[Chosen, ...]:
+def _found(examined: Sequence[ExaminedSeries], roles: Sequence[str]) -> tuple[ChosenPhase, ...]:
     """By the rules that the site proposes by."""
     proposal = propose([one.facts for one in examined], roles)
     if proposal.problem is not None:
@@ -134,7 +134,9 @@ def _found(examined: Sequence[ExaminedSeries], roles: Sequence[str]) -> tuple[Ch
                 "away, or say what each role is with --phase"
             )
     return tuple(
-        Chosen(choice.role, *by_id[choice.series_id], choice.keyword, choice.value, _reason(choice))
+        ChosenPhase(
+            choice.role, *by_id[choice.series_id], choice.keyword, choice.value, _reason(choice)
+        )
         for choice in proposal.choices
     )
 
@@ -152,7 +154,7 @@ def _reason(choice: Choice) -> str:
 
 def _said(
     examined: Sequence[ExaminedSeries], roles: Sequence[str], phase_options: Sequence[PhaseOption]
-) -> tuple[Chosen, ...]:
+) -> tuple[ChosenPhase, ...]:
     said = {one.role: one for one in phase_options}
     if set(said) != set(roles):
         raise CannotInfer(f"--phase must say every role of the model: {', '.join(roles)}")
@@ -174,7 +176,7 @@ def _said(
             raise WrongPhaseCount(
                 f"no image of series {place} has the {one.keyword} of --phase {role}"
             )
-        chosen.append(Chosen(role, place, series, one.keyword, one.value, "by hand"))
+        chosen.append(ChosenPhase(role, place, series, one.keyword, one.value, "by hand"))
     if len({(one.number, one.keyword, one.value) for one in chosen}) < len(chosen):
         raise CannotInfer("--phase gives two roles the same phase")
     return tuple(chosen)

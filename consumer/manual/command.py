@@ -25,8 +25,8 @@ from consumer.errors import ModelUnavailable
 from consumer.jobs.analysis import Analysis
 from consumer.jobs.announcer import Announcer
 from consumer.jobs.lab import ArchivePort, Lab
-from consumer.manual.choice import Chosen, choose, concerns, describe
-from consumer.manual.exit import ENDS, Interrupts, Status, end_of
+from consumer.manual.choice import ChosenPhase, choose, concerns, describe
+from consumer.manual.exit import ENDS, ExitStatus, Interrupts, end_of
 from consumer.manual.facts import ExaminedSeries, examine
 from consumer.manual.local_result import ReadOnlyArchive, prepare_folder, write_files
 from consumer.manual.options import CannotInfer, InferOptions, parse_phase_options
@@ -96,14 +96,14 @@ def run(arguments: Arguments) -> int:
             # Its text may quote a DICOM value: the log has the type and the places.
             log.exception("this run met a fault of the program")
             sys.stderr.write("mri-consumer: fault: please report the line above\n")
-            return Status.FAULT
+            return ExitStatus.FAULT
     # Outside: who stops the printing stops nothing else.
     console = Console(highlight=False)
     if arguments.as_json or (arguments.as_json is None and not console.is_terminal):
         sys.stdout.write(json.dumps(outcome.figures(), indent=2) + "\n")
     else:
         outcome.print_on(console)
-    return Status.DONE
+    return ExitStatus.DONE
 
 
 def _outcome(arguments: Arguments, interrupts: Interrupts) -> Outcome:
@@ -214,7 +214,7 @@ def _chosen_bundle(bundles: Mapping[str, Bundle], name: str | None) -> Bundle:
 
 def _chosen_phases(
     settings: AnalysisSettings, bundle: Bundle, options: InferOptions, display: ProgressDisplay
-) -> tuple[Chosen, ...]:
+) -> tuple[ChosenPhase, ...]:
     examined = _examined(settings, options)
     for number, series in enumerate(examined, 1):
         display.say(describe(number, series))
@@ -249,7 +249,7 @@ def _examined(settings: AnalysisSettings, options: InferOptions) -> Sequence[Exa
     return examined
 
 
-def _request(bundle: Bundle, chosen: Sequence[Chosen], threshold: float) -> InferenceRequested:
+def _request(bundle: Bundle, chosen: Sequence[ChosenPhase], threshold: float) -> InferenceRequested:
     try:
         return InferenceRequested(
             request_id=uuid4(),

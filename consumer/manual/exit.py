@@ -71,7 +71,7 @@ class Interrupts:
             raise Interrupted
 
 
-class Status(IntEnum):
+class ExitStatus(IntEnum):
     """Exit statuses; 128 + n is the signal n that ended it."""
 
     #: The result is there.
@@ -101,7 +101,7 @@ ENDS = (
 def end_of(error: BaseException, interrupts: Interrupts) -> tuple[int, str]:
     """The exit status of one of `ENDS`, and its sentence."""
     if isinstance(error, LabError):
-        status = Status.PASSING if isinstance(error, Retry) else Status.REFUSED
+        status = ExitStatus.PASSING if isinstance(error, Retry) else ExitStatus.REFUSED
         return status, f"{error.code}: {error}"
     if isinstance(error, LabStopping):
         return interrupts.status, (
@@ -110,6 +110,6 @@ def end_of(error: BaseException, interrupts: Interrupts) -> tuple[int, str]:
     if isinstance(error, RequestCancelled | Interrupted):
         return interrupts.status, "cancelled: stopped before anything was stored"
     if isinstance(error, BundleInvalid):
-        return Status.USAGE, f"model: {error}"
+        return ExitStatus.USAGE, f"model: {error}"
     kind = "settings" if isinstance(error, SettingsInvalid) else "usage"
-    return Status.USAGE, f"{kind}: {error}"
+    return ExitStatus.USAGE, f"{kind}: {error}"

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from consumer.bundle import Bundle
-from consumer.manual.choice import Chosen
+from consumer.manual.choice import ChosenPhase
 from consumer.payloads import LesionFacts
 from messages.events import InferenceCompleted
 
@@ -41,7 +41,7 @@ class Outcome:
     left_out: int
     #: Why there are no curves although the phases make one; else empty.
     curves_withheld: str
-    chosen: tuple[Chosen, ...]
+    chosen: tuple[ChosenPhase, ...]
     bundle: Bundle
     device: str
     threshold: float

@@ -63,7 +63,7 @@ UNDRAWN = "See the image comments for the notice"
 
 
 @dataclass(frozen=True)
-class Drawn:
+class PictureSource:
     """What the pictures show."""
 
     #: Of the phase that is drawn, in slice order: what the pictures are derived from.
@@ -79,7 +79,7 @@ class Drawn:
     lesions: tuple[tuple[Lesion, str], ...]
 
 
-def chosen_slices(drawn: Drawn, count: int) -> list[int]:
+def chosen_slices(drawn: PictureSource, count: int) -> list[int]:
     """At most `count` slices of the series, from 0.
 
     First the one in which each lesion is widest, the largest lesion first. Then those with the
@@ -91,7 +91,7 @@ def chosen_slices(drawn: Drawn, count: int) -> list[int]:
     return list(dict.fromkeys([*widest, *by_area]))[:count]
 
 
-def key_slices(drawn: Drawn, seg: Dataset, spec: ResultSpec) -> tuple[bytes, ...]:
+def key_slices(drawn: PictureSource, seg: Dataset, spec: ResultSpec) -> tuple[bytes, ...]:
     """The pictures of a stored SEG as Part 10 files, as many as there are UIDs, or slices."""
     spec = made_by(spec, stored_model(seg), seg)
     low, high = np.percentile(drawn.voxels[_SAMPLE], _WINDOW)
@@ -103,7 +103,7 @@ def key_slices(drawn: Drawn, seg: Dataset, spec: ResultSpec) -> tuple[bytes, ...
 
 
 def _picture(  # noqa: PLR0917 - the first three say which
-    drawn: Drawn,
+    drawn: PictureSource,
     at: int,
     number: int,
     window: tuple[float, float],

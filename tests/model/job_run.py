@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 OF_ARCHIVE = frozenset({"download", "check", "find", "found", "store", "stored", "fetch"})
 OF_CHILDREN = frozenset({"read", "segment", "package", "measure"})
 
-#: Calls in which whoever stops the lab ends the wait, besides those that look at the halt.
+#: Calls in which whoever stops the lab ends the wait, besides those that check the stop conditions.
 WAITS = frozenset({"tell", "told", "tell end", "told end", "hear", "probe", "wait"})
 
 #: Calls of a run that goes on and on: twenty holds, each of a whole analysis, are less.

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from consumer.bundle import Bundle
 from consumer.jobs.announcer import Announcer
-from consumer.manual.choice import Chosen
+from consumer.manual.choice import ChosenPhase
 from consumer.manual.facts import ExaminedSeries
 from consumer.manual.outcome import Outcome
 from consumer.manual.progress import (
@@ -199,7 +199,7 @@ def outcome(*, uploaded: bool, files: dict[str, str] | None, found: bool = True)
         stage_seconds={"download": 0.25, "infer": 4.5},
     )
     chosen = tuple(
-        Chosen(role, 1, examined, "TemporalPositionIdentifier", str(n), f"phase {n} of 5")
+        ChosenPhase(role, 1, examined, "TemporalPositionIdentifier", str(n), f"phase {n} of 5")
         for n, role in enumerate(DCE_ROLES, 1)
     )
     lesions = (

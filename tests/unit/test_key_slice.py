@@ -11,7 +11,7 @@ from consumer.children import reader
 from consumer.memory import MemoryFile
 from consumer.payloads import Measured
 from consumer.result import key_slice
-from consumer.result.key_slice import Drawn, chosen_slices
+from consumer.result.key_slice import PictureSource, chosen_slices
 from consumer.result.lesions import measure, split
 from messages import identity
 from tests.dicom_factory import SAGITTAL, Series, index, oblique
@@ -54,7 +54,7 @@ def test_the_widest_slice_of_each_lesion_comes_first_and_then_the_fullest():
     mask = marks(SMALL, LARGE)
     mask[3, 4:12, 15] = 1
     lesions = measure(split(mask > 0, (2.5, 0.8, 0.6), 0.0).labels, (2.5, 0.8, 0.6), 0)
-    drawn = Drawn((), None, None, "", mask > 0, 0, tuple((one, "") for one in lesions))  # type: ignore[arg-type]
+    drawn = PictureSource((), None, None, "", mask > 0, 0, tuple((one, "") for one in lesions))  # type: ignore[arg-type]
     assert chosen_slices(drawn, 9) == [3, 6, 2, 4, 7]
     assert chosen_slices(drawn, 2) == [3, 6]
 
