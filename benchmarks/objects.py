@@ -30,12 +30,12 @@ from pydicom.sr.codedict import codes
 
 from benchmarks.figures import head, markdown, row
 from benchmarks.plain_script import segmentation
-from consumer.children.limits import ReaderLimits
 from consumer.children.workbench import Limits, Workbench
-from consumer.halt import Halt
-from consumer.handover import DownloadIndex, PhaseFiles, ResultSpec, Volumes
 from consumer.memory import MemoryFile
 from consumer.orthanc import Archive
+from consumer.payloads import DownloadIndex, PhaseFiles, ResultSpec, Volumes
+from consumer.sandbox.confinement import ReaderLimits
+from consumer.stop_conditions import StopConditions
 from infra.local.orthanc import OrthancNode
 from infra.local.ports import free_ports
 from infra.phantom.dicom import write_study
@@ -125,23 +125,25 @@ def ours_ready(
     """The lab's parts, with the phases read as they are after an inference."""
     bench = Workbench(Limits(reading=300.0, inference=300.0, reader=ReaderLimits()))
     archive = Archive(node.url, node.user, node.password)
-    halt = Halt()
+    stop_conditions = StopConditions()
     with MemoryFile() as memory, MemoryFile() as volumes, MemoryFile() as marks:
         marks.write(mask.tobytes())
         source = _placed(memory, files)
-        header = bench.read(source, volumes.path, halt)
+        header = bench.read(source, volumes.path, stop_conditions)
         source = source.as_read(header)
 
         def run() -> Seconds:
             seconds: Seconds = {}
             spec = _spec()
             began = time.perf_counter()
-            packaged = bench.package(source, marks.path, header.shape[1:], spec, halt)
+            packaged = bench.package(source, marks.path, header.shape[1:], spec, stop_conditions)
             _lap(seconds, "SEG", began)
             stored = archive.store(packaged.dicom_bytes)
             content = archive.fetch_instance(stored)
             _lap(seconds, "upload and read back the SEG", began)
-            result = bench.measure(content, source, spec, Volumes(volumes.path, header), halt)
+            result = bench.measure(
+                content, source, spec, Volumes(volumes.path, header), stop_conditions
+            )
             _lap(seconds, "figures, curves, SR", began)
             archive.fetch_instance(archive.store(result.report or b""))
             _lap(seconds, "upload and read back the SR", began)

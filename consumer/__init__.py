@@ -1,4 +1,4 @@
-"""The lab: takes requests from the broker, analyses, stores results, tells what happened.
+"""The lab: takes requests from the broker, analyses, stores results, reports what happened.
 
 Never imports Django, Channels, aio-pika or anything of ``infra``.
 """

@@ -17,14 +17,13 @@ from consumer.bundle import BundleInvalid
 from consumer.checks.checklist import checklist
 from consumer.checks.line import State
 from consumer.children import segmenter
-from consumer.children.kernel import keep_memory_private
 from consumer.children.workbench import ModelRunner
-from consumer.drain import DrainFailed
-from consumer.drain import drain as drain_lab
 from consumer.errors import LabError
-from consumer.manual.command import Options, destination
+from consumer.liveness.presence import DrainFailed, PresenceError
+from consumer.liveness.presence import drain as drain_lab
+from consumer.manual.command import Arguments, destination
 from consumer.manual.command import run as run_by_hand
-from consumer.presence import PresenceError
+from consumer.sandbox.kernel import keep_memory_private
 from consumer.settings import SettingsInvalid
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -147,7 +146,7 @@ def infer(
     uploads, folder = destination(upload=upload, out=out, output=output)
     raise typer.Exit(
         run_by_hand(
-            Options(
+            Arguments(
                 # An option takes one value: what follows it without a name are the others.
                 series_ids=(*series_ids, *(more or ())),
                 phases=tuple(phase or ()),

@@ -9,24 +9,23 @@ from threading import Event
 
 import structlog
 
-from consumer import systemd
 from consumer.amqp import tolerant
 from consumer.amqp.intake import Intake
 from consumer.amqp.publisher import Publisher
 from consumer.amqp.worker import Worker
-from consumer.announce import Announcer
-from consumer.archive_watch import ArchiveWatch
 from consumer.bundle import find_bundles
 from consumer.children import segmenter
-from consumer.children.kernel import keep_memory_private
-from consumer.children.limits import ReaderLimits, no_core_dump
 from consumer.children.workbench import Limits, ModelRunner, Workbench
-from consumer.drain import DRAIN_SIGNAL
-from consumer.heartbeat import Heartbeat, Standing
-from consumer.job import Job
-from consumer.lab import Lab
+from consumer.jobs.announcer import Announcer
+from consumer.jobs.job import Job
+from consumer.jobs.lab import Lab
+from consumer.liveness import systemd
+from consumer.liveness.heartbeat import Heartbeat, LabStatus
+from consumer.liveness.presence import DRAIN_SIGNAL, Presence
 from consumer.orthanc import Archive
-from consumer.presence import Presence
+from consumer.orthanc.archive_watch import ArchiveWatch
+from consumer.sandbox.confinement import ReaderLimits, no_core_dump
+from consumer.sandbox.kernel import keep_memory_private
 from consumer.settings import AnalysisSettings, LabSettings, child_environment
 from messages.lab import ARCHIVE_AWAY, DRAINING, SERVING
 
@@ -82,15 +81,15 @@ def run(settings: LabSettings, model_runner: ModelRunner = segmenter) -> None:
             draining=draining,
         )
 
-        def standing() -> Standing:
+        def status() -> LabStatus:
             serving = ARCHIVE_AWAY if watch.away else SERVING
-            return Standing(
-                current=worker.hand.current,
+            return LabStatus(
+                current=worker.in_flight.request_ids,
                 condition=DRAINING if draining.is_set() else serving,
                 connections=worker.generation + publisher.generation,
             )
 
-        _serve(settings, lab, worker, standing, presence)
+        _serve(settings, lab, worker, status, presence)
     log.info("stopped", action="lab.stopped")
 
 
@@ -98,17 +97,17 @@ def _serve(
     settings: LabSettings,
     lab: Lab,
     worker: Worker,
-    standing: Callable[[], Standing],
+    status: Callable[[], LabStatus],
     presence: Presence,
 ) -> None:
     supervisor = systemd.Supervisor()
-    beats = Heartbeat(
+    heartbeat = Heartbeat(
         lab.announcer,
         lab=lab.name,
         pool=settings.lab_pool,
         device=lab.device,
         models=[bundle.descriptor for bundle in lab.bundles.values()],
-        standing=standing,
+        status=status,
     )
 
     def stop(*_: object) -> None:
@@ -117,9 +116,9 @@ def _serve(
         supervisor.stopping()
 
     def turn() -> None:
-        beats.beat()
-        presence.tell(worker.unfinished)
-        supervisor.turn(connected=worker.connected, condition=standing().condition)
+        heartbeat.beat()
+        presence.record(worker.unfinished)
+        supervisor.turn(connected=worker.connected, condition=status().condition)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
@@ -129,7 +128,7 @@ def _serve(
     finally:
         # The grace is over: what still runs is the broker's again.
         lab.stopping.set()
-        presence.tell(worker.unfinished)
+        presence.record(worker.unfinished)
 
 
 def _intake(settings: LabSettings) -> Intake:

@@ -9,11 +9,10 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from consumer.handover import TUMOR, Code, ResultCodes
 from messages.envelope import MAX_BODY_BYTES
 from messages.lab import MAX_MODELS, ModelDescriptor
 
@@ -30,6 +29,37 @@ _MAX_DESCRIPTION_BYTES = MAX_BODY_BYTES - 1024
 
 class BundleInvalid(Exception):
     """A directory is no bundle that we can run. The text names the file and the fault."""
+
+
+class Code(NamedTuple):
+    """A coded term: value, coding scheme designator, meaning."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class ResultCodes:
+    """What a marked voxel is, as SEG and report say it."""
+
+    #: Category of the segment: CID 7150 Segmentation Property Category.
+    category: Code
+    #: Type of the segment, and the finding of the reports: CID 7151, CID 7159.
+    type: Code
+    #: Anatomic region and finding site: CID 4 Anatomic Region.
+    site: Code
+    #: Procedure reported: CID 6028, reached from CID 100, which may be extended.
+    procedure: Code
+
+
+#: What a bundle marks that does not say it.
+TUMOR = ResultCodes(
+    category=Code("49755003", "SCT", "Morphologically Abnormal Structure"),
+    type=Code("108369006", "SCT", "Neoplasm"),
+    site=Code("76752008", "SCT", "Breast"),
+    procedure=Code("241615005", "SCT", "MRI of breast"),
+)
 
 
 @dataclass(frozen=True)

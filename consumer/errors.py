@@ -29,7 +29,7 @@ LabStopping                nothing may be settled: the delivery goes back
 RequestCancelled           ``cancelled`` is sent, and the delivery is acknowledged
 
 An `ArchiveUnavailable` spends an attempt only if the archive answers its probe: otherwise the
-job waits for it (`consumer.archive_watch`).
+job waits for it (`consumer.orthanc.archive_watch`).
 
 Every error holds one sentence, and at most the name of a class for the log, so that it survives the
 way from a child process.

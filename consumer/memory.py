@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
+from consumer.errors import TooLarge
+
 if TYPE_CHECKING:
     from types import TracebackType
 
     from numpy.typing import DTypeLike, NDArray
 
-
 #: Nobody resizes the memory any more, or makes a mapping that can be written (memfd_create(2)); the
 #: last one is from Linux 5.1, and Python has no name for it.
 _SEALS = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK
+
 _SEAL_FUTURE_WRITE = 0x0010
 
 
@@ -148,3 +150,18 @@ def create_array(path: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray
         os.close(fd)
     array: NDArray[Any] = np.memmap(path, dtype=dtype, mode="r+", shape=shape)
     return array
+
+
+class SeriesMemory(MemoryFile):
+    """Takes no more than its `room` in bytes, of the `limit` for all series of a request."""
+
+    def __init__(self, name: str, *, room: int, limit: int) -> None:
+        super().__init__(name)
+        self._left, self._limit = room, limit
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append all of `data`. Raises TooLarge, and then holds nothing of it."""
+        self._left -= len(data)
+        if self._left < 0:
+            raise TooLarge(f"the series of the request have more than {self._limit} bytes")
+        super().write(data)

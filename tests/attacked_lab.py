@@ -14,7 +14,7 @@ from dataclasses import replace
 from consumer import bootstrap, settings
 from consumer.children import workbench
 from consumer.errors import LabError
-from consumer.halt import Halt
+from consumer.stop_conditions import StopConditions
 from tests import child_attack, sticky_runner
 
 
@@ -36,7 +36,7 @@ def main() -> None:
 
 def ask(child, seconds, function, arguments) -> None:
     try:
-        say({"answer": child.call(seconds, Halt(), function, *arguments)})
+        say({"answer": child.call(seconds, StopConditions(), function, *arguments)})
     except LabError as error:
         say({"error": str(error.code)})
     except Exception as error:  # noqa: BLE001 - the test is to hear of it

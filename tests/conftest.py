@@ -23,7 +23,7 @@ LONG = (
     "unit/test_grids_read_back.py",
     "integration/test_demo.py",
     "integration/test_cancel_whole.py",
-    "integration/test_lab_turns.py",
+    "integration/test_lab_quarantine.py",
     "contract/test_legacy_replay.py",
     "browser/test_whole_path.py",
     "browser/test_ohif.py",

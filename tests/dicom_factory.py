@@ -9,8 +9,8 @@ import numpy as np
 from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-from consumer.handover import DownloadIndex, PhaseFiles, ResultSpec
 from consumer.memory import MemoryFile
+from consumer.payloads import DownloadIndex, PhaseFiles, ResultSpec
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)

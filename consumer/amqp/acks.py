@@ -1,4 +1,4 @@
-"""The table of deliveries in hand, and the only place where one is settled.
+"""The table of deliveries in flight, and the only place where one is settled.
 
 A delivery is acknowledged for one of these reasons and no other:
 
@@ -87,7 +87,7 @@ class AckTable:
         return sum(delivery.by_rule for delivery in self._open.values())
 
     def begin(self, channel: AckChannel) -> int:
-        """A new channel: everything that was in hand is the broker's again."""
+        """A new channel: everything that was in flight is the broker's again."""
         self._generation += 1
         self._channel = channel
         self._open.clear()
@@ -98,7 +98,9 @@ class AckTable:
         self._channel = None
         self._open.clear()
 
-    def took(self, tag: int, *, count: int = 0, deaths: int = 0, by_rule: bool = False) -> Delivery:
+    def register(
+        self, tag: int, *, count: int = 0, deaths: int = 0, by_rule: bool = False
+    ) -> Delivery:
         """Remember a delivery of the current channel."""
         delivery = Delivery(self._generation, tag, count, deaths, by_rule)
         self._open[tag] = delivery

@@ -1,8 +1,11 @@
-"""What the clinic tells the labs of a pool: cancels, heard on a channel of its own."""
+"""The control queue: cancels, and how a job's thread knows that it has missed none."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from threading import Lock
 from uuid import UUID
 
 import pika
@@ -12,6 +15,7 @@ from pika.exceptions import ChannelClosedByBroker
 from pika.spec import Basic, BasicProperties
 
 from consumer.amqp.errors import BrokerUnavailable, TopologyMissing
+from consumer.errors import LabStopping
 from messages import codec
 from messages.control import CancelRequested
 from messages.errors import UndecodableMessage, UnknownVersion
@@ -32,11 +36,11 @@ _AWAY = "home node"
 _AT_ONCE = 100
 
 
-class Control:
+class ControlQueue:
     """The control queue that one connection has taken for itself. Main thread only.
 
     An installation has a few for each lab. What lies there from before is at most ten minutes old
-    and concerns nothing that is in hand now, or is true of it.
+    and concerns nothing that is in flight now, or is true of it.
     """
 
     def __init__(
@@ -56,12 +60,12 @@ class Control:
         self._connection = connection
         self._cancel = cancel
         self._handled = 0
-        #: Tags of the last message that was handled, and of the last that the broker was told of.
+        #: Tags of the last message that was handled, and of the last that was acknowledged.
         self._last = self._acknowledged = 0
         self.queue, self._channel = self._take(lab, pool, TopologyMissing if first else None)
 
     @property
-    def hears(self) -> bool:
+    def is_consuming(self) -> bool:
         """False once the broker has closed the channel or taken the queue away."""
         return bool(self._channel.is_open and self._channel.consumer_tags)
 
@@ -91,7 +95,7 @@ class Control:
                     before = self._handled + _AT_ONCE + ready
                 # Handle what came before the answer.
                 self._connection.process_data_events(time_limit=0)
-                if not self.hears:
+                if not self.is_consuming:
                     raise BrokerUnavailable("the broker took the control queue away")
                 self.acknowledge()
                 if self._handled >= before:
@@ -178,3 +182,47 @@ def _put_there(lab: str, pool: str) -> str:
 
 def _dropped(reason: str, body: bytes) -> None:
     log.warning("control message dropped", action="control.drop", reason=reason, bytes=len(body))
+
+
+class CancelSync:
+    """Job threads that wait until the main thread has caught up with the cancels."""
+
+    def __init__(self, *, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        #: Guards what follows.
+        self._lock = Lock()
+        self._waiting: list[Future[None]] = []
+        self._closed = False
+
+    def wait(self) -> None:
+        """Wait, without a connection until there is one again. Raises `LabStopping`."""
+        caught_up: Future[None] = Future()
+        with self._lock:
+            if self._closed:
+                raise LabStopping("the lab is stopping")
+            self._waiting.append(caught_up)
+        self._wake()
+        caught_up.result()
+
+    def answer(self, control: ControlQueue) -> None:
+        """Catch up, and let those go on who asked before. Main thread only."""
+        with self._lock:
+            asked = list(self._waiting)
+        if not asked:
+            return
+        # When this fails they go on waiting: the next connection answers them.
+        control.catch_up()
+        with self._lock:
+            self._waiting = [caught_up for caught_up in self._waiting if caught_up not in asked]
+        for caught_up in asked:
+            with suppress(InvalidStateError):
+                caught_up.set_result(None)
+
+    def close(self) -> None:
+        """Nobody will answer any more: whoever waits gets `LabStopping`."""
+        with self._lock:
+            self._closed = True
+            waiting, self._waiting = self._waiting, []
+        for caught_up in waiting:
+            with suppress(InvalidStateError):
+                caught_up.set_exception(LabStopping("the lab is stopping"))

@@ -1,22 +1,26 @@
-"""What a lab takes from the broker: which queue, which messages of it, and what must exist."""
+"""What a lab takes from the broker: its queues, what must exist, and what becomes of a message."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import pika
+import structlog
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
-from pika.spec import BasicProperties
+from pika.spec import Basic, BasicProperties
 
 from consumer.amqp import link
+from consumer.amqp.acks import AckTable, Delivery, LegalAck
 from consumer.amqp.errors import BrokerUnavailable, TopologyMissing
+from consumer.amqp.in_flight import InFlight, RunJob, WorkItem
 from messages import brokers, codec, repair
-from messages.envelope import TRACEPARENT_HEADER, Wire
+from messages.envelope import DELIVERY_COUNT_HEADER, TRACEPARENT_HEADER, Wire
 from messages.errors import UndecodableMessage, UnknownVersion
+from messages.identity import delivery_of
 from messages.request import InferenceRequested
 from messages.topology import (
     RETRIED,
@@ -28,9 +32,6 @@ from messages.topology import (
     rules_queue,
 )
 
-#: AMQP 0-9-1 reply codes.
-_ACCESS_REFUSED, _NOT_FOUND = 403, 404
-
 #: Seconds that a message of a newer version is kept going round: as long as a request is valid.
 _DEFER_SECONDS = 7 * 24 * 3600
 
@@ -39,6 +40,11 @@ _ACCESS_REFUSED, _NOT_FOUND = 403, 404
 
 #: Headers that are the contract's.
 _OUR_HEADERS = ("x-labrelay-", TRACEPARENT_HEADER)
+
+log = structlog.get_logger(__name__)
+
+#: What is done with a message of a newer version, given its routing key.
+Defer = Callable[[Wire, str], LegalAck]
 
 
 @dataclass(frozen=True)
@@ -165,3 +171,90 @@ def _passive_queue(name: str, channel: BlockingChannel) -> None:
 
 def _passive_exchange(name: str, channel: BlockingChannel) -> None:
     channel.exchange_declare(name, passive=True)
+
+
+class Receiver:
+    """Takes messages in, or rejects what is none of ours. Used by the main thread only."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        *,
+        acks: AckTable,
+        in_flight: InFlight,
+        job: RunJob,
+        defer: Defer,
+        sync_cancels: Callable[[], None],
+    ) -> None:
+        self._intake = intake
+        self._acks = acks
+        self._in_flight = in_flight
+        self._job = job
+        self._defer = defer
+        self._sync_cancels = sync_cancels
+
+    def on_message(
+        self,
+        _channel: BlockingChannel,
+        method: Basic.Deliver,
+        properties: BasicProperties,
+        body: bytes,
+    ) -> None:
+        """Pika's callback: what readers ask for."""
+        self._receive(method.delivery_tag, properties, body, by_rule=False)
+
+    def on_rule(self, tag: int, properties: BasicProperties, body: bytes) -> None:
+        """What was fetched from the queue of the rules."""
+        self._receive(tag, properties, body, by_rule=True)
+
+    def _receive(
+        self, tag: int, properties: BasicProperties, body: bytes, *, by_rule: bool
+    ) -> None:
+        headers = properties.headers or {}
+        delivery = self._acks.register(
+            tag,
+            count=delivery_of(headers),
+            deaths=delivery_of({DELIVERY_COUNT_HEADER: headers.get(DELIVERY_COUNT_HEADER)}),
+            by_rule=by_rule,
+        )
+        try:
+            request = self._intake.read(properties, body)
+        except UndecodableMessage as exc:
+            log.warning("rejected", action="delivery.reject", reason=str(exc), bytes=len(body))
+            self._acks.reject_undecodable(delivery)
+        except UnknownVersion as exc:
+            # By the queue: what comes back from a tier has the same routing key whatever it is.
+            message_id, key = properties.message_id, self._intake.routing_key(by_rule=by_rule)
+            wire = as_received(properties, body)
+            if not self._adopted(delivery, self._in_flight.find_message(message_id)):
+                log.warning("deferred", action="delivery.defer", reason=str(exc))
+                self._take(delivery, None, lambda _: self._defer(wire, key), message_id)
+        else:
+            if not self._adopted(delivery, self._in_flight.find(request)):
+                self._take(delivery, request, partial(self._job, request))
+
+    def _adopted(self, delivery: Delivery, same: WorkItem | None) -> bool:
+        """Our own work given again, or published twice: a second run would only repeat it."""
+        if same is None:
+            return False
+        named = {"request_id": str(same.request.request_id)} if same.request else {}
+        log.info("taken over", action="delivery.adopt", **named)
+        same.adopt(delivery)
+        return True
+
+    def _take(
+        self,
+        delivery: Delivery,
+        request: InferenceRequested | None,
+        work: Callable[[WorkItem], LegalAck],
+        message_id: str | None = None,
+    ) -> None:
+        self._in_flight.add(
+            WorkItem(
+                delivery,
+                request,
+                work=work,
+                sync_cancels=self._sync_cancels,
+                message_id=message_id,
+            )
+        )

@@ -52,8 +52,8 @@ def parameters_of(url: str, *, heartbeat: int, name: str) -> pika.URLParameters:
     parameters.stack_timeout = 2 * _CONNECT_SECONDS
     # No `blocked_connection_timeout`: a broker in alarm is awaited on the connection on which it
     # holds the message. A new connection would be blocked as well, all nodes of a cluster share
-    # the alarm, and each one would send the message once more. That the broker is alive is told
-    # by its heartbeats, which it goes on sending.
+    # the alarm, and each one would send the message once more. That the broker is alive is
+    # seen by its heartbeats, which it goes on sending.
     parameters.client_properties = {"connection_name": name}
     parameters.tcp_options = {"TCP_USER_TIMEOUT": _USER_TIMEOUT_MS, "TCP_KEEPIDLE": 30}
     return parameters
@@ -77,7 +77,7 @@ def connect(urls: Sequence[str], *, heartbeat: int, name: str) -> pika.BlockingC
             # an exception of pika's connector that belongs to neither.
             reason = f"{where} does not answer ({type(exc).__name__})"
         else:
-            _tell_when_blocked(connection, name)
+            _log_when_blocked(connection, name)
             return connection
         log.warning("broker not reached", action="broker.connect", reason=reason)
     raise BrokerUnavailable(reason)
@@ -110,7 +110,7 @@ class Brokers:
         raise last
 
 
-def _tell_when_blocked(connection: pika.BlockingConnection, name: str) -> None:
+def _log_when_blocked(connection: pika.BlockingConnection, name: str) -> None:
     """Log that the broker is in alarm (disk or memory) and takes nothing, and that it is over."""
 
     def blocked(*_: object) -> None:

@@ -97,11 +97,11 @@ class Probe:
     def may_write(self, exchange: str, routing_key: str) -> bool:
         """Whether this user may publish there under that key.
 
-        Of a user that `poses` not to be asked: it would be published.
+        Of a user that `may_impersonate` not to be asked: it would be published.
         """
         return self._publish_as_another(exchange, routing_key) != _REFUSED
 
-    def poses(self, exchange: str, routing_key: str) -> bool:
+    def may_impersonate(self, exchange: str, routing_key: str) -> bool:
         """Whether the broker lets this user speak as another.
 
         The key must be one that nothing is bound to: the message goes nowhere.
@@ -117,7 +117,7 @@ class Probe:
 
         return self._ask(consume) != _REFUSED
 
-    def may_hear_cancels(self, lab: str) -> bool:
+    def may_read_cancels(self, lab: str) -> bool:
         """Whether this user may consume from the lab's control queues."""
         return self.may_read(control_queue(lab, 1))
 

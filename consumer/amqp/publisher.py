@@ -58,7 +58,7 @@ class _Item:
     confirmed: Future[None] | None
 
     def end(self, error: Exception | None = None) -> None:
-        """Tell the waiter. A second word is ignored: `stop` and a late confirm can cross."""
+        """Let the waiter go on. A second end is ignored: `stop` and a late confirm can cross."""
         if self.confirmed is None:
             return
         with suppress(InvalidStateError):

@@ -22,7 +22,7 @@ _ACCESS_REFUSED = 403
 OnRule = Callable[[int, BasicProperties, bytes], None]
 
 
-class Rules:
+class RulesQueue:
     """Asks and fetches instead of consuming: a consumer would be sent what it did not ask for.
 
     Main thread only, and not from within a callback of the connection.
@@ -34,17 +34,17 @@ class Rules:
         self._channel: BlockingChannel | None = None
         self._next = 0.0
         #: The words of why there is none, once they were logged.
-        self._said: str | None = None
+        self._warned: str | None = None
         self._refused = False
 
-    def fit(self, channel: BlockingChannel, *, there: bool) -> None:
+    def attach(self, channel: BlockingChannel, *, there: bool) -> None:
         """Use this channel from now on. `there`: an installation of before has no such queue."""
         self._channel = channel if there and not self._refused else None
         self._next = 0.0
         if not there:
-            self._say("is not on the broker: import the topology of this version")
+            self._warn("is not on the broker: import the topology of this version")
 
-    def remove(self) -> None:
+    def detach(self) -> None:
         """The channel is gone."""
         self._channel = None
 
@@ -71,7 +71,7 @@ class Rules:
             if exc.reply_code == _ACCESS_REFUSED:
                 # Not again: each refusal ends the channel, and what is in hand is given out anew.
                 self._refused = True
-                self._say("may not be read by this lab's broker user: compare the permissions")
+                self._warn("may not be read by this lab's broker user: compare the permissions")
             raise
         if method is None or properties is None or body is None:
             return False
@@ -83,9 +83,9 @@ class Rules:
     def _waiting(channel: BlockingChannel, queue: str) -> bool:
         return bool(channel.queue_declare(queue, passive=True).method.message_count)
 
-    def _say(self, why: str) -> None:
-        if self._said != why:
-            self._said = why
+    def _warn(self, why: str) -> None:
+        if self._warned != why:
+            self._warned = why
             log.warning(
                 f"the queue of the rules {why}; only what readers ask for is taken",
                 action="rules.without",

@@ -14,16 +14,14 @@ import structlog
 
 from consumer.amqp import link
 from consumer.amqp.acks import AckTable
-from consumer.amqp.crew import Crew
+from consumer.amqp.consuming_connection import ConsumingConnection, consuming_connection
+from consumer.amqp.control import CancelSync
 from consumer.amqp.errors import BrokerUnavailable, LabFault
-from consumer.amqp.faults import Faults
-from consumer.amqp.hand import Hand, Job
-from consumer.amqp.hearing import Hearing
-from consumer.amqp.intake import Intake
-from consumer.amqp.reception import Defer, Reception
-from consumer.amqp.rules import Rules
-from consumer.amqp.session import Session, session
-from consumer.amqp.tap import Tap
+from consumer.amqp.in_flight import InFlight, RunJob
+from consumer.amqp.intake import Defer, Intake, Receiver
+from consumer.amqp.job_pool import Faults, JobPool
+from consumer.amqp.rules import RulesQueue
+from consumer.amqp.subscription import Subscription
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +40,7 @@ class Worker:
         intake: Intake,
         *,
         lab: str,
-        job: Job,
+        job: RunJob,
         defer: Defer,
         may_take: Callable[[], bool],
         draining: threading.Event,
@@ -55,38 +53,38 @@ class Worker:
         self._draining = draining
         self._stopping = threading.Event()
         self._acks = AckTable()
-        self._tap = Tap(intake.queue)
-        self._rules = Rules(intake.rules_queue, intake.queue)
-        self._hand = Hand(at_once=intake.prefetch)
-        self._crew = Crew(at_once=intake.prefetch, wake=self._wake)
-        self._hearing = Hearing(wake=self._wake)
-        self._reception = Reception(
+        self._subscription = Subscription(intake.queue)
+        self._rules = RulesQueue(intake.rules_queue, intake.queue)
+        self._in_flight = InFlight(at_once=intake.prefetch)
+        self._job_pool = JobPool(at_once=intake.prefetch, wake=self._wake)
+        self._cancel_sync = CancelSync(wake=self._wake)
+        self._receiver = Receiver(
             intake,
             acks=self._acks,
-            hand=self._hand,
+            in_flight=self._in_flight,
             job=job,
             defer=defer,
-            hear_cancels=self._hearing.ask,
+            sync_cancels=self._cancel_sync.wait,
         )
-        self._session: Session | None = None
+        self._connection: ConsumingConnection | None = None
         self._faults = Faults()
         #: Pieces of work that an ending lab gave up.
         self._given_up = 0
 
     @property
-    def hand(self) -> Hand:
+    def in_flight(self) -> InFlight:
         """What is in hand. Main thread only, as in `on_turn`."""
-        return self._hand
+        return self._in_flight
 
     @property
     def unfinished(self) -> int:
         """Pieces of work in hand, and those that an ending lab has left to the broker."""
-        return len(self._hand) + self._given_up
+        return len(self._in_flight) + self._given_up
 
     @property
     def connected(self) -> bool:
         """Whether the broker is there."""
-        return self._session is not None
+        return self._connection is not None
 
     @property
     def generation(self) -> int:
@@ -117,15 +115,15 @@ class Worker:
                         pause.reset()
                     self._wait_for_broker(pause.next(), exc, on_turn)
         finally:
-            self._hearing.close()
-            self._crew.dismiss()
+            self._cancel_sync.close()
+            self._job_pool.shutdown_now()
 
     @property
     def _ending(self) -> bool:
         return self._stopping.is_set() or self._draining.is_set()
 
     def _over(self) -> bool:
-        return self._stopping.is_set() or (self._draining.is_set() and not len(self._hand))
+        return self._stopping.is_set() or (self._draining.is_set() and not len(self._in_flight))
 
     def _wait_for_broker(
         self, seconds: float, reason: BrokerUnavailable, on_turn: Callable[[], None]
@@ -146,121 +144,125 @@ class Worker:
     def _consume(self, on_turn: Callable[[], None], grace_seconds: float) -> None:
         """One generation."""
         first = not self._acks.began
-        with session(
-            self._brokers, self._intake, lab=self._lab, cancel=self._hand.cancel, first=first
-        ) as current:
+        with consuming_connection(
+            self._brokers, self._intake, lab=self._lab, cancel=self._in_flight.cancel, first=first
+        ) as connection:
             try:
                 self._settle_outcomes()
-                self._acks.begin(current.channel)
-                self._tap.fit(current.channel, self._reception.on_message)
-                self._rules.fit(current.channel, there=current.has_rules)
-                self._session = current
+                self._acks.begin(connection.channel)
+                self._subscription.attach(connection.channel, self._receiver.on_message)
+                self._rules.attach(connection.channel, there=connection.has_rules)
+                self._connection = connection
                 while not self._over():
-                    self._turn(current)
+                    self._turn(connection)
                     on_turn()
-                self._finish(current, on_turn, grace_seconds)
+                self._finish(connection, on_turn, grace_seconds)
             finally:
-                self._session = None
-                self._tap.remove()
-                self._rules.remove()
+                self._connection = None
+                self._subscription.detach()
+                self._rules.detach()
                 self._acks.end()
                 # It is the broker's again, which may give it to another lab before us. What has
-                # begun goes on, and is adopted if it comes back. A cancel that was heard of it is
-                # heard again: the site repeats it when a lab accepts.
+                # begun goes on, and is adopted if it comes back. A cancel that has come for it
+                # comes again: the site repeats it when a lab accepts.
                 self._give_up_not_begun()
 
-    def _turn(self, current: Session) -> None:
+    def _turn(self, connection: ConsumingConnection) -> None:
         # First close, then acknowledge: an ack brings the next delivery.
         if not self._takes_more():
-            self._tap.close()
+            self._subscription.close()
         self._settle_outcomes()
-        current.answer(self._hearing)
+        connection.answer(self._cancel_sync)
         if self._takes_more():
-            self._open_tap()
+            self._subscribe()
             if self._rules.fetch(
-                self._reception.on_rule,
-                settle=lambda: current.wait(0),
+                self._receiver.on_rule,
+                settle=lambda: connection.wait(0),
                 room=self._takes_rules,
             ):
-                self._open_tap()
+                self._subscribe()
         self._begin_jobs()
         if self._draining.is_set() and not self._may_take():
             # It would wait for the archive, and another lab may have another way there.
             self._give_up_not_begun()
-        current.wait(_TURN_SECONDS)
+        connection.wait(_TURN_SECONDS)
         # A consumer timeout closes the channel, and a deleted queue cancels the consumer;
         # neither raises anything.
-        if not current.settles or self._tap.lost or not current.hears:
+        if not connection.can_settle or self._subscription.lost or not connection.receives_cancels:
             raise BrokerUnavailable("the broker closed the channel or cancelled the consumer")
 
     def _takes_more(self) -> bool:
         if self._ending or not self._may_take():
             return False
-        return self._hand.lets_in(full=self._acks.open_count >= self._intake.prefetch)
+        return self._in_flight.accepts_more(full=self._acks.open_count >= self._intake.prefetch)
 
-    def _open_tap(self) -> None:
+    def _subscribe(self) -> None:
         # What rules have here takes up places that the broker must not fill a second time: a
         # reader's request would wait in this lab while another one is free.
-        self._tap.open(self._intake.prefetch - self._acks.open_by_rule)
+        self._subscription.open(self._intake.prefetch - self._acks.open_by_rule)
 
     def _takes_rules(self) -> bool:
         """Whether a place is free for what a rule asks, and no reader waits here."""
         return (
-            not self._tap.closed
+            not self._subscription.closed
             and self._takes_more()
-            and not self._hand.not_begun
+            and not self._in_flight.not_begun
             and self._acks.open_count < self._intake.prefetch
-            and len(self._hand) < self._intake.prefetch
+            and len(self._in_flight) < self._intake.prefetch
         )
 
     def _begin_jobs(self) -> None:
-        while held := self._hand.next_to_begin(healthy=self._may_take(), closed=self._tap.closed):
-            self._crew.begin(held)
+        while item := self._in_flight.next_to_begin(
+            healthy=self._may_take(), closed=self._subscription.closed
+        ):
+            self._job_pool.begin(item)
 
-    def _finish(self, current: Session, on_turn: Callable[[], None], grace_seconds: float) -> None:
+    def _finish(
+        self, connection: ConsumingConnection, on_turn: Callable[[], None], grace_seconds: float
+    ) -> None:
         """Take no more, hand back what has not begun, and let the rest end within the grace."""
-        self._tap.close()
+        self._subscription.close()
         self._give_up_not_begun()
         latest = time.monotonic() + grace_seconds
-        while len(self._hand) and time.monotonic() < latest and current.settles:
-            current.wait(_TURN_SECONDS)
+        while len(self._in_flight) and time.monotonic() < latest and connection.can_settle:
+            connection.wait(_TURN_SECONDS)
             self._settle_outcomes()
-            current.answer_while_ending(self._hearing)
+            connection.answer_while_ending(self._cancel_sync)
             on_turn()
         log.info("stopped consuming", action="broker.stop", handed_back=self.unfinished)
 
     def _give_up_not_begun(self) -> None:
         """Hand back what waits for its turn, if it is still ours, and forget it."""
-        for held in self._hand.not_begun:
-            for delivery in held.deliveries:
+        for item in self._in_flight.not_begun:
+            for delivery in item.deliveries:
                 self._acks.hand_back(delivery)
-            self._hand.drop(held)
+            self._in_flight.remove(item)
             self._given_up += self._ending
 
     def _wake(self) -> None:
         """End the main thread's wait for the broker: from a job's thread."""
-        current = self._session
-        if current is not None:
-            current.wake()
+        connection = self._connection
+        if connection is not None:
+            connection.wake()
 
     def _settle_outcomes(self) -> None:
         """Settle what the jobs have handed back. Main thread only."""
-        for outcome in self._crew.outcomes():
-            self._hand.drop(outcome.held)
+        for outcome in self._job_pool.outcomes():
+            self._in_flight.remove(outcome.item)
             if outcome.reason is not None:
-                self._faults.success()
-                for delivery in outcome.held.deliveries:
+                self._faults.record_success()
+                for delivery in outcome.item.deliveries:
                     self._acks.settle(delivery, outcome.reason)
             elif not outcome.fault:
                 # It was stopped. Its delivery stays unsettled until the channel ends: the broker
-                # counts that everywhere, as it must where a run has told events, and a reject
+                # counts that everywhere, as it must where a run has published, and a reject
                 # with requeue not everywhere.
                 self._given_up += 1
             elif not self._stopping.is_set():
                 self._after_fault()
 
     def _after_fault(self) -> None:
-        self._faults.another()
+        self._faults.record_fault()
         if self.connected:
             # Without its connection the broker gives the delivery out again and counts; at its
             # limit the request becomes a dead letter.

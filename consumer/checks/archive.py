@@ -168,7 +168,7 @@ def _read_back(archive: Archive, lab: str, instance_id: str) -> Line:
 
 def _changed(sent: bytes, plain: bytes) -> list[str]:
     """What differs between two objects, in words for an engineer."""
-    from consumer.children.files import read_file
+    from consumer.dicom.files import read_file
 
     try:
         before, after = read_file(sent), read_file(plain)

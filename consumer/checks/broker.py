@@ -93,8 +93,8 @@ def _not_connected(error: NotConnected, settings: LabSettings) -> Iterator[Line]
 def _furnished(probe: Probe, settings: LabSettings) -> Iterator[Line]:
     pool = settings.lab_pool
     # Of another lab's, or of nobody's, the permissions below say what is wrong.
-    hears = probe.may_hear_cancels(settings.lab_name)
-    controls = topology.control_queues(settings.lab_name, pool) if hears else ()
+    may_read = probe.may_read_cancels(settings.lab_name)
+    controls = topology.control_queues(settings.lab_name, pool) if may_read else ()
     queues = (
         *topology.work_queues(pool),
         topology.replies_queue(pool),
@@ -125,7 +125,7 @@ def _furnished(probe: Probe, settings: LabSettings) -> Iterator[Line]:
         yield bad("publishing", "the broker takes no messages now", _ALARM)
         yield from (skipped(noun, "publishing") for noun in _NOUNS[4:])
         return
-    if probe.poses(topology.events_exchange(pool), _NOWHERE):
+    if probe.may_impersonate(topology.events_exchange(pool), _NOWHERE):
         yield bad(
             "identity",
             f"{user} may speak as any other user (tag impersonator)",
@@ -143,7 +143,7 @@ def _permissions(probe: Probe, settings: LabSettings) -> Iterator[Line]:
     denied = [
         f"read {queue}" for queue in (work, topology.rules_queue(pool)) if not probe.may_read(queue)
     ]
-    if not probe.may_hear_cancels(settings.lab_name):
+    if not probe.may_read_cancels(settings.lab_name):
         denied.append(f"read {topology.control_queue(settings.lab_name, 1)} and on")
     unwritten = [
         (exchange, key) for exchange, key in _writes(pool) if not probe.may_write(exchange, key)

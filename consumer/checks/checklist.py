@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from consumer import bootstrap, settings
-from consumer.checks import archive, broker, bundles, children, device, room
+from consumer.checks import archive, broker, children, models, room
 from consumer.checks.line import Line, bad, ok, skipped
-from consumer.children.kernel import keep_memory_private
+from consumer.sandbox.kernel import keep_memory_private
 from consumer.settings import LabSettings, SettingsInvalid
 
 _LATER = ("broker", "archive", "model", "device", "children", "memory")
@@ -39,11 +39,11 @@ def checklist(*, load: bool, store: bool) -> Iterator[Line]:
 
 
 def _models(found: LabSettings, *, load: bool) -> Iterator[Line]:
-    usable, lines = bundles.check(found.model_path)
+    usable, lines = models.check_bundles(found.model_path)
     yield from lines
     if load:
         with bootstrap.workbench(found) as bench:
-            yield from device.check(bench, usable, found.device)
+            yield from models.check_device(bench, usable, found.device)
 
 
 def _guarded(noun: str, check: Callable[[], Iterator[Line]]) -> Iterator[Line]:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from consumer.checks.line import Line, State, bad, ok
 from consumer.children.child import Child
-from consumer.children.walls import Walls, look_around
 from consumer.children.workbench import READER, SEGMENTER
 from consumer.errors import InferenceTimeout
-from consumer.halt import Halt
+from consumer.sandbox.self_check import SandboxReport, check_sandbox
 from consumer.settings import AnalysisSettings, child_environment, is_of_the_lab
+from consumer.stop_conditions import StopConditions
 
 #: Seconds for a process that loads nothing.
 _SECONDS = 60.0
@@ -27,13 +27,13 @@ def check(settings: AnalysisSettings) -> Iterator[Line]:
     for name, how in (("reader", READER), ("segmenter", SEGMENTER)):
         child = Child(name, on_timeout=_too_slow, how=how, environment=environment)
         try:
-            seen.append(child.call(_SECONDS, Halt(), look_around, os.getpid()))
+            seen.append(child.call(_SECONDS, StopConditions(), check_sandbox, os.getpid()))
         finally:
             child.stop()
     yield from lines(*seen)
 
 
-def lines(*seen: Walls) -> Iterator[Line]:
+def lines(*seen: SandboxReport) -> Iterator[Line]:
     """A line for each wall, red where it does not hold in one of the children."""
     yield _environment(seen)
     yield _rights(seen)
@@ -44,7 +44,7 @@ def lines(*seen: Walls) -> Iterator[Line]:
     yield _landlock(seen)
 
 
-def _environment(seen: tuple[Walls, ...]) -> Line:
+def _environment(seen: tuple[SandboxReport, ...]) -> Line:
     noun = "children's environment"
     found = sorted({name for one in seen for name in one.environment if is_of_the_lab(name)})
     if found:
@@ -52,7 +52,7 @@ def _environment(seen: tuple[Walls, ...]) -> Line:
     return ok(noun, "it holds no credentials of the lab")
 
 
-def _rights(seen: tuple[Walls, ...]) -> Line:
+def _rights(seen: tuple[SandboxReport, ...]) -> Line:
     noun = "children's rights"
     if not all(one.no_new_privileges for one in seen):
         return bad(
@@ -67,7 +67,7 @@ def _rights(seen: tuple[Walls, ...]) -> Line:
     return ok(noun, "no_new_privs, no capabilities")
 
 
-def _network(seen: tuple[Walls, ...]) -> Line:
+def _network(seen: tuple[SandboxReport, ...]) -> Line:
     noun = "children's network"
     ways = sorted({way for one in seen for way in one.network})
     if ways:
@@ -80,7 +80,7 @@ def _network(seen: tuple[Walls, ...]) -> Line:
     return ok(noun, "none")
 
 
-def _lab(seen: tuple[Walls, ...]) -> Line:
+def _lab(seen: tuple[SandboxReport, ...]) -> Line:
     noun = "lab's memory"
     files = sorted({file for one in seen for file in one.readable})
     if files:
@@ -98,7 +98,7 @@ def _lab(seen: tuple[Walls, ...]) -> Line:
     return ok(noun, "children can neither read it nor end the lab")
 
 
-def _settings(seen: tuple[Walls, ...]) -> Line:
+def _settings(seen: tuple[SandboxReport, ...]) -> Line:
     noun = "lab's settings"
     files = sorted({file for one in seen for file in one.settings})
     if files:
@@ -110,7 +110,7 @@ def _settings(seen: tuple[Walls, ...]) -> Line:
     return ok(noun, "children can read none of the files that hold them")
 
 
-def _processes(seen: tuple[Walls, ...]) -> Line:
+def _processes(seen: tuple[SandboxReport, ...]) -> Line:
     noun = "children's processes"
     if not all(one.kept for one in seen):
         return bad(
@@ -121,7 +121,7 @@ def _processes(seen: tuple[Walls, ...]) -> Line:
     return ok(noun, "what they start ends with them")
 
 
-def _landlock(seen: tuple[Walls, ...]) -> Line:
+def _landlock(seen: tuple[SandboxReport, ...]) -> Line:
     noun = "Landlock"
     abi = min(one.landlock for one in seen)
     if abi == 0:

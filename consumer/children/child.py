@@ -9,12 +9,12 @@ from threading import Lock
 from typing import Any, ParamSpec, TypeVar
 
 from consumer.children import work
-from consumer.children.confinement import Confinement
 from consumer.children.process import Process
 from consumer.children.wire import NoAnswer
 from consumer.errors import LabError, LabStopping, OutOfMemory, WorkerCrashed
-from consumer.halt import LOOK_SECONDS, Halt
+from consumer.sandbox.confinement import Confinement
 from consumer.settings import child_environment
+from consumer.stop_conditions import CHECK_SECONDS, StopConditions
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -69,7 +69,7 @@ class Child:
     def call(
         self,
         timeout: float,
-        halt: Halt,
+        stop_conditions: StopConditions,
         function: Callable[P, T],
         /,
         *args: P.args,
@@ -77,16 +77,16 @@ class Child:
     ) -> T:
         """Run `function` in the child and return what it returns; callers take turns.
 
-        Raises what the function raises, with the child killed if `is_spoilt` says so; what `halt`
-        raises, with the child killed if it worked for this call and not touched if another's call
-        has the turn; the error of `on_timeout` after `timeout` seconds, with the child killed, or,
-        where there is `on_slow_again`, that one after a fresh process took as long;
-        `WorkerCrashed` when the child died; the error of `on_exhausted` when a fresh process found
-        no memory, or else `OutOfMemory`; `LabStopping` after `stop`.
+        Raises what the function raises, with the child killed if `is_spoilt` says so; what the
+        `stop_conditions` raise, with the child killed if it worked for this call and not touched if
+        another's call has the turn; the error of `on_timeout` after `timeout` seconds, with the
+        child killed, or, where there is `on_slow_again`, that one after a fresh process took as
+        long; `WorkerCrashed` when the child died; the error of `on_exhausted` when a fresh process
+        found no memory, or else `OutOfMemory`; `LabStopping` after `stop`.
         """
-        with self._my_turn(halt):
+        with self._my_turn(stop_conditions):
             try:
-                return self._in_time(timeout, halt, function, *args, **kwargs)
+                return self._in_time(timeout, stop_conditions, function, *args, **kwargs)
             except LabError as error:
                 if self._is_spoilt(error):
                     self._kill()
@@ -100,7 +100,7 @@ class Child:
             if not first:
                 # Earlier calls may have held it; a fresh process tells.
                 try:
-                    return self._in_time(timeout, halt, function, *args, **kwargs)
+                    return self._in_time(timeout, stop_conditions, function, *args, **kwargs)
                 except MemoryError:
                     self._kill()
             raise self._on_exhausted()
@@ -108,7 +108,7 @@ class Child:
     def _in_time(
         self,
         timeout: float,
-        halt: Halt,
+        stop_conditions: StopConditions,
         function: Callable[P, T],
         /,
         *args: P.args,
@@ -116,19 +116,19 @@ class Child:
     ) -> T:
         """Call once, and once more in a fresh process where that tells what slowness means."""
         try:
-            return self._once(timeout, halt, function, *args, **kwargs)
+            return self._once(timeout, stop_conditions, function, *args, **kwargs)
         except _TooSlow:
             if self._on_slow_again is None:
                 raise self._on_timeout(timeout) from None
         try:
-            return self._once(timeout, halt, function, *args, **kwargs)
+            return self._once(timeout, stop_conditions, function, *args, **kwargs)
         except _TooSlow:
             raise self._on_slow_again(timeout) from None
 
     def _once(
         self,
         timeout: float,
-        halt: Halt,
+        stop_conditions: StopConditions,
         function: Callable[P, T],
         /,
         *args: P.args,
@@ -143,21 +143,25 @@ class Child:
         except OSError as exc:
             # Also when `stop` came between the process and the call.
             self._kill()
-            raise self._lost(f"the {self.name} process could not be started", halt) from exc
+            raise self._lost(
+                f"the {self.name} process could not be started", stop_conditions
+            ) from exc
         try:
-            self._wait(process, latest, timeout, halt)
+            self._wait(process, latest, timeout, stop_conditions)
             result: T = process.answer()
         except NoAnswer as exc:
             self._kill()
-            raise self._lost(f"the {self.name} process gave {exc}", halt) from None
+            raise self._lost(f"the {self.name} process gave {exc}", stop_conditions) from None
         return result
 
-    def _wait(self, process: Process, latest: float, timeout: float, halt: Halt) -> None:
+    def _wait(
+        self, process: Process, latest: float, timeout: float, stop_conditions: StopConditions
+    ) -> None:
         """Return when the answer is there; `latest` is when the call must have begun."""
         began = False
         try:
-            while not process.look(LOOK_SECONDS):
-                self._check(halt)
+            while not process.look(CHECK_SECONDS):
+                self._check(stop_conditions)
                 if process.began and not began:
                     # A fresh process has loaded its libraries, and that is no part of the call.
                     began, latest = True, time.monotonic() + timeout
@@ -166,7 +170,7 @@ class Child:
             # How it ended is known once all that came of it is gone.
             self._kill()
             why = f"the {self.name} process ended with code {process.exit_code}"
-            raise self._lost(why, halt) from None
+            raise self._lost(why, stop_conditions) from None
         except BaseException:
             # Nobody has the next turn before it is gone.
             self._kill()
@@ -178,27 +182,27 @@ class Child:
         self._kill()
 
     @contextmanager
-    def _my_turn(self, halt: Halt) -> Iterator[None]:
+    def _my_turn(self, stop_conditions: StopConditions) -> Iterator[None]:
         """Wait for the turn and hold it in the block; who is halted meanwhile gives it up."""
-        while not self._turn.acquire(timeout=LOOK_SECONDS):
-            self._check(halt)
+        while not self._turn.acquire(timeout=CHECK_SECONDS):
+            self._check(stop_conditions)
         try:
-            self._check(halt)
+            self._check(stop_conditions)
             yield
         finally:
             self._turn.release()
 
-    def _check(self, halt: Halt) -> None:
+    def _check(self, stop_conditions: StopConditions) -> None:
         if self._stopped:
             raise LabStopping("the lab is stopping")
-        halt.check()
+        stop_conditions.check()
 
-    def _lost(self, why: str, halt: Halt) -> WorkerCrashed:
+    def _lost(self, why: str, stop_conditions: StopConditions) -> WorkerCrashed:
         """Return the crash that the loss of the child is, unless it was we who ended it.
 
-        Then this raises what ended it: `LabStopping`, or what `halt` raises.
+        Then this raises what ended it: `LabStopping`, or what `stop_conditions` raises.
         """
-        self._check(halt)
+        self._check(stop_conditions)
         return WorkerCrashed(why)
 
     def _running(self) -> Process:

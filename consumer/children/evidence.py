@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from consumer.children.series import EVIDENCE_TAGS, by_series, parse
+from consumer.dicom.series import EVIDENCE_TAGS, by_series, parse
 from consumer.errors import LabError, UnreadableDicom
 from consumer.result.report import Reference, Source
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
-    from consumer.children.slices import Slices
-    from consumer.handover import DownloadIndex, PhaseFiles
+    from consumer.dicom.slices import Slices
+    from consumer.payloads import DownloadIndex, PhaseFiles
 
 
 @contextmanager

@@ -19,8 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from consumer.children.confinement import Confinement, confine_child, confine_family
-from consumer.children.kernel import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl
+from consumer.sandbox.confinement import Confinement, confine_child, confine_family
+from consumer.sandbox.kernel import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl
 
 #: Exit status of a keeper whose child was ended by signal n: this plus n, as in a shell.
 BY_SIGNAL = 128

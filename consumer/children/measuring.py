@@ -1,4 +1,4 @@
-"""What is told of a stored primary: figures, lesions, curves, report and key slices."""
+"""What is reported of a stored primary: figures, lesions, curves, report and key slices."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import numpy as np
 from consumer.children.evidence import building, report_source
 from consumer.children.reference_phase import phase_at, place_referred, place_to_read
 from consumer.errors import LabError, UploadRejected
-from consumer.handover import Figures, LesionFacts, Measured
 from consumer.memory import open_array
+from consumer.payloads import Figures, LesionFacts, Measured
 from consumer.result import codes
-from consumer.result.figures import figures
-from consumer.result.key_slice import Drawn, key_slices
+from consumer.result.key_slice import PictureSource, key_slices
 from consumer.result.kinetics import (
     CURVES_WITHHELD,
     DIFFERENT_SCALES,
@@ -23,14 +22,13 @@ from consumer.result.kinetics import (
     reading_place,
 )
 from consumer.result.laterality import has_sides, sides
-from consumer.result.lesion_group import Found, label_of
-from consumer.result.lesions import measure
+from consumer.result.lesion_group import MeasuredLesion, label_of
+from consumer.result.lesions import figures, measure
 from consumer.result.midline import midline_x
 from consumer.result.origin import stored_model
 from consumer.result.provenance import LEFT_OUT, SIGNAL_SCALE, made_by, read_back, stated_input
 from consumer.result.report import measurement_report, stated_count, stated_facts
-from consumer.result.segmentation import PLACE_TOLERANCE, stored_mask
-from consumer.result.segments import stored_segments
+from consumer.result.segmentation import PLACE_TOLERANCE, stored_mask, stored_segments
 from messages.phases.scale import Scale
 
 if TYPE_CHECKING:
@@ -39,15 +37,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
-    from consumer.children.grid import Grid
-    from consumer.handover import Code, DownloadIndex, ResultSpec, Volumes
+    from consumer.bundle import Code
+    from consumer.payloads import DownloadIndex, Grid, ResultSpec, Volumes
     from consumer.result.kinetics import Curve
     from consumer.result.laterality import Laterality
     from consumer.result.segmentation import StoredMask
 
 
 def needs_voxels(primary: Dataset, source: DownloadIndex, spec: ResultSpec) -> bool:
-    """Whether the voxels of the phases are needed to tell of this primary."""
+    """Whether the voxels of the phases are needed to report on this primary."""
     if primary.Modality == "SR":
         return False
     dynamic = is_dynamic([phase.role for phase in source.phases])
@@ -93,7 +91,7 @@ def measured(
     drawn = None if withheld else _curves(volumes, segments.labels, start)
     lateralities = _sides(volumes, segments.labels, start, site)
     found = [
-        Found(lesion, segment, referred.images[lesion.in_plane_slice], curve, side)
+        MeasuredLesion(lesion, segment, referred.images[lesion.in_plane_slice], curve, side)
         for lesion, segment, curve, side in zip(
             lesions,
             segments.kinds,
@@ -118,13 +116,13 @@ def measured(
     except Exception as exc:  # noqa: BLE001 - of highdicom, Pillow, fonts; SEG and SR are whole
         # Pictures are for viewers that show nothing better: no reason to fail a request.
         undrawn = type(exc).__name__
-    told = tuple(_facts(one, primary) for one in found)
+    lesion_facts = tuple(_facts(one, primary) for one in found)
     return Measured(
         result,
         model,
         report,
         pictures,
-        told,
+        lesion_facts,
         left_out,
         withheld,
         undrawn,
@@ -213,7 +211,7 @@ def _pictures(  # noqa: PLR0917 - all of them were computed just before
     volumes: Volumes | None,
     stored: StoredMask,
     start: int,
-    found: Sequence[Found],
+    found: Sequence[MeasuredLesion],
     spec: ResultSpec,
 ) -> tuple[bytes, ...]:
     if volumes is None or not spec.key_instance_uids:
@@ -224,7 +222,7 @@ def _pictures(  # noqa: PLR0917 - all of them were computed just before
         # A SEG of an earlier version refers to the first input; before contrast no tumour shines.
         channel = max(place, reading_place(header.roles))
     shown = phase_at(source, channel)
-    drawn = Drawn(
+    drawn = PictureSource(
         images=shown.images,
         grid=shown.grid,
         voxels=open_array(volumes.path, header.shape, np.float32)[channel],
@@ -236,7 +234,7 @@ def _pictures(  # noqa: PLR0917 - all of them were computed just before
     return key_slices(drawn, primary, spec)
 
 
-def _facts(found: Found, seg: Dataset) -> LesionFacts:
+def _facts(found: MeasuredLesion, seg: Dataset) -> LesionFacts:
     lesion, curve = found.lesion, found.curve
     return LesionFacts(
         label=label_of(found, seg),

@@ -14,8 +14,8 @@ from typing import Any
 import structlog
 
 from consumer.children import wire
-from consumer.children.confinement import Confinement
 from consumer.children.keeper import BY_SIGNAL
+from consumer.sandbox.confinement import Confinement
 
 log = structlog.get_logger(__name__)
 

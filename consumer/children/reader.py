@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from consumer.errors import TooLarge
-from consumer.handover import (
+from consumer.memory import MemoryFile, create_array, open_array
+from consumer.payloads import (
     DownloadIndex,
     Measured,
     PackagedPrimary,
@@ -23,13 +24,12 @@ from consumer.handover import (
     VolumeHeader,
     Volumes,
 )
-from consumer.memory import MemoryFile, create_array, open_array
 from messages.phases.scale import Scale, scale_of
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from consumer.children.slices import Slices
+    from consumer.dicom.slices import Slices
 
 #: Bytes of the largest float32 array that is made: four phases of 1000 slices of 512 x 512.
 DEFAULT_VOLUME_BYTES = 4 * 1024**3
@@ -45,7 +45,7 @@ def start() -> None:
     import pydicom.config
 
     import consumer.children.measuring
-    import consumer.children.voxels  # noqa: F401 - loaded here so that no job waits for it
+    import consumer.dicom.voxels  # noqa: F401 - loaded here so that no job waits for it
 
     warnings.simplefilter("ignore")
     for library in ("pydicom", "highdicom"):
@@ -73,13 +73,12 @@ def _read(
 ) -> VolumeHeader:
     """See `read_phases`; not `agreeing`: phases are read whose slices do not agree."""
     start()
-    from consumer.children.agreement import check_agreement, stated, stored_as
-    from consumer.children.grid import check_same_grid
-    from consumer.children.inputs import digest_of
-    from consumer.children.order import began_at, check_order, seconds_after_first
-    from consumer.children.series import by_series
-    from consumer.children.slices import read_slices
-    from consumer.children.voxels import bring_to_first, write_voxels
+    from consumer.dicom.agreement import check_agreement, stated, stored_as
+    from consumer.dicom.grid import check_same_grid
+    from consumer.dicom.order import began_at, check_order, seconds_after_first
+    from consumer.dicom.series import by_series, digest_of
+    from consumer.dicom.slices import read_slices
+    from consumer.dicom.voxels import bring_to_first, write_voxels
 
     held: dict[int, Slices] = {}
     series = {place: group for group in by_series(source.phases) for place in group}
@@ -157,8 +156,7 @@ def package(
     from consumer.children.evidence import building, report_source
     from consumer.children.reference_phase import phase_at, place_to_read
     from consumer.result.report import no_lesion_report
-    from consumer.result.segmentation import check_mask, segmentation
-    from consumer.result.segments import segments_of
+    from consumer.result.segmentation import check_mask, segmentation, segments_of
 
     mask = open_array(mask_path, shape, np.uint8)
     place = place_to_read(source, spec)
@@ -188,13 +186,13 @@ def measure_stored(
 ) -> Measured:
     """Figures, lesions and model of the primary as the archive holds it, and its report.
 
-    Of two labs that raced, both read the same stored object here, and so all that is told of
+    Of two labs that raced, both read the same stored object here, and so all that is reported of
     the request agrees. Only the number of slices, patient, evidence and the signal of the phases
     come from the source. The report is None when the primary is itself the report that nothing
     was found. `volumes` is what `read_phases` wrote; where no run has read the phases, and their
     voxels are needed, that is done here.
 
-    A result that is there is told of, whatever later rules say of the agreement of its slices:
+    A result that is there is reported, whatever later rules say of the agreement of its slices:
     an older lab may have made it, and a failed request would leave it in the study unnamed.
 
     Raises UploadRejected when the object is not this request's SEG or report, and as

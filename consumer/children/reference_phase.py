@@ -4,7 +4,7 @@ A new result refers to the phase on which it is read; one that is stored, to the
 SEG names: the bundle may name another by now, and SEGs of earlier versions name the first input.
 
 Reading the headers of all slices costs more than all else of a result. A run that has read them
-hands on where they lie (`consumer.handover.SliceIndex`), and then the first slice alone is parsed:
+hands on where they lie (`consumer.payloads.SliceIndex`), and then the first slice alone is parsed:
 patient and study come from it. All others become what a result needs of them.
 """
 
@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from pydicom import Dataset
 from pydicom.valuerep import format_number_as_ds
 
-from consumer.children.enhanced import Image, images_of
-from consumer.children.files import read_file
-from consumer.children.series import EVIDENCE_TAGS, by_series, guarded, parse
-from consumer.children.slices import Slices, read_slices
+from consumer.dicom.enhanced import Image, images_of
+from consumer.dicom.files import read_file
+from consumer.dicom.series import EVIDENCE_TAGS, by_series, guarded, parse
+from consumer.dicom.slices import Slices, read_slices
 from consumer.memory import map_bytes
 from consumer.result.filing import filing_of, settle_text
 from consumer.result.kinetics import reading_place
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from consumer.handover import DownloadIndex, Filing, PhaseFiles, ResultSpec
+    from consumer.payloads import DownloadIndex, Filing, PhaseFiles, ResultSpec
 
 #: An image by its SOP Instance UID, and its frame from 1; None of a classic instance.
 _Named: TypeAlias = "tuple[str, int | None]"

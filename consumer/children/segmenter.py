@@ -151,7 +151,7 @@ def segment(job: SegmentationJob) -> None:
     try:
         workflow.run()
         probability = torch.as_tensor(dataflow["pred"])[0]
-        # NaN reaches no threshold: it would be told as "nothing found".
+        # NaN reaches no threshold: it would be reported as "nothing found".
         finite = bool(torch.isfinite(probability).all())
         found = (probability >= job.threshold).to(torch.uint8).cpu().numpy()
     except Exception as exc:

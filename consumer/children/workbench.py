@@ -12,8 +12,6 @@ import structlog
 from consumer.bundle import Bundle
 from consumer.children import reader, segmenter
 from consumer.children.child import Child
-from consumer.children.confinement import Confinement
-from consumer.children.limits import ReaderLimits, confine
 from consumer.children.segmenter import DeviceFacts, SegmentationJob
 from consumer.errors import (
     InferenceTimeout,
@@ -23,8 +21,7 @@ from consumer.errors import (
     TooLarge,
     UnreadableDicom,
 )
-from consumer.halt import Halt
-from consumer.handover import (
+from consumer.payloads import (
     DownloadIndex,
     Measured,
     PackagedPrimary,
@@ -32,6 +29,8 @@ from consumer.handover import (
     VolumeHeader,
     Volumes,
 )
+from consumer.sandbox.confinement import Confinement, ReaderLimits, confine
+from consumer.stop_conditions import StopConditions
 
 log = structlog.get_logger(__name__)
 
@@ -153,7 +152,7 @@ class Workbench:
         """Start the segmenter and load the bundles. Raises `ModelUnavailable`."""
         try:
             self._segmenter.call(
-                _LOAD_SECONDS, Halt(), self._model_runner.load_all, list(bundles), device
+                _LOAD_SECONDS, StopConditions(), self._model_runner.load_all, list(bundles), device
             )
         except ModelUnavailable as error:
             log.warning("a model cannot be loaded", action="lab.load_failed", error=error.raised)
@@ -161,27 +160,31 @@ class Workbench:
 
     def look_at(self, device: str) -> DeviceFacts:
         """See `consumer.children.segmenter.look_at`; raises `LabError`."""
-        return self._segmenter.call(_LOAD_SECONDS, Halt(), self._model_runner.look_at, device)
+        return self._segmenter.call(
+            _LOAD_SECONDS, StopConditions(), self._model_runner.look_at, device
+        )
 
-    def read(self, source: DownloadIndex, volumes_path: str, halt: Halt) -> VolumeHeader:
+    def read(
+        self, source: DownloadIndex, volumes_path: str, stop_conditions: StopConditions
+    ) -> VolumeHeader:
         """See `consumer.children.reader.read_phases`."""
         return self._reader.call(
             self._limits.reading,
-            halt,
+            stop_conditions,
             reader.read_phases,
             source,
             volumes_path,
             self._limits.reader.volume_bytes,
         )
 
-    def segment(self, job: SegmentationJob, halt: Halt) -> None:
+    def segment(self, job: SegmentationJob, stop_conditions: StopConditions) -> None:
         """See `consumer.children.segmenter.segment`; also raises `InferenceTimeout`.
 
         What a bundle raises ends the segmenter's process, and the job is tried once more in a fresh
         one: what is raised there is no fault that an earlier call has left behind.
         """
         try:
-            self._segment(job, halt)
+            self._segment(job, stop_conditions)
         except (ModelFailed, ModelUnavailable) as error:
             if not _model_raised(error):
                 raise
@@ -192,15 +195,17 @@ class Workbench:
                 code=error.code,
                 error=error.raised,
             )
-            self._segment(job, halt)
+            self._segment(job, stop_conditions)
 
-    def _segment(self, job: SegmentationJob, halt: Halt) -> None:
+    def _segment(self, job: SegmentationJob, stop_conditions: StopConditions) -> None:
         # After a crash the child is a fresh one. It loads its libraries and the bundle first, and
         # that is no part of the time that an inference may take.
         self._segmenter.call(
-            _LOAD_SECONDS, halt, self._model_runner.load_all, [job.bundle], job.device
+            _LOAD_SECONDS, stop_conditions, self._model_runner.load_all, [job.bundle], job.device
         )
-        self._segmenter.call(self._limits.inference, halt, self._model_runner.segment, job)
+        self._segmenter.call(
+            self._limits.inference, stop_conditions, self._model_runner.segment, job
+        )
 
     def package(
         self,
@@ -208,11 +213,11 @@ class Workbench:
         mask_path: str,
         shape: tuple[int, int, int],
         spec: ResultSpec,
-        halt: Halt,
+        stop_conditions: StopConditions,
     ) -> PackagedPrimary:
         """See `consumer.children.reader.package`."""
         return self._reader.call(
-            self._limits.reading, halt, reader.package, source, mask_path, shape, spec
+            self._limits.reading, stop_conditions, reader.package, source, mask_path, shape, spec
         )
 
     def measure(
@@ -221,12 +226,12 @@ class Workbench:
         source: DownloadIndex,
         spec: ResultSpec,
         volumes: Volumes | None,
-        halt: Halt,
+        stop_conditions: StopConditions,
     ) -> Measured:
         """See `consumer.children.reader.measure_stored`."""
         return self._reader.call(
             self._limits.reading,
-            halt,
+            stop_conditions,
             reader.measure_stored,
             stored,
             source,

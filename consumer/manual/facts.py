@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from consumer.errors import TooLarge
-from consumer.orthanc.images import Image, Images, ImageSeries
+from consumer.orthanc.images import ArchiveImage, Images, ImageSeries
 from messages.phases.facts import SeriesFacts
 from messages.phases.flaws import CLASSIC_MR, PIXELS_KEYWORD, places_of_frame
 from messages.phases.frames import of_whole
@@ -33,7 +33,7 @@ MAX_ASKED = 4000
 
 
 @dataclass(frozen=True)
-class Looked:
+class ExaminedSeries:
     """A series that was looked at: its images as they were, and what they amount to."""
 
     series: ImageSeries
@@ -51,7 +51,7 @@ class Looked:
         return wanted is not None and wanted[1] == len(groups)
 
 
-def look_at(archive: Images, series_id: str, wanted: Collection[str] = ()) -> Looked:
+def examine(archive: Images, series_id: str, wanted: Collection[str] = ()) -> ExaminedSeries:
     """Find the phases of a series, and read the `wanted` keywords of each image.
 
     Raises as `Images.series` does.
@@ -66,24 +66,26 @@ def look_at(archive: Images, series_id: str, wanted: Collection[str] = ()) -> Lo
         image_count=len(images),
     )
     if series.modality != "MR" or not images:
-        return Looked(series, facts, tuple(images))
+        return ExaminedSeries(series, facts, tuple(images))
     parts = parts_of(images)
     # Numbers are those of the instances, and known.
     telling = [keyword for keyword in wanted if keyword != NUMBER_KEYWORD]
     unread = not all(keyword in image.values for keyword in telling for image in images)
     if unread or parts.unclear in (Unclear.NOT_SEPARABLE, Unclear.INCOMPLETE_PHASE):
         # The index does not hold the times: ask every instance, now that it matters.
-        images = _asked(archive, series, images)
+        images = _with_times(archive, series, images)
         parts = parts_of(images)
     if parts.unclear is Unclear.NOT_SEPARABLE:
         said = archive.tags(series.images[0].instance_id, (COUNT_KEYWORD,)).get(COUNT_KEYWORD, "")
         numbers = [image.number for image in series.images]
         parts = or_numbered(parts, images, numbers, (said,))
     heads = _heads(archive, series, parts)
-    return Looked(series, facts_of(facts, series.images, parts, heads), tuple(images))
+    return ExaminedSeries(series, facts_of(facts, series.images, parts, heads), tuple(images))
 
 
-def _asked(archive: Images, series: ImageSeries, images: Sequence[ImageFacts]) -> list[ImageFacts]:
+def _with_times(
+    archive: Images, series: ImageSeries, images: Sequence[ImageFacts]
+) -> list[ImageFacts]:
     if sum(not image.frame for image in series.images) > MAX_ASKED:
         raise TooLarge(
             f"a series holds more than {MAX_ASKED} instances, and the index does not tell "
@@ -114,7 +116,7 @@ def _heads(archive: Images, series: ImageSeries, parts: Parts) -> list[dict[str,
     return [_said(image, tags[image.instance_id]) for image in firsts or series.images[:1]]
 
 
-def _said(image: Image, tags: Mapping[str, str]) -> dict[str, str]:
+def _said(image: ArchiveImage, tags: Mapping[str, str]) -> dict[str, str]:
     said = {**timed(of_whole(tags) if image.frame else tags), **image.values}
     if image.frame:
         said |= places_of_frame(image.position, image.orientation, image.spacing)

@@ -12,12 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from consumer.bundle import Bundle
-from consumer.handover import LesionFacts
-from consumer.manual.choice import Chosen
+from consumer.manual.choice import ChosenPhase
+from consumer.payloads import LesionFacts
 from messages.events import InferenceCompleted
 
 #: What is printed of a result.
-_TOLD = (
+_PRINTED = (
     "request_id",
     "tumor_detected",
     "volume_voxels",
@@ -41,7 +41,7 @@ class Outcome:
     left_out: int
     #: Why there are no curves although the phases make one; else empty.
     curves_withheld: str
-    chosen: tuple[Chosen, ...]
+    chosen: tuple[ChosenPhase, ...]
     bundle: Bundle
     device: str
     threshold: float
@@ -52,7 +52,7 @@ class Outcome:
 
     def figures(self) -> dict[str, Any]:
         """For a script: plain values, ready for JSON."""
-        figures = self.completed.model_dump(mode="json", include=set(_TOLD))
+        figures = self.completed.model_dump(mode="json", include=set(_PRINTED))
         figures |= {
             "lesions": [asdict(lesion) for lesion in self.lesions],
             "marks_left_out": self.left_out,
@@ -62,7 +62,7 @@ class Outcome:
             "inputs": [
                 {
                     "role": one.role,
-                    "series_id": one.looked.facts.series_id,
+                    "series_id": one.examined.facts.series_id,
                     "phase": {"keyword": one.keyword, "value": one.value} if one.keyword else None,
                     "why": one.why,
                 }
@@ -93,13 +93,13 @@ class Outcome:
         )
 
     def _result(self) -> list[tuple[str, str]]:
-        told = self.completed
+        completed = self.completed
         label = ", ".join(self.bundle.descriptor.labels)
         return [
-            (label, "found" if told.tumor_detected else "not found"),
-            ("volume", f"{told.volume_ml:.2f} ml, {told.volume_voxels} voxels"),
-            ("longest diameter", f"{told.longest_diameter_mm:.1f} mm"),
-            ("slices", f"{told.slices_with_tumor} of {told.slices}"),
+            (label, "found" if completed.tumor_detected else "not found"),
+            ("volume", f"{completed.volume_ml:.2f} ml, {completed.volume_voxels} voxels"),
+            ("longest diameter", f"{completed.longest_diameter_mm:.1f} mm"),
+            ("slices", f"{completed.slices_with_tumor} of {completed.slices}"),
             ("marks left out", str(self.left_out)),
             *(
                 [("curves", "not stated: the phases are stored on different scales")]
@@ -144,7 +144,7 @@ class Outcome:
         return table
 
     def _series(self) -> list[tuple[str, str]]:
-        used = {one.number: one.looked.facts.series_id for one in self.chosen}
+        used = {one.number: one.examined.facts.series_id for one in self.chosen}
         return [(str(number), used[number]) for number in sorted(used)]
 
     def _seconds(self) -> list[tuple[str, str]]:

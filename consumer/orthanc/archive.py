@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from consumer.attentive import Look, looking, unwatched
 from consumer.errors import (
     ArchiveUnavailable,
     LabError,
@@ -14,7 +13,8 @@ from consumer.errors import (
     TooLarge,
     UploadRejected,
 )
-from consumer.multipart import PartCount, boundary_of, parts_of
+from consumer.orthanc.interruptible import StopCheck, interruptible_by, never_stop
+from consumer.orthanc.multipart import PartCount, boundary_of, parts_of
 from consumer.orthanc.transport import DEFAULT_TIMEOUT, Transport
 from messages.envelope import ORTHANC_ID_PATTERN, UID_PATTERN
 from messages.part10 import PLAIN, RESULT_BYTES, only_part, plain_accept, transfer_syntax
@@ -35,8 +35,8 @@ DEFAULT_SERIES_INSTANCES = 20_000
 class Archive:
     """One Orthanc with the DICOMweb plugin, usable from several threads.
 
-    A `look` is called several times a second while the archive lets wait; what it raises ends the
-    request. Only a connect that hangs is not looked into: it ends by itself within seconds.
+    Each `check_stop` is called several times a second while the archive does not answer; what it
+    raises ends the request. Not while a connect hangs: that ends by itself within seconds.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Archive:
         series_uid: str,
         into: MemoryFile,
         *,
-        look: Look = unwatched,
+        check_stop: StopCheck = never_stop,
     ) -> list[tuple[int, int]]:
         """Append a whole series to `into`; returns (offset, length) of each Part 10 file there.
 
@@ -88,7 +88,10 @@ class Archive:
         # transfer-syntax=*: as stored. Otherwise Orthanc transcodes every file.
         accept = 'multipart/related; type="application/dicom"; transfer-syntax=*'
         start = into.size
-        with looking(look), self._http.send("GET", path, headers={"Accept": accept}) as response:
+        with (
+            interruptible_by(check_stop),
+            self._http.send("GET", path, headers={"Accept": accept}) as response,
+        ):
             if response.status_code == 404:
                 raise self._not_found(study_uid, series_uid)
             self._http.expect_ok(response)
@@ -118,7 +121,7 @@ class Archive:
         return SeriesNotFound(f"the archive has no series {series_uid} in study {study_uid}")
 
     def study_of(
-        self, series_id: str, series_uid: str, study_uid: str, *, look: Look = unwatched
+        self, series_id: str, series_uid: str, study_uid: str, *, check_stop: StopCheck = never_stop
     ) -> str | None:
         """Orthanc's id of the study that holds this series now; None where none does.
 
@@ -126,7 +129,7 @@ class Archive:
         series is the one with this id. An id that is gone (the patient's number was corrected) is
         looked for by its UIDs. Raises SeriesNotFound where several are left, ArchiveUnavailable.
         """
-        with looking(look):
+        with interruptible_by(check_stop):
             ids = self._lookup(series_uid, "Series")
             ids = [series_id] if series_id in ids else ids
             found = [self._parent_study(f"/series/{_orthanc_id(one)}") for one in ids]
@@ -139,14 +142,14 @@ class Archive:
         return studies.pop() if studies else None
 
     def find_instance(
-        self, sop_instance_uid: str, study_id: str, *, look: Look = unwatched
+        self, sop_instance_uid: str, study_id: str, *, check_stop: StopCheck = never_stop
     ) -> str | None:
         """Orthanc's id of the object with this UID that lies in this study of Orthanc's, or None.
 
         Copies in other studies, of other patients too, are somebody else's. Raises UploadRejected
         when the study holds several (in different series), and ArchiveUnavailable.
         """
-        with looking(look):
+        with interruptible_by(check_stop):
             ids = [_orthanc_id(one) for one in self._lookup(sop_instance_uid, "Instance")]
             ids = [one for one in ids if self._parent_study(f"/instances/{one}")[0] == study_id]
         if len(ids) > 1:
@@ -177,7 +180,7 @@ class Archive:
         return [item.get("ID") for item in found if item.get("Type") == level]
 
     def fetch_instance(
-        self, instance_id: str, *, as_stored: bool = False, look: Look = unwatched
+        self, instance_id: str, *, as_stored: bool = False, check_stop: StopCheck = never_stop
     ) -> bytes:
         """Return an object as an uncompressed Part 10 file, or in the encoding that it is kept in.
 
@@ -185,7 +188,7 @@ class Archive:
         encoding (`messages.part10`) and does not give it in another: no page could show it.
         """
         _check(ORTHANC_ID_PATTERN, instance_id)
-        with looking(look):
+        with interruptible_by(check_stop):
             with self._http.send("GET", f"/instances/{instance_id}/file") as response:
                 self._http.expect_ok(response)
                 stored = self._http.body(response, RESULT_BYTES)
@@ -227,7 +230,7 @@ class Archive:
         return uid
 
     def store(
-        self, dicom_bytes: bytes, *, study_id: str | None = None, look: Look = unwatched
+        self, dicom_bytes: bytes, *, study_id: str | None = None, check_stop: StopCheck = never_stop
     ) -> str:
         """Store a Part 10 file; returns Orthanc's id of what is now stored under its UIDs.
 
@@ -237,7 +240,7 @@ class Archive:
         """
         headers = {"Content-Type": "application/dicom"}
         with (
-            looking(look),
+            interruptible_by(check_stop),
             self._http.send("POST", "/instances", data=dicom_bytes, headers=headers) as response,
         ):
             # 400 no DICOM, 413 over a limit of a proxy, 415 and 422 refused by a plugin.
@@ -251,14 +254,14 @@ class Archive:
             raise UploadRejected("the archive answered neither Success nor AlreadyStored")
         stored = _orthanc_id(answer.get("ID"))
         if study_id is not None:
-            self._check_filed(stored, answer.get("ParentStudy"), study_id, look)
+            self._check_filed(stored, answer.get("ParentStudy"), study_id, check_stop)
         return stored
 
-    def _check_filed(self, stored: str, said: object, study_id: str, look: Look) -> None:
+    def _check_filed(self, stored: str, said: object, study_id: str, check_stop: StopCheck) -> None:
         """Raise ResultMisfiled unless the archive itself says that the object lies in the study."""
         if said is None:
             # An Orthanc, or a proxy, whose answer does not name it.
-            with looking(look):
+            with interruptible_by(check_stop):
                 said, _ = self._parent_study(f"/instances/{stored}")
             if said is None:
                 raise ArchiveUnavailable(f"the archive has no instance {stored} any more")

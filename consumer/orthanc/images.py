@@ -39,7 +39,7 @@ _COUNT = re.compile(r"[1-9][0-9]{0,5}")
 
 
 @dataclass(frozen=True)
-class Image:
+class ArchiveImage:
     """One image: an instance, or a frame of a multi-frame instance."""
 
     instance_id: str
@@ -68,7 +68,7 @@ class ImageSeries:
     description: str
     #: Instances, not images.
     instance_count: int
-    images: tuple[Image, ...]
+    images: tuple[ArchiveImage, ...]
     #: Whether more of them may come: Orthanc says so for its ``StableAge`` after the last one.
     arriving: bool = False
 
@@ -145,7 +145,9 @@ class Images:
         """
         return rows_turned(self._all_tags(instance_id, "tags?short"))
 
-    def _images(self, items: Sequence[Mapping[str, Any]], *, look_inside: bool) -> Iterator[Image]:
+    def _images(
+        self, items: Sequence[Mapping[str, Any]], *, look_inside: bool
+    ) -> Iterator[ArchiveImage]:
         total = sum(_frames_in(item) or 1 for item in items)
         if total > self._max_images:
             raise TooLarge(
@@ -166,10 +168,12 @@ class Images:
             yield from self._frames(item, tags, count)
 
     @staticmethod
-    def _frames(item: Mapping[str, Any], tags: Mapping[str, Any], count: int) -> Iterator[Image]:
+    def _frames(
+        item: Mapping[str, Any], tags: Mapping[str, Any], count: int
+    ) -> Iterator[ArchiveImage]:
         number = _number(item)
         for frame in frames_of(tags, count):
-            yield Image(
+            yield ArchiveImage(
                 instance_id=item["ID"],
                 number=number,
                 position=frame.position,
@@ -223,9 +227,9 @@ def numbers_of(text: str, count: int) -> tuple[float, ...] | None:
     return values if len(values) == count and all(map(math.isfinite, values)) else None
 
 
-def _instance(item: Mapping[str, Any]) -> Image:
+def _instance(item: Mapping[str, Any]) -> ArchiveImage:
     tags = item["MainDicomTags"]
-    return Image(
+    return ArchiveImage(
         instance_id=item["ID"],
         position=point(text_of(tags, "ImagePositionPatient")),
         orientation=numbers_of(text_of(tags, "ImageOrientationPatient"), 6),

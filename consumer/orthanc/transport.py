@@ -13,8 +13,13 @@ from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import Retry as TransportRetry
 
-from consumer.attentive import AttentiveResponse, AttentiveSending, giving_up_after, look_now
 from consumer.errors import ArchiveUnavailable, TooLarge
+from consumer.orthanc.interruptible import (
+    InterruptibleResponse,
+    InterruptibleSending,
+    check_stop_now,
+    sending_timeout,
+)
 
 #: Seconds to connect, and seconds of silence: before an answer, between two parts of it, and
 #: while nothing more is taken of what is sent.
@@ -25,10 +30,10 @@ _CHUNK = 1024 * 1024
 
 
 class _Retries(TransportRetry):
-    """Looks before it tries again."""
+    """Checks before it tries again."""
 
     def sleep(self, response: BaseHTTPResponse | None = None) -> None:
-        look_now()
+        check_stop_now()
         super().sleep(response)
 
 
@@ -40,17 +45,17 @@ _RETRIES = _Retries(
     status_forcelist=(502, 503, 504),
     allowed_methods=("GET",),
     raise_on_status=False,
-    # A proxy may name hours, and nobody would look meanwhile.
+    # A proxy may name hours, and nothing is checked meanwhile.
     respect_retry_after_header=False,
 )
 
 
-class _Connection(AttentiveSending, HTTPConnection):
-    response_class = AttentiveResponse
+class _Connection(InterruptibleSending, HTTPConnection):
+    response_class = InterruptibleResponse
 
 
-class _TlsConnection(AttentiveSending, HTTPSConnection):
-    response_class = AttentiveResponse
+class _TlsConnection(InterruptibleSending, HTTPSConnection):
+    response_class = InterruptibleResponse
 
 
 class _Pool(HTTPConnectionPool):
@@ -62,7 +67,7 @@ class _TlsPool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    """Connections that send and read attentively."""
+    """Connections whose sending and reading can be interrupted."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
@@ -106,12 +111,12 @@ class Transport:
         timeout: tuple[float, float] | None = None,
     ) -> requests.Response:
         """The answer, its body not yet read; close it. Raises `ArchiveUnavailable`."""
-        look_now()
+        check_stop_now()
         timeout = timeout or self._timeout
         try:
             # urllib3 sends under the limit that is meant for connecting, and all at once: 33 MB
             # in 5 s. Here the limit of silence holds for what is sent as for what is read.
-            with giving_up_after(timeout[1]):
+            with sending_timeout(timeout[1]):
                 return self.session().request(
                     method,
                     self.url + path,

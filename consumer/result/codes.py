@@ -1,6 +1,6 @@
 """Coded terms of all results, each with the context group (CID, PS3.16) that it stands in.
 
-What a bundle marks is the bundle's to say: `consumer.handover.ResultCodes`.
+What a bundle marks is the bundle's to say: `consumer.bundle.ResultCodes`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from highdicom.sr import CodedConcept
 
 if TYPE_CHECKING:
-    from consumer.handover import Code
+    from consumer.bundle import Code
 
 #: Family of the algorithm: CID 7162 Surface Processing Algorithm Family.
 ARTIFICIAL_INTELLIGENCE = CodedConcept("123110", "DCM", "Artificial Intelligence")

@@ -189,20 +189,13 @@ def _keep_together(ds: Dataset) -> None:
     # What goes may have been what another stood beside.
     while before != len(ds):
         before = len(ds)
-        for keyword in _alone(ds):
-            del ds[keyword]
+        for keyword, others in _BESIDE.items():
+            if keyword in ds and not any(map(ds.get, others)):
+                del ds[keyword]
     if any(map(ds.get, _SPECIES)):
         for keyword in _EMPTY_OF_AN_ANIMAL:
             if keyword not in ds:
                 setattr(ds, keyword, None)
-
-
-def _alone(ds: Dataset) -> list[str]:
-    return [
-        keyword
-        for keyword, others in _BESIDE.items()
-        if keyword in ds and not any(map(ds.get, others))
-    ]
 
 
 @cache

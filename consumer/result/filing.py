@@ -20,7 +20,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
-from consumer.handover import Filing
+from consumer.payloads import Filing
 from consumer.result.copied import copied
 
 if TYPE_CHECKING:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from highdicom.sc import SCImage
+from PIL import Image as Picture
+from PIL import ImageDraw, ImageFont
 from pydicom import Dataset
 from pydicom.sr.codedict import codes as dicom_codes
 from scipy.ndimage import binary_dilation, generate_binary_structure
 
-from consumer.result.caption import with_caption
 from consumer.result.filing import file_alike
 from consumer.result.origin import (
     complete,
@@ -28,9 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from consumer.children.enhanced import Image
-    from consumer.children.grid import Grid
-    from consumer.handover import ResultSpec
+    from consumer.dicom.enhanced import Image
+    from consumer.payloads import Grid, ResultSpec
     from consumer.result.lesions import Lesion
 
 #: Pixels of the shorter side, at least: text on a slice of 256 x 256 could not be read.
@@ -39,6 +39,7 @@ _SHORTER_SIDE = 512
 #: Percentiles of the voxels that become black and white: a few bright vessels must not darken all.
 #: A quarter of them says the same, and sooner.
 _WINDOW = (1.0, 99.7)
+
 _SAMPLE = np.s_[:, ::2, ::2]
 
 #: Pixels of the longer side, at most: a picture is to be looked at, and has 65535 as its limit.
@@ -50,9 +51,19 @@ _OUTLINE = (255, 210, 0)
 #: Letters of PS3.3 section C.7.6.1.1.1 for the positive and the negative end of x, y and z (LPS).
 _LETTERS = (("L", "R"), ("P", "A"), ("H", "F"))
 
+#: Pixels of the letters, and between text and edge.
+_SIZE, _MARGIN = 16, 6
+
+#: What a system may have for letters that Pillow's own font lacks: Debian's fonts-noto-cjk,
+#: fonts-nanum and fonts-unfonts-core.
+_WIDER_FONTS = ("NotoSansCJK-Regular.ttc", "NanumGothic.ttf", "UnDotum.ttf")
+
+#: Said of a line for which there is no font. The line itself is in Image Comments (0020,4000).
+UNDRAWN = "See the image comments for the notice"
+
 
 @dataclass(frozen=True)
-class Drawn:
+class PictureSource:
     """What the pictures show."""
 
     #: Of the phase that is drawn, in slice order: what the pictures are derived from.
@@ -68,7 +79,7 @@ class Drawn:
     lesions: tuple[tuple[Lesion, str], ...]
 
 
-def chosen_slices(drawn: Drawn, count: int) -> list[int]:
+def chosen_slices(drawn: PictureSource, count: int) -> list[int]:
     """At most `count` slices of the series, from 0.
 
     First the one in which each lesion is widest, the largest lesion first. Then those with the
@@ -80,7 +91,7 @@ def chosen_slices(drawn: Drawn, count: int) -> list[int]:
     return list(dict.fromkeys([*widest, *by_area]))[:count]
 
 
-def key_slices(drawn: Drawn, seg: Dataset, spec: ResultSpec) -> tuple[bytes, ...]:
+def key_slices(drawn: PictureSource, seg: Dataset, spec: ResultSpec) -> tuple[bytes, ...]:
     """The pictures of a stored SEG as Part 10 files, as many as there are UIDs, or slices."""
     spec = made_by(spec, stored_model(seg), seg)
     low, high = np.percentile(drawn.voxels[_SAMPLE], _WINDOW)
@@ -92,7 +103,7 @@ def key_slices(drawn: Drawn, seg: Dataset, spec: ResultSpec) -> tuple[bytes, ...
 
 
 def _picture(  # noqa: PLR0917 - the first three say which
-    drawn: Drawn,
+    drawn: PictureSource,
     at: int,
     number: int,
     window: tuple[float, float],
@@ -188,3 +199,55 @@ def _source(made_of: Dataset, frame: int | None) -> Dataset:
     purpose.CodeMeaning = code.meaning
     item.PurposeOfReferenceCodeSequence = [purpose]
     return item
+
+
+def with_caption(pixels: NDArray[np.uint8], lines: Sequence[str]) -> NDArray[np.uint8]:
+    """The picture (rows, columns, 3) with the lines in white on black under it.
+
+    Under it, because no part of the image may be hidden. Long lines are broken.
+    """
+    width = pixels.shape[1]
+    drawn = [
+        (part, font)
+        for text, font in map(_drawable, filter(None, lines))
+        for part in _broken(text, font, width - 2 * _MARGIN)
+    ]
+    step = _SIZE + _MARGIN
+    strip = Picture.new("RGB", (width, step * len(drawn) + _MARGIN))
+    draw = ImageDraw.Draw(strip)
+    for place, (text, font) in enumerate(drawn):
+        draw.text((_MARGIN, _MARGIN + place * step), text, fill=(255, 255, 255), font=font)
+    return np.concatenate([pixels, np.asarray(strip)])
+
+
+def _drawable(text: str) -> tuple[str, ImageFont.FreeTypeFont | ImageFont.ImageFont]:
+    """The text with a font that has its letters, or what is said in its place."""
+    own = ImageFont.load_default(_SIZE)
+    try:
+        # Pillow's own font has the letters of western Europe.
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        for name in _WIDER_FONTS:
+            try:
+                return text, ImageFont.truetype(name, _SIZE)
+            except OSError:
+                continue
+        return UNDRAWN, own
+    return text, own
+
+
+def _broken(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
+    """The text in parts no wider than `width` pixels, broken between words, or letters."""
+    parts = [""]
+    for word in text.split():
+        longer = f"{parts[-1]} {word}".strip()
+        if font.getlength(longer) <= width:
+            parts[-1] = longer
+            continue
+        if parts[-1]:
+            parts.append("")
+        for letter in word:
+            if parts[-1] and font.getlength(parts[-1] + letter) > width:
+                parts.append("")
+            parts[-1] += letter
+    return parts

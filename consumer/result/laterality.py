@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from consumer.handover import Code
+    from consumer.bundle import Code
 
-#: SCT Breast: the finding site of whose lesions a side is told.
+#: SCT Breast: the finding site of whose lesions a side is stated.
 _BREAST = ("76752008", "SCT")
 
-#: mm between the middle of a lesion and the midline within which no side is told. The midline is
+#: mm between the middle of a lesion and the midline within which no side is stated. The midline is
 #: found to some 6 mm, and a chest that is turned by 10 degrees moves it by 10 mm at the front.
 MARGIN_MM = 15.0
 

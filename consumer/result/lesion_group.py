@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
-    from consumer.children.enhanced import Image
-    from consumer.handover import ResultSpec
+    from consumer.dicom.enhanced import Image
+    from consumer.payloads import ResultSpec
     from consumer.result.kinetics import Curve
     from consumer.result.lesions import Lesion
 
@@ -58,7 +58,7 @@ _SIDES = {Laterality.LEFT: codes.LEFT, Laterality.RIGHT: codes.RIGHT}
 
 
 @dataclass(frozen=True)
-class Found:
+class MeasuredLesion:
     """A lesion of a stored SEG, measured."""
 
     lesion: Lesion
@@ -73,7 +73,7 @@ class Found:
 
 
 def group_of(
-    found: Found,
+    found: MeasuredLesion,
     seg: Dataset,
     origin: Dataset,
     algorithm: AlgorithmIdentification,
@@ -117,7 +117,7 @@ def group_of(
     )
 
 
-def label_of(found: Found, seg: Dataset) -> str:
+def label_of(found: MeasuredLesion, seg: Dataset) -> str:
     """What the lesion is called: as its segment, if that is its own."""
     segment = seg.SegmentSequence[found.segment - 1]
     name, number = str(segment.get("TrackingID") or segment.SegmentLabel), found.lesion.number
@@ -126,7 +126,7 @@ def label_of(found: Found, seg: Dataset) -> str:
     return f"{lo(name, LO_BYTES - 4)}/{number}"
 
 
-def _tracking(found: Found, seg: Dataset) -> TrackingIdentifier:
+def _tracking(found: MeasuredLesion, seg: Dataset) -> TrackingIdentifier:
     segment = seg.SegmentSequence[found.segment - 1]
     if found.lesion.number == found.segment:
         return TrackingIdentifier(segment.TrackingUID, label_of(found, seg))

@@ -1,4 +1,4 @@
-"""A mask is split into lesions, and each lesion is measured."""
+"""A mask is split into lesions; each lesion is measured, and all of them together."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import find_objects, generate_binary_structure, label
 
+from consumer.payloads import Figures
 from consumer.result.diameters import longest_diameter_mm, longest_in_plane_mm
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
 
 #: Voxels that touch by face, edge or corner belong to one lesion.
 _NEIGHBOURS = generate_binary_structure(3, 3)
@@ -133,3 +137,27 @@ def _box(mask: NDArray[np.bool_]) -> tuple[slice, ...] | None:
         box.append(slice(int(marked[0]), int(marked[-1]) + 1))
         part = part[(slice(None),) * axis + (box[-1],)]
     return tuple(box)
+
+
+def figures(
+    mask: NDArray[np.bool_],
+    lesions: Sequence[Lesion],
+    spacing: tuple[float, float, float],
+    slices: int,
+) -> Figures:
+    """Figures of a mask (slices, rows, columns), whose `spacing` is in mm in the same order.
+
+    Volume is the number of marked voxels times the voxel's volume. The longest diameter, in 3D, is
+    that of the lesion in which it is longest; two foci far apart are not one long tumour. `slices`
+    is the number of slices of the series, which may be more than the mask has.
+    """
+    voxels = int(np.count_nonzero(mask))
+    return Figures(
+        tumor_detected=voxels > 0,
+        volume_voxels=voxels,
+        # 1 ml = 1000 mm^3
+        volume_ml=voxels * float(np.prod(spacing)) / 1000.0,
+        longest_diameter_mm=max((lesion.longest_diameter_mm for lesion in lesions), default=0.0),
+        slices=slices,
+        slices_with_tumor=int(np.count_nonzero(mask.any(axis=(1, 2)))),
+    )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: mm of the blocks of voxels that are looked at, and the width of a column of them along x: finer
-#: than the margin within which no side is told, and a few voxels of noise are nothing.
+#: than the margin within which no side is stated, and a few voxels of noise are nothing.
 _STEP_MM, _COLUMN_MM = 4.0, 6.0
 
 #: Of the voxels along the body, at one x and y, the share that must be tissue where the body is. A
@@ -26,7 +26,7 @@ _STEP_MM, _COLUMN_MM = 4.0, 6.0
 _TISSUE_SHARE = 0.25
 
 #: mm by which both breasts must rise above the valley between them. Breasts that touch each other
-#: in the middle, or one that is missing, leave less: then no midline is told.
+#: in the middle, or one that is missing, leave less: then no midline is found.
 _RISE_MM = 15.0
 
 #: mm from the midline to the foremost part of each breast, at least and at most, and how unlike

@@ -13,14 +13,14 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
 from pydicom.valuerep import DA, TM
 
-from consumer.handover import StoredModel
+from consumer.payloads import StoredModel
 from consumer.result.copied import CONTROLS, make_valid
 
 if TYPE_CHECKING:
     from pydicom import DataElement, Dataset
     from pydicom.tag import BaseTag
 
-    from consumer.handover import ResultSpec
+    from consumer.payloads import ResultSpec
 
 #: Series Number of the first result of a study; scanners number from 1, so that results sort last.
 _FIRST_SERIES_NUMBER = 900

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pydicom.valuerep import DA, TM
 
-from consumer.handover import Code
+from consumer.bundle import Code
 from consumer.result.origin import stored_number
 from messages.phases.scale import Scale
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
-    from consumer.handover import ResultSpec, StoredModel
+    from consumer.payloads import ResultSpec, StoredModel
 
 #: What joins key and value, and one pair with the next, in a SEG's Algorithm Parameters: highdicom
 #: joins with them, so that no value may hold them there.

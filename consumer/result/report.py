@@ -32,15 +32,8 @@ from pydicom.uid import generate_uid
 
 from consumer.result import codes
 from consumer.result.filing import file_alike
-from consumer.result.lesion_group import DIAMETER_DECIMALS, VOLUME_DECIMALS, Found, group_of
-from consumer.result.origin import (
-    MANUFACTURER,
-    complete,
-    description,
-    equipment,
-    lo,
-    series_number,
-)
+from consumer.result.lesion_group import DIAMETER_DECIMALS, VOLUME_DECIMALS, group_of
+from consumer.result.origin import MANUFACTURER, complete, description, equipment, lo, series_number
 from consumer.result.provenance import (
     for_report,
     made_by,
@@ -55,7 +48,8 @@ from consumer.result.stored import older_report
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from consumer.handover import Figures, ResultSpec, StoredModel
+    from consumer.payloads import Figures, ResultSpec, StoredModel
+    from consumer.result.lesion_group import MeasuredLesion
 
 #: Referenced SOP Class UID and Referenced SOP Instance UID.
 _CLASS, _INSTANCE = Tag(0x00081150), Tag(0x00081155)
@@ -119,7 +113,7 @@ def no_lesion_report(source: Source, left_out: int, spec: ResultSpec) -> bytes:
 def measurement_report(  # noqa: PLR0917 - in the order of the sentence
     seg: Dataset,
     figures: Figures,
-    lesions: Sequence[Found],
+    lesions: Sequence[MeasuredLesion],
     left_out: int,
     model: StoredModel,
     source: Source,
@@ -128,7 +122,7 @@ def measurement_report(  # noqa: PLR0917 - in the order of the sentence
     """Report of the lesions of a stored SEG and of its origin, as a Part 10 file, UNVERIFIED.
 
     `figures` are of all lesions together and `model` is the one that made the SEG. All else that
-    is told of the run that made it is told as the SEG states it, date and time included.
+    is said of the run that made it is said as the SEG states it, date and time included.
     """
     facts = read_back(seg)
     spec = made_by(spec, model, seg)

@@ -15,7 +15,7 @@ from pydicom.uid import MRImageStorage, generate_uid
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from consumer.children.enhanced import Image
+    from consumer.dicom.enhanced import Image
 
 
 class Sources:

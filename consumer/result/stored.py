@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from pydicom.uid import ComprehensiveSRStorage, SegmentationStorage
 
-from consumer.children.files import read_file
-from consumer.children.series import EVIDENCE_TAGS
+from consumer.dicom.files import read_file
+from consumer.dicom.series import EVIDENCE_TAGS
 from consumer.errors import UploadRejected
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    from consumer.handover import ResultSpec
+    from consumer.payloads import ResultSpec
 
 
 def stored_primary(data: bytes, study_uid: str, spec: ResultSpec) -> Dataset:

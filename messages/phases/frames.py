@@ -6,7 +6,7 @@ item. A frame's own item goes before the shared one, and that before the object 
 
 The tables are for all who read frames, so that a phase is the same frames everywhere: `frames_of`
 reads them from tags as Orthanc tells them, for the site and for a run by hand, and the lab from
-files (`consumer.children.enhanced`). Whatever a tag holds, nothing here raises: a value that cannot
+files (`consumer.dicom.enhanced`). Whatever a tag holds, nothing here raises: a value that cannot
 be read is absent.
 """
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 
-from consumer.children.files import read_file
-from consumer.handover import DownloadIndex
+from consumer.dicom.files import read_file
 from consumer.memory import MemoryFile
+from consumer.payloads import DownloadIndex
 from infra.brain.fetch import Brain
 from messages.failures import FailureCode
 from tests.dicom_factory import Series, part10, place

@@ -19,7 +19,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import MRImageStorage
 
 import consumer
-from consumer.handover import VolumeHeader
+from consumer.payloads import VolumeHeader
 from messages.phases import DCE_ROLES, SeriesFacts
 from tests.datasets import readers
 from tests.datasets.comparison import POSITION_MM, differs, frames_differ

@@ -14,16 +14,16 @@ import httpx
 import numpy as np
 from django.utils import translation
 
-from consumer.children.limits import ReaderLimits
 from consumer.children.workbench import Limits, Workbench
 from consumer.errors import LabError
-from consumer.halt import Halt
-from consumer.handover import DownloadIndex, VolumeHeader, Volumes
-from consumer.manual.asked import ByHand, CannotInfer
 from consumer.manual.choice import choose, concerns
-from consumer.manual.facts import look_at
+from consumer.manual.facts import examine
+from consumer.manual.options import CannotInfer, PhaseOption
 from consumer.memory import MemoryFile
 from consumer.orthanc.images import Images
+from consumer.payloads import DownloadIndex, VolumeHeader, Volumes
+from consumer.sandbox.confinement import ReaderLimits
+from consumer.stop_conditions import StopConditions
 from infra.local.orthanc import OrthancNode
 from infra.local.process import ServiceFailed
 from messages.envelope import UID_PATTERN
@@ -222,13 +222,13 @@ def hand_says(archive: Archive, inputs: Sequence[Input]) -> Answer:
     """What ``mri-consumer infer`` says before it downloads anything."""
     series_ids = list(dict.fromkeys(one.series_id for one in inputs))
     by_hand = tuple(
-        ByHand(one.role, series_ids.index(one.series_id) + 1, one.keyword, one.value)
+        PhaseOption(one.role, series_ids.index(one.series_id) + 1, one.keyword, one.value)
         for one in inputs
         if one.keyword
     )
     try:
         wanted = {one.keyword for one in inputs if one.keyword}
-        looked = [look_at(archive.images, key, wanted) for key in series_ids]
+        looked = [examine(archive.images, key, wanted) for key in series_ids]
         doubts = concerns(choose(looked, [one.role for one in inputs], by_hand))
     except LabError as error:
         return Answer(str(error.code), error.detail)
@@ -260,7 +260,7 @@ class Lab:
                 return
             source = DownloadIndex(series[inputs[0].series_uid].study_uid, phases)
             try:
-                header = self._bench.read(source, volumes.path, Halt())
+                header = self._bench.read(source, volumes.path, StopConditions())
             except LabError as error:
                 yield Reading(_answer(error))
                 return
@@ -279,13 +279,15 @@ class Lab:
         with MemoryFile() as memory:
             memory.write(mask.tobytes())
             try:
-                made = self._bench.package(read.source, memory.path, shape, spec(), Halt())
+                made = self._bench.package(
+                    read.source, memory.path, shape, spec(), StopConditions()
+                )
                 known = spec(
                     primary_series_uid=made.series_uid, primary_instance_uid=made.sop_instance_uid
                 )
                 volumes = Volumes(read.path, read.header)
                 measured = self._bench.measure(
-                    made.dicom_bytes, read.source, known, volumes, Halt()
+                    made.dicom_bytes, read.source, known, volumes, StopConditions()
                 )
             except LabError as error:
                 return Result(_answer(error), ())

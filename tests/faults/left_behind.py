@@ -12,7 +12,7 @@ from tests.faults.processes import strangers
 #: Seconds that what was killed may take to end: children notice it by signal or a closed pipe.
 SECONDS = 10.0
 
-#: What a lab keeps in its RUN_DIR: the file that is its lock, and stays (`consumer.presence`).
+#: What a lab keeps in its RUN_DIR: its lock, a file that stays (`consumer.liveness.presence`).
 _PRESENCE = "mri-consumer-"
 
 #: Seconds between two looks.

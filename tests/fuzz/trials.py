@@ -20,12 +20,12 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from consumer.children.limits import ReaderLimits
 from consumer.children.workbench import UNFORESEEN, Limits, Workbench
 from consumer.errors import LabError, OutOfMemory, WorkerCrashed
-from consumer.halt import Halt
-from consumer.handover import Volumes
 from consumer.memory import MemoryFile
+from consumer.payloads import Volumes
+from consumer.sandbox.confinement import ReaderLimits
+from consumer.stop_conditions import StopConditions
 from tests.bad_inputs.study import PLANTED, Phase, Study, real, series, study_of
 from tests.dicom_factory import part10, spec
 from tests.enhanced_factory import enhanced
@@ -160,14 +160,14 @@ def tried(bench: Workbench, study: Study) -> Outcome:
     """Read the study, and make a result of it where that went well."""
     try:
         with study.downloaded() as source, MemoryFile() as volumes, MemoryFile() as mask:
-            header = bench.read(source, volumes.path, Halt())
+            header = bench.read(source, volumes.path, StopConditions())
             wrong = wrong_values(study, header, volumes)
             if wrong:
                 return Outcome(wrong, finding=True)
             values = np.zeros(header.shape[1:], np.uint8)
             values[0, 0, 0] = 1
             mask.write(values.tobytes())
-            stored = bench.package(source, mask.path, header.shape[1:], spec(), Halt())
+            stored = bench.package(source, mask.path, header.shape[1:], spec(), StopConditions())
             bench.measure(
                 stored.dicom_bytes,
                 source,
@@ -176,7 +176,7 @@ def tried(bench: Workbench, study: Study) -> Outcome:
                     primary_instance_uid=stored.sop_instance_uid,
                 ),
                 Volumes(volumes.path, header),
-                Halt(),
+                StopConditions(),
             )
     except LabError as error:
         text = f"{error.code}: {error.detail}"

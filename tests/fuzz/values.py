@@ -8,8 +8,8 @@ from io import BytesIO
 import numpy as np
 from pydicom import Dataset, dcmread
 
-from consumer.handover import VolumeHeader
 from consumer.memory import MemoryFile
+from consumer.payloads import VolumeHeader
 from tests.bad_inputs.study import Phase, Study
 
 

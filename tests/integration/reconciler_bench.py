@@ -14,8 +14,8 @@ from asgiref.sync import sync_to_async
 from django.utils import timezone
 
 from consumer.children import reader
-from consumer.handover import Figures, Measured
 from consumer.memory import MemoryFile
+from consumer.payloads import Figures, Measured
 from infra.local.orthanc import OrthancNode
 from messages import identity
 from messages.lab import LabHeartbeat

@@ -22,9 +22,9 @@ from consumer.checks import archive as lab_check
 from consumer.checks.line import State
 from consumer.children import reader
 from consumer.errors import UploadRejected
-from consumer.handover import DownloadIndex, Measured, ResultSpec
 from consumer.memory import MemoryFile
 from consumer.orthanc import Archive
+from consumer.payloads import DownloadIndex, Measured, ResultSpec
 from infra.local.orthanc import OrthancNode
 from messages import identity
 from messages.part10 import EXPLICIT_LITTLE, PLAIN, only_part, transfer_syntax
@@ -212,7 +212,7 @@ def test_a_result_that_the_archive_re_encodes_is_read_by_lab_and_site_alike(
 ) -> None:
     node, lab, one = nodes[name], lab_of(nodes[name]), made(number=b"T-2")
     stored = store_images(node, one.images)
-    # As `consumer.analysis` does: store, read back, and all else from the stored bytes.
+    # As `consumer.jobs.analysis` does: store, read back, and all else from the stored bytes.
     primary_id = lab.store(one.primary(), study_id=stored.study_id)
     told = one.measured(lab.fetch_instance(primary_id))
     assert told.report is not None

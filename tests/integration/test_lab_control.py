@@ -11,9 +11,8 @@ import pika
 import pytest
 
 from consumer.amqp import link
-from consumer.amqp.control import Control
+from consumer.amqp.control import CancelSync, ControlQueue
 from consumer.amqp.errors import BrokerUnavailable, TopologyMissing
-from consumer.amqp.hearing import Hearing
 from consumer.errors import LabStopping
 from infra.local.process import wait_until
 from messages import codec
@@ -32,7 +31,7 @@ AT_ONCE = 100
 @contextmanager
 def listening(
     rabbit: TestBroker, heard: list[UUID], lab: str = "lab1", *, first: bool = True
-) -> Iterator[tuple[pika.BlockingConnection, Control]]:
+) -> Iterator[tuple[pika.BlockingConnection, ControlQueue]]:
     def cancel(request_id: UUID) -> bool:
         heard.append(request_id)
         return True
@@ -41,7 +40,7 @@ def listening(
         [rabbit.url(lab if lab in LABS else "lab1")], heartbeat=30, name="test"
     )
     try:
-        yield connection, Control(connection, lab=lab, pool="lab", cancel=cancel, first=first)
+        yield connection, ControlQueue(connection, lab=lab, pool="lab", cancel=cancel, first=first)
     finally:
         if connection.is_open:
             connection.close()
@@ -77,7 +76,7 @@ def test_what_is_no_cancel_is_dropped_and_the_next_one_is_heard(
         clinic.control_raw(b"{}", type_="lab.heartbeat.v1")
         clinic.cancel(request_id)
         control.catch_up()
-        assert control.hears
+        assert control.is_consuming
     assert heard == [request_id]
 
 
@@ -86,42 +85,44 @@ def test_a_job_thread_waits_for_the_answer_also_over_the_loss_of_a_connection(
 ) -> None:
     heard: list[UUID] = []
     asked = threading.Event()
-    hearing = Hearing(wake=asked.set)
+    cancel_sync = CancelSync(wake=asked.set)
     seen: list[int] = []
-    job = threading.Thread(target=lambda: (hearing.ask(), seen.append(len(heard))), daemon=True)
+    job = threading.Thread(
+        target=lambda: (cancel_sync.wait(), seen.append(len(heard))), daemon=True
+    )
     with listening(rabbit, heard) as (connection, control):
         job.start()
         assert asked.wait(10)
         connection.close()
         with pytest.raises(pika.exceptions.AMQPError):
-            hearing.answer(control)
+            cancel_sync.answer(control)
         assert job.is_alive()
     with listening(rabbit, heard) as (_, control):
         clinic.cancel(uuid4())
-        hearing.answer(control)
+        cancel_sync.answer(control)
         job.join(10)
     assert seen == [1]
 
 
 def test_whoever_waits_when_the_lab_stops_is_told_so() -> None:
     asked = threading.Event()
-    hearing = Hearing(wake=asked.set)
+    cancel_sync = CancelSync(wake=asked.set)
     ended: list[str] = []
 
-    def ask() -> None:
+    def wait() -> None:
         try:
-            hearing.ask()
+            cancel_sync.wait()
         except LabStopping:
             ended.append("stopping")
 
-    job = threading.Thread(target=ask, daemon=True)
+    job = threading.Thread(target=wait, daemon=True)
     job.start()
     assert asked.wait(10)
-    hearing.close()
+    cancel_sync.close()
     job.join(10)
     assert ended == ["stopping"]
     with pytest.raises(LabStopping):
-        hearing.ask()
+        cancel_sync.wait()
 
 
 def test_a_lab_name_that_the_permissions_do_not_know_is_one_sentence(rabbit: TestBroker) -> None:

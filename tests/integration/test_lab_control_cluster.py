@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from consumer.amqp import link
-from consumer.amqp.control import Control
+from consumer.amqp.control import ControlQueue
 from consumer.amqp.errors import BrokerUnavailable
 from infra.local.cluster import NODES, NodePorts, RabbitCluster
 from infra.local.passwords import stored_passwords
@@ -37,7 +37,9 @@ def test_a_lab_takes_a_control_queue_of_a_node_that_is_there(
         url = cluster.nodes[node].url(LAB, password)
         connection = link.connect([url], heartbeat=30, name="test")
         try:
-            control = Control(connection, lab=LAB, pool="lab", cancel=lambda _: False, first=True)
+            control = ControlQueue(
+                connection, lab=LAB, pool="lab", cancel=lambda _: False, first=True
+            )
             return control.queue
         finally:
             connection.close()

@@ -40,7 +40,7 @@ def test_what_a_rule_asked_for_waits_for_all_that_readers_ask(
             clinic.ask(reader)
         release.set()
         wait_until(lambda: bench.has_begun(rule), "come to the rule", LONG)
-        wait_until(lambda: len(bench.worker.hand) == 0, "settle it", LONG)
+        wait_until(lambda: len(bench.worker.in_flight) == 0, "settle it", LONG)
     asked = [*(reader.request_id for reader in readers), rule.request_id]
     assert [request_id for request_id, _ in bench.began] == asked
     assert clinic.ready(RULES_QUEUE) == clinic.ready(QUEUE) == 0
@@ -86,7 +86,7 @@ def test_what_rules_ask_for_takes_up_places_that_the_broker_fills_only_once(
         clinic.ask(second)
         release.set()
         wait_until(lambda: len(bench.began) == 4, "do them all", LONG)
-        wait_until(lambda: len(bench.worker.hand) == 0, "settle them", LONG)
+        wait_until(lambda: len(bench.worker.in_flight) == 0, "settle them", LONG)
     began = [request_id for request_id, _ in bench.began]
     asked = {first.request_id, *(reader.request_id for reader in readers)}
     assert set(began[:3]) == asked
@@ -106,7 +106,7 @@ def test_rules_fill_every_place_of_a_lab_while_no_reader_waits(
         assert clinic.ready(RULES_QUEUE) == 1
         release.set()
         wait_until(lambda: len(bench.began) == 3, "take the last", LONG)
-        wait_until(lambda: len(bench.worker.hand) == 0, "settle it", LONG)
+        wait_until(lambda: len(bench.worker.in_flight) == 0, "settle it", LONG)
 
 
 def test_what_a_rule_asked_for_is_settled_also_when_the_connection_was_lost_meanwhile(
@@ -121,7 +121,7 @@ def test_what_a_rule_asked_for_is_settled_also_when_the_connection_was_lost_mean
         bench.cut()
         release.set()
         wait_until(lambda: clinic.ready(RULES_QUEUE) == 0, "take it again", LONG)
-        wait_until(lambda: len(bench.worker.hand) == 0, "settle it", LONG)
+        wait_until(lambda: len(bench.worker.in_flight) == 0, "settle it", LONG)
     wait_until(lambda: clinic.ready(RULES_QUEUE) == 0, "hold no delivery", 30)
 
 

@@ -61,7 +61,9 @@ def test_two_labs_that_run_one_delivery_after_a_consumer_timeout_tell_under_two_
             release.set()
         runs = [*first.began, *second.began]
         wait_until(
-            lambda: len(first.worker.hand) == len(second.worker.hand) == 0, "settle it", LONG
+            lambda: len(first.worker.in_flight) == len(second.worker.in_flight) == 0,
+            "settle it",
+            LONG,
         )
     assert [request_id for request_id, _ in runs] == [asked.request_id] * 2
     identities = {event_id(asked.request_id, asked.attempt, count, 0) for _, count in runs}

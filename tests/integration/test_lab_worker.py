@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from consumer.amqp import link
 from consumer.amqp.acks import LegalAck
-from consumer.amqp.hand import InHand
+from consumer.amqp.in_flight import WorkItem
 from consumer.amqp.intake import Intake
 from consumer.amqp.publisher import Publisher
 from consumer.amqp.worker import Worker
@@ -57,7 +57,7 @@ class Bench:
     """A worker in a thread. A job does what `scripts` has for its request."""
 
     broker: TestBroker
-    scripts: dict[UUID, Callable[[InHand], LegalAck]] = field(default_factory=dict)
+    scripts: dict[UUID, Callable[[WorkItem], LegalAck]] = field(default_factory=dict)
     #: (request, delivery count) in the order in which jobs began.
     began: list[tuple[UUID, int]] = field(default_factory=list)
     defer: Callable[[Wire, str], LegalAck] = lambda *_: LegalAck.DEFERRED
@@ -88,7 +88,7 @@ class Bench:
             daemon=True,
         )
 
-    def _job(self, asked: InferenceRequested, held: InHand) -> LegalAck:
+    def _job(self, asked: InferenceRequested, held: WorkItem) -> LegalAck:
         self.began.append((asked.request_id, held.count))
         return self.scripts[asked.request_id](held)
 
@@ -99,7 +99,7 @@ class Bench:
         return asked.request_id in {request_id for request_id, _ in self.began}
 
     def holds(self, *asked: InferenceRequested) -> bool:
-        return {one.request_id for one in asked} == {*self.worker.hand.current}
+        return {one.request_id for one in asked} == {*self.worker.in_flight.current}
 
     def cut(self) -> None:
         """Close the worker's connection from the broker's side."""
@@ -136,8 +136,8 @@ def bench(rabbit: TestBroker, clinic: Clinic) -> Iterator[Bench]:
         yield bench
 
 
-def after(event: threading.Event, reason: LegalAck) -> Callable[[InHand], LegalAck]:
-    def script(_: InHand) -> LegalAck:
+def after(event: threading.Event, reason: LegalAck) -> Callable[[WorkItem], LegalAck]:
+    def script(_: WorkItem) -> LegalAck:
         assert event.wait(LONG)
         return reason
 
@@ -150,7 +150,7 @@ def test_a_lab_that_stops_and_hears_no_cancels_lets_the_others_end_in_their_grac
     stored, asks, release, ask = request(), request(), threading.Event(), threading.Event()
     left: list[str] = []
 
-    def ask_for_cancels(held: InHand) -> LegalAck:
+    def ask_for_cancels(held: WorkItem) -> LegalAck:
         assert ask.wait(LONG)
         try:
             held.hear_cancels()
@@ -247,7 +247,7 @@ def test_a_message_that_is_put_off_is_put_off_once_however_often_the_broker_give
                 LONG,
             )
         release.set()
-        wait_until(lambda: len(bench.worker.hand) == 0, "settle it", LONG)
+        wait_until(lambda: len(bench.worker.in_flight) == 0, "settle it", LONG)
     assert calls == ["one"]
     bench.worker.stop()
     wait_until(bench.ended, "end", LONG)
@@ -259,7 +259,7 @@ def test_a_lab_that_drains_without_its_archive_hands_back_what_has_not_begun(
 ) -> None:
     suspect, waiting, leave = request(), request(), threading.Event()
 
-    def wait_for_the_archive(_: InHand) -> LegalAck:
+    def wait_for_the_archive(_: WorkItem) -> LegalAck:
         assert leave.wait(LONG)
         raise LabStopping("the lab is stopping")
 
@@ -289,7 +289,7 @@ def test_a_fault_of_the_lab_is_not_called_a_broker_that_is_away(
     broken = request()
     ends: list[BaseException | None] = [RuntimeError("a fault"), None]
 
-    def once_broken(_: InHand) -> LegalAck:
+    def once_broken(_: WorkItem) -> LegalAck:
         if error := ends.pop(0):
             raise error
         return LegalAck.STORED

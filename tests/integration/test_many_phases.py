@@ -11,11 +11,11 @@ from django.test import Client
 from django.utils import translation
 
 from consumer.children import reader
-from consumer.handover import DownloadIndex, PhaseFiles
-from consumer.manual.facts import look_at
+from consumer.manual.facts import examine
 from consumer.memory import MemoryFile
 from consumer.orthanc.archive import Archive
 from consumer.orthanc.images import Images
+from consumer.payloads import DownloadIndex, PhaseFiles
 from infra.local.orthanc import OrthancNode
 from messages.codec import decode
 from messages.phases import DCE_ROLES
@@ -93,7 +93,7 @@ def read_by_the_lab(orthanc: OrthancNode) -> np.ndarray:
 def by_hand(orthanc: OrthancNode, study: Phased) -> list[tuple[str, str]]:
     """What a run by hand finds in the series."""
     images = Images(orthanc.url, orthanc.user, orthanc.password)
-    return [(p.keyword, p.value) for p in look_at(images, study.series_ids[0]).facts.phases]
+    return [(p.keyword, p.value) for p in examine(images, study.series_ids[0]).facts.phases]
 
 
 def test_an_object_for_each_of_20_time_points_is_offered_chosen_and_read(

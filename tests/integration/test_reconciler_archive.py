@@ -16,7 +16,7 @@ from asgiref.sync import sync_to_async
 from pydicom import dcmread
 from structlog.testing import capture_logs
 
-from consumer.handover import Figures
+from consumer.payloads import Figures
 from infra.local.orthanc import OrthancNode
 from messages.events import InferenceAccepted, InferenceCancelled
 from messages.failures import FailureCode

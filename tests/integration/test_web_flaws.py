@@ -10,7 +10,7 @@ from django.utils import translation
 
 from consumer.errors import LabError
 from consumer.manual.choice import choose
-from consumer.manual.facts import look_at
+from consumer.manual.facts import examine
 from consumer.orthanc.images import Images
 from infra.local.orthanc import OrthancNode
 from tests.dicom_factory import Series
@@ -77,6 +77,6 @@ def test_what_is_no_volume_is_left_out_and_refused_by_name_before_anything_is_se
         assert (answer.status_code, error_of(answer)["code"]) == (422, code)
         assert named in error_of(answer)["message"]
         with pytest.raises(LabError) as caught:
-            choose([look_at(by_hand, series_id)], ("image",), ())
+            choose([examine(by_hand, series_id)], ("image",), ())
         assert caught.value.code == code
         assert named in caught.value.detail

@@ -16,8 +16,8 @@ from django.test import Client
 from PIL import Image
 
 from consumer.children import reader as lab_reader
-from consumer.handover import DownloadIndex, Measured
 from consumer.memory import MemoryFile
+from consumer.payloads import DownloadIndex, Measured
 from infra.local.orthanc import OrthancNode
 from messages import identity
 from messages.phases import DCE_ROLES

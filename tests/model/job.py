@@ -1,4 +1,4 @@
-"""One run of a request in a lab, after `consumer.job` and `consumer.analysis`, in steps.
+"""One run of a request in a lab, after `consumer.jobs.job` and `consumer.jobs.analysis`, in steps.
 
 Whatever lies between two yields happens at once. Between them everything else can happen: a cancel
 is heard, the connection goes, another lab stores its result, the archive goes away, the lab dies.
@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from consumer.job import MAX_HOLDS
+from consumer.jobs.job import MAX_HOLDS
 from messages.events import (
     InferenceAccepted,
     InferenceCancelled,

@@ -11,8 +11,8 @@ from enum import Enum, auto
 
 from consumer.children.segmenter import SegmentationJob
 from consumer.errors import ArchiveUnavailable
-from consumer.halt import Halt
-from consumer.handover import (
+from consumer.memory import MemoryFile
+from consumer.payloads import (
     DownloadIndex,
     Figures,
     Measured,
@@ -22,7 +22,7 @@ from consumer.handover import (
     VolumeHeader,
     Volumes,
 )
-from consumer.memory import MemoryFile
+from consumer.stop_conditions import StopConditions
 from messages import codec
 from messages.envelope import Wire
 from messages.events import (
@@ -90,46 +90,46 @@ class SharedArchive(MemoryArchive):
     uid_of: Callable[[bytes], object] = lambda dicom: File.read(dicom).uid
 
     def download_series(
-        self, study_uid: str, series_uid: str, into: MemoryFile, *, look: Callable[[], None]
+        self, study_uid: str, series_uid: str, into: MemoryFile, *, check_stop: Callable[[], None]
     ) -> list[tuple[int, int]]:
-        files = super().download_series(study_uid, series_uid, into, look=look)
-        look()
+        files = super().download_series(study_uid, series_uid, into, check_stop=check_stop)
+        check_stop()
         return files
 
     def study_of(
-        self, series_id: str, series_uid: str, study_uid: str, *, look: Callable[[], None]
+        self, series_id: str, series_uid: str, study_uid: str, *, check_stop: Callable[[], None]
     ) -> str | None:
         self.step("check")
-        look()
-        return super().study_of(series_id, series_uid, study_uid, look=look)
+        check_stop()
+        return super().study_of(series_id, series_uid, study_uid, check_stop=check_stop)
 
     def find_instance(
-        self, sop_instance_uid: str, study_id: str, *, look: Callable[[], None]
+        self, sop_instance_uid: str, study_id: str, *, check_stop: Callable[[], None]
     ) -> str | None:
-        found = super().find_instance(sop_instance_uid, study_id, look=look)
+        found = super().find_instance(sop_instance_uid, study_id, check_stop=check_stop)
         if found is not None:
             self.step("found")
-        look()
+        check_stop()
         return found
 
     def fetch_instance(
-        self, instance_id: str, *, as_stored: bool = False, look: Callable[[], None]
+        self, instance_id: str, *, as_stored: bool = False, check_stop: Callable[[], None]
     ) -> bytes:
         try:
-            stored = super().fetch_instance(instance_id, look=look)
+            stored = super().fetch_instance(instance_id, check_stop=check_stop)
         except KeyError:
             raise ArchiveUnavailable("HTTP 404") from None
-        look()
+        check_stop()
         return stored
 
-    def store(self, dicom: bytes, *, study_id: str, look: Callable[[], None]) -> str:
+    def store(self, dicom: bytes, *, study_id: str, check_stop: Callable[[], None]) -> str:
         try:
-            key = super().store(dicom, study_id=study_id, look=look)
+            key = super().store(dicom, study_id=study_id, check_stop=check_stop)
         except NotKept:
             return _NOBODY
         # What is stored may be lost again on the way of the answer.
         self.step("stored")
-        look()
+        check_stop()
         return key
 
 
@@ -140,17 +140,19 @@ class RunWorkbench(ScriptedWorkbench):
     author: int = 0
     voxels: int = 0
     #: Of the run, once it has asked for something.
-    halt: Halt | None = None
+    stop_conditions: StopConditions | None = None
 
-    def read(self, source: DownloadIndex, volumes_path: str, halt: Halt) -> VolumeHeader:
-        self.halt = halt
-        header = super().read(source, volumes_path, halt)
-        halt.check()
+    def read(
+        self, source: DownloadIndex, volumes_path: str, stop_conditions: StopConditions
+    ) -> VolumeHeader:
+        self.stop_conditions = stop_conditions
+        header = super().read(source, volumes_path, stop_conditions)
+        stop_conditions.check()
         return header
 
-    def segment(self, job: SegmentationJob, halt: Halt) -> None:
-        super().segment(job, halt)
-        halt.check()
+    def segment(self, job: SegmentationJob, stop_conditions: StopConditions) -> None:
+        super().segment(job, stop_conditions)
+        stop_conditions.check()
 
     def package(
         self,
@@ -158,9 +160,9 @@ class RunWorkbench(ScriptedWorkbench):
         mask_path: str,
         shape: tuple[int, int, int],
         spec: ResultSpec,
-        halt: Halt,
+        stop_conditions: StopConditions,
     ) -> PackagedPrimary:
-        super().package(source, mask_path, shape, spec, halt)
+        super().package(source, mask_path, shape, spec, stop_conditions)
         uid = spec.primary_instance_uid
         file = bytes(File(uid, self.author, self.voxels))
         return PackagedPrimary("seg" if self.voxels else "sr", uid, spec.primary_series_uid, file)
@@ -171,10 +173,10 @@ class RunWorkbench(ScriptedWorkbench):
         source: DownloadIndex,
         spec: ResultSpec,
         volumes: Volumes | None,
-        halt: Halt,
+        stop_conditions: StopConditions,
     ) -> Measured:
-        self.halt = halt
-        super().measure(stored, source, spec, volumes, halt)
+        self.stop_conditions = stop_conditions
+        super().measure(stored, source, spec, volumes, stop_conditions)
         file = File.read(stored)
         figures = Figures(file.voxels > 0, file.voxels, file.voxels / 1000, 1.0, 2, 1)
         report = File(spec.report_instance_uid, file.author, file.voxels)
@@ -188,17 +190,17 @@ class RunWatch(NeverAway):
 
     step: Callable[[str], None] = lambda _: None
     mood: Callable[[], Mood] = lambda: Mood.WELL
-    halt: Halt | None = None
+    stop_conditions: StopConditions | None = None
     #: What it has said.
     answers: list[bool] = field(default_factory=list)
 
-    def wait_if_away(self, halt: Halt) -> bool:
-        self.halt = halt
-        super().wait_if_away(halt)
+    def wait_if_away(self, stop_conditions: StopConditions) -> bool:
+        self.stop_conditions = stop_conditions
+        super().wait_if_away(stop_conditions)
         self.step("probe")
         was_away = self.mood() in {Mood.AWAY, Mood.FLAPS}
         while self.mood() is Mood.AWAY:
-            halt.check()
+            stop_conditions.check()
             self.step("wait")
         self.answers.append(was_away)
         return was_away

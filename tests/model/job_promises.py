@@ -7,7 +7,7 @@ from random import Random
 
 from consumer.amqp.acks import LegalAck
 from consumer.errors import LabError, LabStopping, Retry
-from consumer.job import MAX_HOLDS
+from consumer.jobs.job import MAX_HOLDS
 from messages.events import (
     InferenceAccepted,
     InferenceCancelled,

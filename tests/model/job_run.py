@@ -1,4 +1,4 @@
-"""A real job (`consumer.job.Job`) on recording fakes, which stops at each call of one.
+"""A real job (`consumer.jobs.job.Job`) on recording fakes, which stops at each call of one.
 
 What a schedule does then happens before the call goes on: another run works, the archive goes
 away, a cancel is heard, the work is given again, a fault.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from consumer.amqp.acks import LegalAck
 from consumer.errors import ArchiveUnavailable, GeometryMismatch, LabError, LabStopping
-from consumer.halt import Halt
+from consumer.stop_conditions import StopConditions
 from messages.request import InferenceRequested
 from tests.model.job_fakes import (
     Mood,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 OF_ARCHIVE = frozenset({"download", "check", "find", "found", "store", "stored", "fetch"})
 OF_CHILDREN = frozenset({"read", "segment", "package", "measure"})
 
-#: Calls in which whoever stops the lab ends the wait, besides those that look at the halt.
+#: Calls in which whoever stops the lab ends the wait, besides those that check the stop conditions.
 WAITS = frozenset({"tell", "told", "tell end", "told end", "hear", "probe", "wait"})
 
 #: Calls of a run that goes on and on: twenty holds, each of a whole analysis, are less.
@@ -84,9 +84,9 @@ class JobRun:
         return self._paced.at
 
     @property
-    def halt(self) -> Halt | None:
+    def stop_conditions(self) -> StopConditions | None:
         """What ends it, as far as a fake was handed that."""
-        return self.workbench.halt or self.watch.halt
+        return self.workbench.stop_conditions or self.watch.stop_conditions
 
     def go_on(self) -> None:
         """Go on to the next call."""
@@ -121,9 +121,9 @@ class JobRun:
 
     def pass_deadline(self) -> None:
         """Its time is up."""
-        if self.halt is not None:
+        if self.stop_conditions is not None:
             self.overdue = True
-            self.halt.end_after(0)
+            self.stop_conditions.set_deadline(0)
 
     def stop(self, *, counted: bool) -> None:
         """The grace of its lab is over; not every broker counts that the work comes back."""

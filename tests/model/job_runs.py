@@ -53,7 +53,7 @@ class Runs:
     @property
     def limited(self) -> list[JobRun]:
         """Those whose deadline can pass now."""
-        return [run for run in self.live if run.halt is not None]
+        return [run for run in self.live if run.stop_conditions is not None]
 
     @property
     def primary(self) -> File | None:

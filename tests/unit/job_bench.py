@@ -11,14 +11,16 @@ from uuid import uuid4
 
 import numpy as np
 
-from consumer.announce import Announcer
 from consumer.bundle import Bundle, read_bundle
-from consumer.children.grid import Grid
 from consumer.children.segmenter import SegmentationJob
-from consumer.halt import Halt
-from consumer.handover import (
+from consumer.jobs.announcer import Announcer
+from consumer.jobs.job import Job
+from consumer.jobs.lab import ArchiveWatchPort, Lab
+from consumer.memory import MemoryFile
+from consumer.payloads import (
     DownloadIndex,
     Figures,
+    Grid,
     Measured,
     PackagedPrimary,
     ResultSpec,
@@ -27,9 +29,7 @@ from consumer.handover import (
     VolumeHeader,
     Volumes,
 )
-from consumer.job import Job
-from consumer.lab import ArchiveWatchPort, Lab
-from consumer.memory import MemoryFile
+from consumer.stop_conditions import StopConditions
 from messages import codec
 from messages.envelope import Message, Wire
 from messages.request import InferenceRequested, InputSeries
@@ -85,31 +85,31 @@ class MemoryArchive:
         self.primary_id = self._keep(primary)
 
     def download_series(
-        self, study_uid: str, series_uid: str, into: MemoryFile, *, look: Callable[[], None]
+        self, study_uid: str, series_uid: str, into: MemoryFile, *, check_stop: Callable[[], None]
     ) -> list[tuple[int, int]]:
         self.step("download")
         into.write(b"DICM")
         return [(0, 4)]
 
     def study_of(
-        self, series_id: str, series_uid: str, study_uid: str, *, look: Callable[[], None]
+        self, series_id: str, series_uid: str, study_uid: str, *, check_stop: Callable[[], None]
     ) -> str | None:
         return None if series_uid in self.deleted else self.study_id
 
     def find_instance(
-        self, sop_instance_uid: str, study_id: str, *, look: Callable[[], None]
+        self, sop_instance_uid: str, study_id: str, *, check_stop: Callable[[], None]
     ) -> str | None:
         assert study_id == self.study_id
         self.step("find")
         return self.primary_id or self.ids.get(sop_instance_uid)
 
     def fetch_instance(
-        self, instance_id: str, *, as_stored: bool = False, look: Callable[[], None]
+        self, instance_id: str, *, as_stored: bool = False, check_stop: Callable[[], None]
     ) -> bytes:
         self.step("fetch")
         return self.objects[instance_id]
 
-    def store(self, dicom: bytes, *, study_id: str, look: Callable[[], None]) -> str:
+    def store(self, dicom: bytes, *, study_id: str, check_stop: Callable[[], None]) -> str:
         assert study_id == self.study_id
         self.step("store")
         return self._keep(dicom)
@@ -127,14 +127,16 @@ class ScriptedWorkbench:
     #: Spec and voxels of which report and pictures would be made.
     measured_from: tuple[ResultSpec, Volumes | None] | None = None
 
-    def read(self, source: DownloadIndex, volumes_path: str, halt: Halt) -> VolumeHeader:
+    def read(
+        self, source: DownloadIndex, volumes_path: str, stop_conditions: StopConditions
+    ) -> VolumeHeader:
         self.calls.append("read")
         self.step("read")
         return VolumeHeader(
             ROLES, (4, 2, 3, 3), ((1.0,) * 4,) * 4, (1, 1, 1), ((),) * 4, (None,) * 4, (INDEX,) * 4
         )
 
-    def segment(self, job: SegmentationJob, halt: Halt) -> None:
+    def segment(self, job: SegmentationJob, stop_conditions: StopConditions) -> None:
         self.calls.append(f"segment at {job.threshold}")
         self.step("segment")
 
@@ -144,7 +146,7 @@ class ScriptedWorkbench:
         mask_path: str,
         shape: tuple[int, int, int],
         spec: ResultSpec,
-        halt: Halt,
+        stop_conditions: StopConditions,
     ) -> PackagedPrimary:
         self.calls.append("package")
         self.step("package")
@@ -156,7 +158,7 @@ class ScriptedWorkbench:
         source: DownloadIndex,
         spec: ResultSpec,
         volumes: Volumes | None,
-        halt: Halt,
+        stop_conditions: StopConditions,
     ) -> Measured:
         self.calls.append(f"measure {stored!r}")
         self.measured_from = (spec, volumes)
@@ -173,7 +175,7 @@ class NeverAway:
     away: bool = False
     asked: int = 0
 
-    def wait_if_away(self, halt: Halt) -> bool:
+    def wait_if_away(self, stop_conditions: StopConditions) -> bool:
         self.asked += 1
         return False
 
@@ -184,10 +186,10 @@ class Once:
 
     count: int = 0
     cancelled: Event = field(default_factory=Event)
-    #: What the broker still had for this lab, heard with `hear_cancels`.
+    #: What the broker still had for this lab, heard with `sync_cancels`.
     unheard: Callable[[], None] = lambda: None
 
-    def hear_cancels(self) -> None:
+    def sync_cancels(self) -> None:
         self.unheard()
 
 

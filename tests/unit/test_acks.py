@@ -21,7 +21,7 @@ class RecordingChannel:
 def test_a_delivery_is_acknowledged_once() -> None:
     table, channel = AckTable(), RecordingChannel()
     table.begin(channel)
-    delivery = table.took(tag=7)
+    delivery = table.register(tag=7)
     assert table.settle(delivery, LegalAck.STORED)
     assert not table.settle(delivery, LegalAck.STORED)
     assert channel.settled == [("ack", 7)]
@@ -30,11 +30,11 @@ def test_a_delivery_is_acknowledged_once() -> None:
 def test_a_delivery_of_an_earlier_channel_is_left_to_the_broker() -> None:
     table, old, new = AckTable(), RecordingChannel(), RecordingChannel()
     table.begin(old)
-    delivery = table.took(tag=1)
+    delivery = table.register(tag=1)
     table.end()
     assert not table.settle(delivery, LegalAck.FAILED)
     table.begin(new)
-    table.took(tag=1, count=1)
+    table.register(tag=1, count=1)
     # The same tag, but it is somebody else's now.
     assert not table.settle(delivery, LegalAck.FAILED)
     assert old.settled == new.settled == []
@@ -43,14 +43,14 @@ def test_a_delivery_of_an_earlier_channel_is_left_to_the_broker() -> None:
 def test_what_cannot_be_read_is_rejected_without_requeue() -> None:
     table, channel = AckTable(), RecordingChannel()
     table.begin(channel)
-    assert table.reject_undecodable(table.took(tag=3))
+    assert table.reject_undecodable(table.register(tag=3))
     assert channel.settled == [("reject requeue=False", 3)]
 
 
 def test_what_has_not_begun_is_handed_back_with_requeue_and_settled_no_more() -> None:
     table, channel = AckTable(), RecordingChannel()
     table.begin(channel)
-    delivery = table.took(tag=4)
+    delivery = table.register(tag=4)
     assert table.open_count == 1
     assert table.hand_back(delivery)
     assert not table.hand_back(delivery)

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.children.grid import Frame, Grid, grid_of
+from consumer.dicom.grid import Frame, grid_of
+from consumer.payloads import Grid
 from consumer.result.lesions import Lesion, measure, split
 
 SHAPES = settings(max_examples=150, derandomize=True, deadline=None, database=None)

@@ -19,8 +19,8 @@ from consumer.errors import (
     UploadRejected,
 )
 from consumer.memory import MemoryFile, map_bytes
-from consumer.multipart import PartCount
 from consumer.orthanc import Archive
+from consumer.orthanc.multipart import PartCount
 from tests.dicom_factory import Series, part10
 
 STUDY, SERIES = "1.2.3", "1.2.3.4"

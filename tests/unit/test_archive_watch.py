@@ -11,10 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from structlog.testing import capture_logs
 
-from consumer.archive_watch import ArchiveWatch
 from consumer.errors import ArchiveUnavailable, DeadlineExceeded, LabStopping, RequestCancelled
-from consumer.halt import Halt
 from consumer.orthanc import Archive
+from consumer.orthanc.archive_watch import ArchiveWatch
+from consumer.stop_conditions import StopConditions
 from infra.local.ports import free_ports
 from infra.local.process import wait_until
 
@@ -82,10 +82,10 @@ def test_an_archive_that_answers_is_not_waited_for(
 ) -> None:
     archive.start()
     watch.start()
-    assert watch.wait_if_away(Halt()) is False
+    assert watch.wait_if_away(StopConditions()) is False
     assert not watch.away
     asked = archive.probes
-    assert watch.wait_if_away(Halt()) is False
+    assert watch.wait_if_away(StopConditions()) is False
     assert archive.probes == asked + 1, "each question is a probe of its own"
 
 
@@ -104,11 +104,11 @@ def test_jobs_wait_until_an_archive_that_went_away_is_back(
     archive.start()
     with capture_logs() as logs:
         watch.start()
-        assert watch.wait_if_away(Halt()) is False
+        assert watch.wait_if_away(StopConditions()) is False
         archive.stop()
-        first = threads.submit(watch.wait_if_away, Halt())
+        first = threads.submit(watch.wait_if_away, StopConditions())
         wait_until(lambda: watch.away, "notice that the archive is away", PATIENCE)
-        second = threads.submit(watch.wait_if_away, Halt())
+        second = threads.submit(watch.wait_if_away, StopConditions())
         # Two seconds: at least one more probe finds nobody.
         with pytest.raises(TimeoutError):
             first.result(2)
@@ -127,10 +127,13 @@ def test_who_waits_is_ended_by_its_own_halt_only(
     watch.start()
     wait_until(lambda: watch.away, "notice that the archive is away", PATIENCE)
     cancelled = threading.Event()
-    overdue = Halt()
-    overdue.end_after(1)
-    ends = [threads.submit(watch.wait_if_away, h) for h in (Halt(cancelled=cancelled), overdue)]
-    patient = threads.submit(watch.wait_if_away, Halt())
+    overdue = StopConditions()
+    overdue.set_deadline(1)
+    ends = [
+        threads.submit(watch.wait_if_away, h)
+        for h in (StopConditions(cancelled=cancelled), overdue)
+    ]
+    patient = threads.submit(watch.wait_if_away, StopConditions())
     began = time.monotonic()
     cancelled.set()
     with pytest.raises(RequestCancelled):
@@ -155,7 +158,7 @@ def test_questions_do_not_hurry_the_probes_of_an_archive_that_is_away(
 
     watch = ArchiveWatch(probe)
     watch.start()
-    asking = [threads.submit(watch.wait_if_away, Halt()) for _ in range(4)]
+    asking = [threads.submit(watch.wait_if_away, StopConditions()) for _ in range(4)]
     wait_until(lambda: len(probes) >= 4, "probe four times", PATIENCE)
     watch.stop()
     for one in asking:
@@ -173,7 +176,7 @@ def test_a_probe_with_a_fault_of_its_own_holds_nobody() -> None:
     watch = ArchiveWatch(probe)
     with capture_logs() as logs:
         watch.start()
-        assert watch.wait_if_away(Halt()) is False
+        assert watch.wait_if_away(StopConditions()) is False
         watch.stop()
     assert {line["action"] for line in logs} == {"archive.fault"}
 

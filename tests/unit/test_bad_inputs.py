@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from pydicom.uid import UID, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from consumer.children.limits import ReaderLimits
 from consumer.children.workbench import UNFORESEEN, Limits, Workbench
 from consumer.errors import LabError
-from consumer.halt import Halt
 from consumer.memory import MemoryFile
+from consumer.sandbox.confinement import ReaderLimits
+from consumer.stop_conditions import StopConditions
 from messages.failures import FailureCode
 from tests.bad_inputs.files import bomb
 from tests.bad_inputs.study import PLANTED, BadInput, Study, series, study_of
@@ -42,12 +42,12 @@ def bench() -> Iterator[Workbench]:
 
 
 def reader_pid(bench: Workbench) -> int:
-    return bench._reader.call(PATIENCE, Halt(), os.getpid)
+    return bench._reader.call(PATIENCE, StopConditions(), os.getpid)
 
 
 def read(bench: Workbench, study: Study) -> np.ndarray:
     with study.downloaded() as source, MemoryFile() as volumes:
-        header = bench.read(source, volumes.path, Halt())
+        header = bench.read(source, volumes.path, StopConditions())
         return volumes.open_array(header.shape, np.float32).copy()
 
 

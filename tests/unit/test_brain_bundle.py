@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consumer.bundle import BundleInvalid, read_bundle
+from consumer.bundle import TUMOR, BundleInvalid, Code, ResultCodes, read_bundle
 from consumer.children import reader
-from consumer.handover import TUMOR, Code, ResultCodes
 from consumer.memory import MemoryFile
 from infra.brain.fetch import SOURCE, pinned_weights
 from tests.dicom_factory import Series, index, spec

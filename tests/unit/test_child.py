@@ -18,7 +18,7 @@ from consumer.children.child import Child
 from consumer.children.process import Process
 from consumer.children.wire import ChildRaised
 from consumer.errors import InferenceTimeout, LabStopping, OutOfMemory, TooLarge, WorkerCrashed
-from consumer.halt import Halt
+from consumer.stop_conditions import StopConditions
 from infra.local.process import wait_until
 from infra.local.settings import REPOSITORY
 from tests import child_work, slow_child
@@ -42,34 +42,34 @@ def is_gone(pid: int) -> bool:
 
 
 def test_a_call_returns_what_the_function_returns_and_the_process_stays(child: Child) -> None:
-    assert child.call(PATIENCE, Halt(), child_work.double, 21) == 42
-    assert child.call(PATIENCE, Halt(), child_work.pid) == child.call(
-        PATIENCE, Halt(), child_work.pid
+    assert child.call(PATIENCE, StopConditions(), child_work.double, 21) == 42
+    assert child.call(PATIENCE, StopConditions(), child_work.pid) == child.call(
+        PATIENCE, StopConditions(), child_work.pid
     )
 
 
 def test_a_crash_is_told_and_the_next_call_gets_a_fresh_process(child: Child) -> None:
-    first = child.call(PATIENCE, Halt(), child_work.pid)
+    first = child.call(PATIENCE, StopConditions(), child_work.pid)
     with pytest.raises(WorkerCrashed):
-        child.call(PATIENCE, Halt(), child_work.die)
-    assert child.call(PATIENCE, Halt(), child_work.pid) != first
+        child.call(PATIENCE, StopConditions(), child_work.die)
+    assert child.call(PATIENCE, StopConditions(), child_work.pid) != first
 
 
 def test_a_hang_is_ended_after_the_timeout_and_the_process_with_it(child: Child) -> None:
-    first = child.call(PATIENCE, Halt(), child_work.pid)
+    first = child.call(PATIENCE, StopConditions(), child_work.pid)
     with pytest.raises(InferenceTimeout):
-        child.call(0.5, Halt(), child_work.sleep, 600.0)
+        child.call(0.5, StopConditions(), child_work.sleep, 600.0)
     wait_until(lambda: is_gone(first), "kill the child", 10)
-    assert child.call(PATIENCE, Halt(), child_work.double, 1) == 2
+    assert child.call(PATIENCE, StopConditions(), child_work.double, 1) == 2
 
 
 def test_a_child_that_dies_while_idle_is_replaced(child: Child) -> None:
-    first = child.call(PATIENCE, Halt(), child_work.pid)
+    first = child.call(PATIENCE, StopConditions(), child_work.pid)
     os.kill(first, signal.SIGKILL)
 
     def answers() -> bool:
         with suppress(WorkerCrashed):
-            return child.call(PATIENCE, Halt(), child_work.pid) != first
+            return child.call(PATIENCE, StopConditions(), child_work.pid) != first
         return False
 
     wait_until(answers, "answer again", 30)
@@ -78,18 +78,18 @@ def test_a_child_that_dies_while_idle_is_replaced(child: Child) -> None:
 def test_what_the_function_raises_arrives(child: Child) -> None:
     # By its class alone: what a library says may quote a file.
     with pytest.raises(ChildRaised, match=r"^RuntimeError$"):
-        child.call(PATIENCE, Halt(), child_work.fail)
+        child.call(PATIENCE, StopConditions(), child_work.fail)
     with pytest.raises(OutOfMemory):
-        child.call(PATIENCE, Halt(), child_work.exhaust)
+        child.call(PATIENCE, StopConditions(), child_work.exhaust)
 
 
 def test_a_stop_ends_a_call_under_way_and_refuses_every_later_one(child: Child) -> None:
-    pid = child.call(PATIENCE, Halt(), child_work.pid)
+    pid = child.call(PATIENCE, StopConditions(), child_work.pid)
     ended: list[LabStopping] = []
 
     def call() -> None:
         try:
-            child.call(PATIENCE, Halt(), child_work.sleep, 600.0)
+            child.call(PATIENCE, StopConditions(), child_work.sleep, 600.0)
         except LabStopping as error:
             ended.append(error)
 
@@ -101,7 +101,7 @@ def test_a_stop_ends_a_call_under_way_and_refuses_every_later_one(child: Child) 
     assert not thread.is_alive(), "the call outlived the stop"
     assert len(ended) == 1
     with pytest.raises(LabStopping):
-        child.call(PATIENCE, Halt(), child_work.double, 1)
+        child.call(PATIENCE, StopConditions(), child_work.double, 1)
     wait_until(lambda: is_gone(pid), "kill the child", 10)
 
 
@@ -118,19 +118,19 @@ def test_a_stop_between_two_steps_of_a_call_is_a_stop_and_no_crash(
 
     monkeypatch.setattr(child, "_running", stopped)
     with pytest.raises(LabStopping):
-        child.call(PATIENCE, Halt(), child_work.pid)
+        child.call(PATIENCE, StopConditions(), child_work.pid)
 
 
 def test_a_child_dies_with_its_parent() -> None:
     script = (
         "from consumer.children.child import Child\n"
         "from consumer.errors import InferenceTimeout\n"
-        "from consumer.halt import Halt\n"
+        "from consumer.stop_conditions import StopConditions\n"
         "from tests import child_work\n"
         "if __name__ == '__main__':\n"
         "    child = Child('test', on_timeout=InferenceTimeout)\n"
-        "    print(child.call(60, Halt(), child_work.pid), flush=True)\n"
-        "    child.call(600, Halt(), child_work.sleep, 600.0)\n"
+        "    print(child.call(60, StopConditions(), child_work.pid), flush=True)\n"
+        "    child.call(600, StopConditions(), child_work.sleep, 600.0)\n"
     )
     with subprocess.Popen(
         (sys.executable, "-c", script), cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
@@ -146,10 +146,10 @@ def test_a_child_dies_with_its_parent() -> None:
 def test_who_is_too_slow_is_asked_once_more_in_a_fresh_process() -> None:
     child = Child("test", on_timeout=InferenceTimeout, on_slow_again=lambda s: TooLarge(f"{s} s"))
     try:
-        first = child.call(PATIENCE, Halt(), child_work.pid)
+        first = child.call(PATIENCE, StopConditions(), child_work.pid)
         with pytest.raises(TooLarge):
-            child.call(0.5, Halt(), child_work.sleep, 600.0)
-        assert child.call(PATIENCE, Halt(), child_work.pid) != first
+            child.call(0.5, StopConditions(), child_work.sleep, 600.0)
+        assert child.call(PATIENCE, StopConditions(), child_work.pid) != first
     finally:
         child.stop()
 
@@ -157,8 +157,8 @@ def test_who_is_too_slow_is_asked_once_more_in_a_fresh_process() -> None:
 def test_who_was_slow_once_is_answered(tmp_path: Path) -> None:
     child = Child("test", on_timeout=InferenceTimeout, on_slow_again=lambda s: TooLarge(f"{s} s"))
     try:
-        child.call(PATIENCE, Halt(), child_work.pid)
-        assert child.call(1.0, Halt(), slow_child.slow_once, str(tmp_path / "was")) == 7
+        child.call(PATIENCE, StopConditions(), child_work.pid)
+        assert child.call(1.0, StopConditions(), slow_child.slow_once, str(tmp_path / "was")) == 7
     finally:
         child.stop()
 
@@ -167,7 +167,7 @@ def test_a_clock_that_is_set_two_hours_on_ends_no_call(
     child: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a clock that was wrong is set once the network is there."""
-    child.call(PATIENCE, Halt(), child_work.pid)
+    child.call(PATIENCE, StopConditions(), child_work.pid)
     clock, began = time.time, threading.Event()
 
     def stepped() -> float:
@@ -177,7 +177,7 @@ def test_a_clock_that_is_set_two_hours_on_ends_no_call(
     timer = threading.Timer(0.5, began.set)
     timer.start()
     try:
-        assert child.call(PATIENCE, Halt(), child_work.pid_after, 2.0) > 0
+        assert child.call(PATIENCE, StopConditions(), child_work.pid_after, 2.0) > 0
         assert began.is_set()
     finally:
         timer.cancel()
@@ -186,9 +186,9 @@ def test_a_clock_that_is_set_two_hours_on_ends_no_call(
 def test_a_clock_that_is_set_back_lets_no_call_take_longer(
     child: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    child.call(PATIENCE, Halt(), child_work.pid)
+    child.call(PATIENCE, StopConditions(), child_work.pid)
     clock, at = time.time, time.monotonic()
     # An hour back for every second: no time passes by it.
     monkeypatch.setattr(time, "time", lambda: clock() - 3600.0 * (time.monotonic() - at))
     with pytest.raises(InferenceTimeout):
-        child.call(0.5, Halt(), child_work.sleep, PATIENCE)
+        child.call(0.5, StopConditions(), child_work.sleep, PATIENCE)

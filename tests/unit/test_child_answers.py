@@ -12,7 +12,8 @@ import pytest
 
 from consumer.children import reader, segmenter, wire
 from consumer.errors import LabError, ModelFailed
-from consumer.handover import (
+from consumer.memory import MemoryFile, MemoryPath
+from consumer.payloads import (
     Figures,
     LesionFacts,
     Measured,
@@ -20,7 +21,6 @@ from consumer.handover import (
     StoredModel,
     VolumeHeader,
 )
-from consumer.memory import MemoryFile, MemoryPath
 from messages.phases.scale import Scale
 from tests import child_work
 from tests.unit.job_bench import INDEX

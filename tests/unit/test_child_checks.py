@@ -9,12 +9,12 @@ import pytest
 
 from consumer.checks.children import check, lines
 from consumer.checks.line import State
-from consumer.children.kernel import keep_memory_private
-from consumer.children.walls import Walls
+from consumer.sandbox.kernel import keep_memory_private
+from consumer.sandbox.self_check import SandboxReport
 from consumer.settings import SettingsInvalid, child_environment, load_analysis
 
 #: All that a kernel of these years has.
-TIGHT = Walls(
+TIGHT = SandboxReport(
     environment=("HOME", "PATH"),
     no_new_privileges=True,
     capabilities=0,

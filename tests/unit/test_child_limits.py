@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from consumer.children.child import Child
-from consumer.children.limits import ReaderLimits, confine
 from consumer.children.wire import ChildRaised
 from consumer.children.workbench import Limits, Workbench
 from consumer.errors import InferenceTimeout, TooLarge, WorkerCrashed
-from consumer.halt import Halt
+from consumer.sandbox.confinement import ReaderLimits, confine
+from consumer.stop_conditions import StopConditions
 from tests import child_work
 
 #: Seconds for a call that does nothing, on a busy machine.
@@ -45,40 +45,40 @@ def bench() -> Iterator[Workbench]:
 
 
 def test_what_needs_more_memory_than_a_fresh_process_may_take_is_too_large(child: Child) -> None:
-    assert child.call(PATIENCE, Halt(), child_work.seize, 100 * MIB) == 100 * MIB
+    assert child.call(PATIENCE, StopConditions(), child_work.seize, 100 * MIB) == 100 * MIB
     with pytest.raises(TooLarge, match="a fresh process"):
-        child.call(PATIENCE, Halt(), child_work.seize, 300 * MIB)
-    assert child.call(PATIENCE, Halt(), child_work.double, 21) == 42
+        child.call(PATIENCE, StopConditions(), child_work.seize, 300 * MIB)
+    assert child.call(PATIENCE, StopConditions(), child_work.double, 21) == 42
 
 
 def test_memory_that_earlier_calls_kept_is_no_reason_to_refuse(child: Child) -> None:
-    first = child.call(PATIENCE, Halt(), child_work.pid)
-    assert child.call(PATIENCE, Halt(), child_work.hoard, 120 * MIB) == 120 * MIB
+    first = child.call(PATIENCE, StopConditions(), child_work.pid)
+    assert child.call(PATIENCE, StopConditions(), child_work.hoard, 120 * MIB) == 120 * MIB
     # The second needs the same again, and finds it in another process.
-    assert child.call(PATIENCE, Halt(), child_work.hoard, 120 * MIB) == 120 * MIB
-    assert child.call(PATIENCE, Halt(), child_work.pid) != first
+    assert child.call(PATIENCE, StopConditions(), child_work.hoard, 120 * MIB) == 120 * MIB
+    assert child.call(PATIENCE, StopConditions(), child_work.pid) != first
 
 
 def test_a_file_larger_than_the_volume_cannot_be_written(child: Child, tmp_path: Path) -> None:
     path = tmp_path / "file"
-    child.call(PATIENCE, Halt(), child_work.write_file, str(path), 2 * MIB)
+    child.call(PATIENCE, StopConditions(), child_work.write_file, str(path), 2 * MIB)
     assert path.stat().st_size == MIB
     with pytest.raises(ChildRaised, match=r"^OSError$"):
-        child.call(PATIENCE, Halt(), child_work.grow_file, str(path), MIB + 1)
+        child.call(PATIENCE, StopConditions(), child_work.grow_file, str(path), MIB + 1)
 
 
 def test_the_children_of_a_lab_can_leave_no_core_dump(bench: Workbench) -> None:
-    reader = bench._reader.call(PATIENCE, Halt(), child_work.limits)
+    reader = bench._reader.call(PATIENCE, StopConditions(), child_work.limits)
     assert reader["RLIMIT_CORE"] <= 1
     assert reader["RLIMIT_FSIZE"] == MIB
     assert reader["RLIMIT_NOFILE"] <= 256
     assert reader["RLIMIT_DATA"] > ALLOWED.memory_bytes
-    assert bench._segmenter.call(PATIENCE, Halt(), child_work.limits)["RLIMIT_CORE"] <= 1
+    assert bench._segmenter.call(PATIENCE, StopConditions(), child_work.limits)["RLIMIT_CORE"] <= 1
 
 
 def test_a_decoder_that_crashes_costs_its_process_and_no_other(bench: Workbench) -> None:
-    segmenter = bench._segmenter.call(PATIENCE, Halt(), os.getpid)
+    segmenter = bench._segmenter.call(PATIENCE, StopConditions(), os.getpid)
     with pytest.raises(WorkerCrashed):
-        bench._reader.call(PATIENCE, Halt(), child_work.fault)
-    assert bench._reader.call(PATIENCE, Halt(), child_work.double, 2) == 4
-    assert bench._segmenter.call(PATIENCE, Halt(), os.getpid) == segmenter
+        bench._reader.call(PATIENCE, StopConditions(), child_work.fault)
+    assert bench._reader.call(PATIENCE, StopConditions(), child_work.double, 2) == 4
+    assert bench._segmenter.call(PATIENCE, StopConditions(), os.getpid) == segmenter

@@ -13,7 +13,7 @@ from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import JPEGLSLossless
 
-from consumer.children.codestream import OtherCodestream, check_codestreams
+from consumer.dicom.codestream import OtherCodestream, check_codestreams
 from consumer.errors import UnreadableDicom
 from tests.dicom_factory import part10
 from tests.unit.test_encodings import SEEN, as_slice, read

@@ -29,8 +29,8 @@ from pydicom.uid import (
 
 from consumer.children import reader
 from consumer.errors import LabError, MissingAttribute, UnreadableDicom, UnsupportedImage
-from consumer.handover import DownloadIndex
 from consumer.memory import MemoryFile
+from consumer.payloads import DownloadIndex
 from tests.dicom_factory import Series, part10, place
 from tests.enhanced_factory import enhanced
 

@@ -23,8 +23,8 @@ from consumer.errors import (
     SeriesChanged,
     UnreadableDicom,
 )
-from consumer.handover import DownloadIndex, PackagedPrimary, VolumeHeader
 from consumer.memory import MemoryFile
+from consumer.payloads import DownloadIndex, PackagedPrimary, VolumeHeader
 from tests.dciodvfy import dicom_errors
 from tests.dicom_factory import AXIAL, SAGITTAL, Series, oblique, part10, place, spec
 from tests.enhanced_factory import SHARED, enhanced

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from consumer.handover import Figures
-from consumer.result.figures import figures
-from consumer.result.lesions import measure, split
+from consumer.payloads import Figures
+from consumer.result.lesions import figures, measure, split
 
 SPACING = (2.0, 1.0, 1.0)
 

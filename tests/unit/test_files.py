@@ -22,11 +22,11 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 
-from consumer.children import elements, files
-from consumer.children.codestream import OtherCodestream, check_codestreams
-from consumer.children.elements import CutShort, ItemsTooMany
-from consumer.children.enhanced import images_of
-from consumer.children.files import Inflation, NotPart10, OtherPixelLength, read_file
+from consumer.dicom import elements, files
+from consumer.dicom.codestream import OtherCodestream, check_codestreams
+from consumer.dicom.elements import CutShort, ItemsTooMany
+from consumer.dicom.enhanced import images_of
+from consumer.dicom.files import Inflation, NotPart10, OtherPixelLength, read_file
 from consumer.errors import TooLarge
 from tests.bad_inputs.study import real_file, series
 from tests.dicom_factory import Series, part10

@@ -15,10 +15,10 @@ from pydicom.multival import MultiValue
 
 from consumer.children import reader
 from consumer.errors import LabError
-from consumer.handover import DownloadIndex
 from consumer.manual.choice import choose
-from consumer.manual.facts import look_at
+from consumer.manual.facts import examine
 from consumer.memory import MemoryFile
+from consumer.payloads import DownloadIndex
 from messages.failures import FailureCode
 from messages.lab import ModelDescriptor
 from messages.phases import DCE_ROLES
@@ -276,7 +276,7 @@ def by_the_lab(datasets: Sequence[Dataset]) -> LabError:
 
 def by_the_command(archive: Archive) -> LabError:
     with archive.by_hand() as images:
-        looked = look_at(images, by_hand.SERIES)
+        looked = examine(images, by_hand.SERIES)
     with pytest.raises(LabError) as caught:
         choose([looked], MODEL.roles, ())
     return caught.value
@@ -382,7 +382,7 @@ def test_a_good_series_is_read_offered_and_costs_no_further_call() -> None:
         f"/instances/{Archive.id_of(0)}/simplified-tags"
     ]
     with archive.by_hand() as images:
-        assert len(choose([look_at(images, by_hand.SERIES)], MODEL.roles, ())) == 1
+        assert len(choose([examine(images, by_hand.SERIES)], MODEL.roles, ())) == 1
 
 
 def test_slices_that_are_no_stack_are_no_matter_of_size() -> None:

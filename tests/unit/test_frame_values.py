@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydicom import Dataset
 
-from consumer.children.agreement import stated
-from consumer.children.enhanced import images_of
+from consumer.dicom.agreement import stated
+from consumer.dicom.enhanced import images_of
 from messages.phases.agreement import AGREEMENT_KEYWORDS, Difference, differences
 from messages.phases.facts import SeriesFacts
 from messages.phases.frames import KINDS, frames_of

@@ -14,11 +14,11 @@ from pydicom import Dataset, dcmread
 from pydicom.multival import MultiValue
 from pydicom.uid import generate_uid
 
-from consumer.children import enhanced as child
 from consumer.children import reader
-from consumer.handover import DownloadIndex
-from consumer.manual.facts import look_at
+from consumer.dicom import enhanced as child
+from consumer.manual.facts import examine
 from consumer.memory import MemoryFile
+from consumer.payloads import DownloadIndex
 from messages.phases import PhaseFacts
 from messages.phases.parts import FRAME_PHASE_KEYWORDS, ImageFacts, parts_of
 from messages.phases.times import began_at
@@ -109,7 +109,7 @@ def by_the_command(*objects: Dataset) -> Sequence[PhaseFacts]:
     ]
     told = {item["ID"]: orthanc_tells(ds) for item, ds in zip(listed, objects, strict=True)}
     with by_hand.orthanc(by_hand.paths(by_hand.MR, listed, told), limit=200) as (archive, _):
-        return look_at(archive, by_hand.SERIES).facts.phases
+        return examine(archive, by_hand.SERIES).facts.phases
 
 
 def by_the_reader(*objects: Dataset) -> Told:

@@ -21,10 +21,10 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from consumer.children import reader
-from consumer.children.grid import PLACE_SHARE, PLACE_TOLERANCE_MM
+from consumer.dicom.grid import PLACE_SHARE, PLACE_TOLERANCE_MM
 from consumer.errors import GeometryMismatch
-from consumer.handover import DownloadIndex, VolumeHeader
 from consumer.memory import MemoryFile
+from consumer.payloads import DownloadIndex, VolumeHeader
 from tests.dicom_factory import Series, part10, place, spec
 from tests.enhanced_factory import enhanced
 

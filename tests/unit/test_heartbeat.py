@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
-from consumer.announce import Announcer
-from consumer.heartbeat import Heartbeat, Standing
+from consumer.jobs.announcer import Announcer
+from consumer.liveness.heartbeat import Heartbeat, LabStatus
 from messages import codec
 from messages.envelope import Message, Wire
 from messages.lab import (
@@ -34,14 +34,14 @@ class Recording:
 
 def test_a_heartbeat_goes_out_at_once_when_anything_changes_and_else_not_before_its_time() -> None:
     sender = Recording()
-    now = Standing(current=(), condition=SERVING, connections=1)
+    now = LabStatus(current=(), condition=SERVING, connections=1)
     beats = Heartbeat(
         Announcer(sender, user="lab1", pool="lab"),
         lab="lab1",
         pool="lab",
         device="cpu",
         models=(),
-        standing=lambda: now,
+        status=lambda: now,
     )
     beats.beat()
     beats.beat()
@@ -66,7 +66,7 @@ def test_a_heartbeat_goes_out_at_once_when_anything_changes_and_else_not_before_
 def test_each_model_is_told_at_the_start_and_after_each_connection_and_then_in_turn() -> None:
     sender = Recording()
     clock = [0.0]
-    now = Standing(current=(), condition=SERVING, connections=2)
+    now = LabStatus(current=(), condition=SERVING, connections=2)
     models = [model(name) for name in ("a", "b", "c")]
     beats = heartbeat(sender, models, lambda: now, clock)
     beats.beat()
@@ -82,7 +82,7 @@ def test_each_model_is_told_at_the_start_and_after_each_connection_and_then_in_t
 
 def test_a_heartbeat_names_what_it_serves_and_holds_it_whole_while_that_is_short() -> None:
     sender = Recording()
-    now = Standing(current=(), condition=SERVING, connections=1)
+    now = LabStatus(current=(), condition=SERVING, connections=1)
     models = [model("a"), model("b")]
     heartbeat(sender, models, lambda: now, [0.0]).beat()
     last = sender.hints[-1]
@@ -94,7 +94,7 @@ def test_a_heartbeat_names_what_it_serves_and_holds_it_whole_while_that_is_short
 def test_a_lab_with_the_whole_zoo_and_a_segmentation_of_133_structures_each_can_say_so() -> None:
     sender = Recording()
     holds = tuple(uuid4() for _ in range(16))
-    now = Standing(current=holds, condition=SERVING, connections=1)
+    now = LabStatus(current=holds, condition=SERVING, connections=1)
     labels = tuple(f"structure {number} of the whole brain" for number in range(133))
     models = [model(f"zoo-{number}", labels=labels) for number in range(31)]
     # Each is encoded, and read again as the site reads it: see `Recording.hint`.
@@ -124,7 +124,7 @@ def model(name: str, **changes: Any) -> ModelDescriptor:
 def heartbeat(
     sender: Recording,
     models: list[ModelDescriptor],
-    standing: Callable[[], Standing],
+    status: Callable[[], LabStatus],
     clock: list[float],
 ) -> Heartbeat:
     return Heartbeat(
@@ -133,7 +133,7 @@ def heartbeat(
         pool="lab",
         device="cpu",
         models=models,
-        standing=standing,
+        status=status,
         clock=lambda: clock[0],
     )
 

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from consumer.bundle import read_bundle
-from consumer.children.kernel import keep_memory_private
 from consumer.children.segmenter import SegmentationJob
 from consumer.children.workbench import Limits, Workbench
 from consumer.errors import InferenceTimeout
-from consumer.halt import Halt
 from consumer.memory import MemoryFile, create_array, open_array
+from consumer.sandbox.kernel import keep_memory_private
+from consumer.stop_conditions import StopConditions
 from infra.local.process import wait_until
 from infra.local.settings import REPOSITORY
 from tests.unit.test_hostile_child import (  # noqa: F401 - fixtures
@@ -92,7 +92,7 @@ def test_a_bundle_gets_to_no_password_no_network_and_no_other_process(
     }
     order.write_text(json.dumps(words))
     attack = f"$child_attack.everything({str(report)!r}, {str(order)!r})"
-    bench.segment(job_of(tmp_path / "hostile", memory, attack, NOTHING), Halt())
+    bench.segment(job_of(tmp_path / "hostile", memory, attack, NOTHING), StopConditions())
     assert json.loads(report.read_text()) == []
 
 
@@ -101,7 +101,7 @@ def test_a_bundle_cannot_change_the_voxels_that_the_report_is_made_from(
 ) -> None:
     report = tmp_path / "report"
     forge = f"$child_attack.forges({str(report)!r})"
-    bench.segment(job_of(tmp_path / "hostile", memory, forge, NOTHING), Halt())
+    bench.segment(job_of(tmp_path / "hostile", memory, forge, NOTHING), StopConditions())
     # The mask is the bundle's own to write, until it has answered.
     assert not [one for one in json.loads(report.read_text()) if "volumes" in one]
     assert (open_array(memory[0].path, SHAPE, np.float32) == 1.0).all()
@@ -122,7 +122,7 @@ def test_workers_of_a_bundle_load_its_data_and_end_with_its_timeout(
     bench = Workbench(Limits(reading=PATIENCE, inference=PATIENCE))
     try:
         job = job_of(tmp_path / "working", memory, work, answer, loader=loader)
-        bench.segment(job, Halt())
+        bench.segment(job, StopConditions())
         assert open_array(memory[1].path, SHAPE[1:], np.uint8).all()
         workers = [int(pid) for pid in pids.read_text().split()]
         assert len(workers) == 2
@@ -135,7 +135,7 @@ def test_workers_of_a_bundle_load_its_data_and_end_with_its_timeout(
     try:
         hangs = job_of(tmp_path / "hangs", memory, work, "$time.sleep(600)", loader=loader)
         with pytest.raises(InferenceTimeout):
-            slow.segment(hangs, Halt())
+            slow.segment(hangs, StopConditions())
         workers = [int(pid) for pid in pids.read_text().split()]
         assert len(workers) == 2
         wait_until(lambda: all(map(gone, workers)), "end the workers", 30)

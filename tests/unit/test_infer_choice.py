@@ -8,10 +8,10 @@ import pytest
 
 from consumer.errors import GeometryMismatch, LabError, PhasesOutOfOrder, WrongPhaseCount
 from consumer.manual import wording
-from consumer.manual.asked import ByHand, CannotInfer, by_hand
 from consumer.manual.choice import choose, concerns, describe
-from consumer.manual.facts import Looked
-from consumer.orthanc.images import Image, ImageSeries
+from consumer.manual.facts import ExaminedSeries
+from consumer.manual.options import CannotInfer, PhaseOption, parse_phase_options
+from consumer.orthanc.images import ArchiveImage, ImageSeries
 from messages.phases import DCE_ROLES, GridFacts, LeftOut, PhaseFacts, Problem, SeriesFacts
 from messages.phases.check import Concern, Fault
 from messages.phases.parts import ImageFacts, Unclear
@@ -27,7 +27,7 @@ def series(
     description: str = "t1 dyn",
     slices: int = COUNT,
     unclear: Unclear | None = None,
-) -> Looked:
+) -> ExaminedSeries:
     """A series with a phase at each of `times`; one phase is the whole series."""
     several = len(times) > 1
     phases = tuple(
@@ -53,28 +53,28 @@ def series(
         unclear=unclear,
     )
     images = tuple(ImageFacts((0.0, 0.0, 0.0), value) for value in values)
-    return Looked(
+    return ExaminedSeries(
         ImageSeries(
             "1.2.3",
             f"1.2.3.{number}",
             "MR",
             description,
             len(images),
-            tuple(Image("x", None, None, {}) for _ in images),
+            tuple(ArchiveImage("x", None, None, {}) for _ in images),
         ),
         facts,
         images,
     )
 
 
-def said(*texts: str) -> tuple[ByHand, ...]:
-    return by_hand(texts)
+def said(*texts: str) -> tuple[PhaseOption, ...]:
+    return parse_phase_options(texts)
 
 
-def told(looked: list[Looked], *hands: str) -> list[tuple[str, str, str]]:
+def told(examined: list[ExaminedSeries], *hands: str) -> list[tuple[str, str, str]]:
     return [
-        (one.role, one.looked.facts.series_id, one.value)
-        for one in choose(looked, DCE_ROLES, said(*hands))
+        (one.role, one.examined.facts.series_id, one.value)
+        for one in choose(examined, DCE_ROLES, said(*hands))
     ]
 
 
@@ -94,7 +94,7 @@ def test_phases_inside_one_series_are_found_in_time_order() -> None:
 
 def test_two_series_may_hold_the_phases_between_them() -> None:
     found = choose([series(2, 90.0, 180.0, 270.0), series(1, 0.0)], DCE_ROLES, ())
-    assert [(one.role, one.looked.facts.series_id, one.value) for one in found] == [
+    assert [(one.role, one.examined.facts.series_id, one.value) for one in found] == [
         ("pre", "series1", ""),
         ("post1", "series2", "1"),
         ("post2", "series2", "2"),
@@ -105,7 +105,7 @@ def test_two_series_may_hold_the_phases_between_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("looked", "sentence"),
+    ("examined", "sentence"),
     [
         ([series(n, 100.0 * n) for n in range(3)], "the model takes 4 series"),
         ([series(n, 100.0 * n) for n in range(5)], "and 5 were given"),
@@ -127,24 +127,24 @@ def test_two_series_may_hold_the_phases_between_them() -> None:
     ],
 )
 def test_what_is_ambiguous_is_said_and_nothing_is_chosen(
-    looked: list[Looked], sentence: str
+    examined: list[ExaminedSeries], sentence: str
 ) -> None:
     with pytest.raises(WrongPhaseCount) as caught:
-        choose(looked, DCE_ROLES, ())
+        choose(examined, DCE_ROLES, ())
     assert sentence in str(caught.value)
 
 
 def test_phases_without_an_order_are_not_put_in_one() -> None:
-    looked = [series(1, 0.0, 90.0), series(2, 0.0, 90.0)]
+    examined = [series(1, 0.0, 90.0), series(2, 0.0, 90.0)]
     with pytest.raises(PhasesOutOfOrder, match="--phase"):
-        choose(looked, DCE_ROLES, ())
+        choose(examined, DCE_ROLES, ())
 
 
 def test_a_role_is_said_by_series_and_value() -> None:
-    looked = [series(1, 0.0), series(2, 90.0, 180.0, 270.0)]
+    examined = [series(1, 0.0), series(2, 90.0, 180.0, 270.0)]
     hands = [f"{role}=2/TemporalPositionIdentifier:{n}" for role, n in
              (("post1", "3"), ("post2", "2.0"), ("last", "1"))]  # fmt: skip
-    assert told(looked, "pre=1", *hands) == [
+    assert told(examined, "pre=1", *hands) == [
         ("pre", "series1", ""),
         ("post1", "series2", "3"),
         ("post2", "series2", "2.0"),
@@ -159,7 +159,7 @@ def test_a_role_is_said_by_series_and_value() -> None:
 )  # fmt: skip
 def test_a_phase_that_cannot_be_read_is_wrong_usage(text: str) -> None:
     with pytest.raises(CannotInfer, match="--phase "):
-        ByHand.parse(text)
+        PhaseOption.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -184,9 +184,9 @@ def test_a_phase_that_cannot_be_read_is_wrong_usage(text: str) -> None:
 def test_what_is_said_by_hand_must_be_there(
     hands: list[str], error: type[Exception], sentence: str
 ) -> None:
-    looked = [series(n, 100.0 * n) for n in (1, 2, 3)]
+    examined = [series(n, 100.0 * n) for n in (1, 2, 3)]
     with pytest.raises(error, match=sentence):
-        told(looked, *hands)
+        told(examined, *hands)
 
 
 def test_order_and_grids_are_checked_before_anything_is_downloaded() -> None:
@@ -206,13 +206,13 @@ def test_doubtful_times_of_phases_that_were_given_are_only_said() -> None:
 
 
 def test_what_nobody_knows_of_a_series_is_left_to_the_reader() -> None:
-    looked = [*(series(n, 100.0 * n) for n in range(3)), series(3, unclear=Unclear.NO_POSITION)]
-    assert concerns(choose(looked, DCE_ROLES, ())) == []
+    examined = [*(series(n, 100.0 * n) for n in range(3)), series(3, unclear=Unclear.NO_POSITION)]
+    assert concerns(choose(examined, DCE_ROLES, ())) == []
 
 
 def test_a_series_that_is_still_arriving_is_said_to_be() -> None:
-    looked = series(1, 0.0)
-    grows = replace(looked, series=replace(looked.series, arriving=True))
+    examined = series(1, 0.0)
+    grows = replace(examined, series=replace(examined.series, arriving=True))
     assert describe(1, grows) == "series 1: 2 instances so far, more are still arriving"
 
 

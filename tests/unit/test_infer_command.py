@@ -18,11 +18,10 @@ from consumer.errors import (
     LabStopping,
     RequestCancelled,
 )
-from consumer.manual import files
-from consumer.manual.asked import CannotInfer
 from consumer.manual.command import destination
-from consumer.manual.ends import end_of
-from consumer.manual.interrupts import Interrupted, Interrupts
+from consumer.manual.exit import Interrupted, Interrupts, end_of
+from consumer.manual.local_result import prepare_folder
+from consumer.manual.options import CannotInfer
 from consumer.settings import SettingsInvalid
 from infra.local.settings import REPOSITORY
 
@@ -76,11 +75,11 @@ def test_every_error_of_the_lab_has_a_status() -> None:
 def test_a_fault_of_the_program_quotes_nothing(tmp_path: Path) -> None:
     script = tmp_path / "broken.py"
     script.write_text(
-        "from consumer.manual.command import Options, run\n"
+        "from consumer.manual.command import Arguments, run\n"
         "class Broken(tuple):\n"
         "    def __iter__(self):\n"
         "        raise RuntimeError('Kim^Minji')\n"
-        "raise SystemExit(run(Options(('a',), Broken(), None, None, None, False, None, None)))\n",
+        "raise SystemExit(run(Arguments(('a',), Broken(), None, None, None, False, None, None)))\n",
         "utf-8",
     )
     done = subprocess.run(
@@ -105,7 +104,7 @@ def test_control_c_before_the_work_begins_ends_the_run_at_once() -> None:
 
 def test_control_c_during_the_work_is_a_cancel_and_the_second_one_a_stop() -> None:
     with Interrupts() as interrupts:
-        interrupts.be_patient()
+        interrupts.cancel_on_signal()
         os.kill(os.getpid(), signal.SIGTERM)
         assert interrupts.cancelled.is_set()
         assert not interrupts.stopping.is_set()
@@ -132,6 +131,6 @@ def test_the_signals_are_as_they_were_afterwards() -> None:
 def test_a_folder_that_cannot_be_used_is_told_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CannotInfer, match="cannot be written"):
-        files.prepare(tmp_path / "file" / "below")
+        prepare_folder(tmp_path / "file" / "below")
     with pytest.raises(CannotInfer, match="cannot be written"):
-        files.prepare(tmp_path / "file")
+        prepare_folder(tmp_path / "file")

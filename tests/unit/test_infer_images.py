@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from consumer.errors import ArchiveUnavailable, SeriesNotFound, TooLarge
-from consumer.manual.facts import MAX_ASKED, look_at
+from consumer.manual.facts import MAX_ASKED, examine
 from consumer.orthanc.images import Images
 from messages.phases.kind import LeftOut, kind_of
 from messages.phases.parts import Unclear
@@ -101,7 +101,7 @@ def test_phases_that_the_index_tells_apart_cost_one_call_a_phase() -> None:
         listed[3 * phase]["ID"]: {**HEAD, "AcquisitionTime": f"10{phase}000"} for phase in range(2)
     }
     with orthanc(paths(MR, listed, tags)) as (images, asked):
-        facts = look_at(images, SERIES).facts
+        facts = examine(images, SERIES).facts
     assert [(p.keyword, p.value, p.image_count) for p in facts.phases] == [
         ("TemporalPositionIdentifier", "1", 3),
         ("TemporalPositionIdentifier", "2", 3),
@@ -121,13 +121,13 @@ def test_times_that_the_index_lacks_are_read_of_each_instance() -> None:
         for place, item in enumerate(listed)
     }
     with orthanc(paths(MR, listed, tags)) as (images, _):
-        looked = look_at(images, SERIES)
-    assert [(p.keyword, p.value) for p in looked.facts.phases] == [
+        examined = examine(images, SERIES)
+    assert [(p.keyword, p.value) for p in examined.facts.phases] == [
         ("AcquisitionTime", "100000"),
         ("AcquisitionTime", "101000"),
     ]
     # Patient data is dropped where it comes in.
-    assert "Nobody" not in repr(looked)
+    assert "Nobody" not in repr(examined)
 
 
 def test_an_acquisition_date_time_stands_for_date_and_time() -> None:
@@ -136,7 +136,7 @@ def test_an_acquisition_date_time_stands_for_date_and_time() -> None:
         listed[0]["ID"]: {"StudyDate": "20260102", "AcquisitionDateTime": "20260103000010+0900"}
     }
     with orthanc(paths(MR, listed, tags)) as (images, _):
-        (phase,) = look_at(images, SERIES).facts.phases
+        (phase,) = examine(images, SERIES).facts.phases
     assert phase.acquired_at_s == 24 * 3600 + 10
 
 
@@ -169,7 +169,7 @@ def test_the_frames_of_enhanced_mr_are_images_of_their_own() -> None:
         }
     }
     with orthanc(paths(MR, listed, tags)) as (images, _):
-        facts = look_at(images, SERIES).facts
+        facts = examine(images, SERIES).facts
     assert facts.instance_count == 1
     assert [(p.keyword, p.value, p.image_count) for p in facts.phases] == [
         ("TemporalPositionIndex", "1", 3),
@@ -195,7 +195,7 @@ def test_frames_of_several_kinds_are_not_taken_for_phases() -> None:
     ]
     tags = {listed[0]["ID"]: {**HEAD, "PerFrameFunctionalGroupsSequence": groups}}
     with orthanc(paths(MR, listed, tags)) as (images, _):
-        facts = look_at(images, SERIES).facts
+        facts = examine(images, SERIES).facts
     assert (facts.unclear, facts.phases) == (Unclear.SEVERAL_KINDS, ())
     assert facts.image_type == ("ORIGINAL", "PRIMARY", "DYNAMIC")
 
@@ -207,23 +207,23 @@ def test_the_b_value_of_a_frame_shows_that_it_is_diffusion() -> None:
         group["MRDiffusionSequence"] = [{"DiffusionBValue": "800"}]
     tags = {listed[0]["ID"]: {**HEAD, "PerFrameFunctionalGroupsSequence": groups}}
     with orthanc(paths(MR, listed, tags)) as (images, _):
-        facts = look_at(images, SERIES).facts
+        facts = examine(images, SERIES).facts
     assert kind_of(facts) is LeftOut.DIFFUSION
 
 
 def test_a_position_that_no_scanner_reaches_is_none() -> None:
     listed = [instance(0, 1), instance(0, 2, ImagePositionPatient="1e308\\0\\0")]
     with orthanc(paths(MR, listed, {item["ID"]: HEAD for item in listed})) as (images, _):
-        looked = look_at(images, SERIES)
-    assert looked.series.images[1].position is None
-    assert looked.facts.unclear is Unclear.NO_POSITION
+        examined = examine(images, SERIES)
+    assert examined.series.images[1].position is None
+    assert examined.facts.unclear is Unclear.NO_POSITION
 
 
 def test_nothing_is_read_of_what_is_no_mr() -> None:
     seg = {"MainDicomTags": {**MR["MainDicomTags"], "Modality": "SEG"}}
     listed = [instance(0, 1, NumberOfFrames="60")]
     with orthanc(paths(seg, listed, {})) as (images, asked):
-        facts = look_at(images, SERIES).facts
+        facts = examine(images, SERIES).facts
     assert facts.phases == ()
     assert len(asked) == 3
 
@@ -246,7 +246,7 @@ def test_what_the_archive_says_wrong_ends_in_its_code(
     answers: dict[str, Any], error: type[Exception]
 ) -> None:
     with orthanc(answers) as (images, _), pytest.raises(error) as caught:
-        look_at(images, SERIES)
+        examine(images, SERIES)
     assert "Nobody" not in str(caught.value)
 
 
@@ -256,7 +256,7 @@ def test_too_many_images_are_counted_as_images_and_the_limit_is_named() -> None:
         orthanc(paths(MR, listed, {}), limit=659) as (images, asked),
         pytest.raises(TooLarge, match="holds 660 images, and up to 659 are looked at"),
     ):
-        look_at(images, SERIES)
+        examine(images, SERIES)
     assert len(asked) == 3
 
 
@@ -264,11 +264,11 @@ def test_more_instances_than_can_be_asked_one_by_one_are_refused_before_the_firs
     listed = [instance(0, number) for number in range(MAX_ASKED + 1)]
     with orthanc(paths(MR, listed, {}), limit=MAX_ASKED + 1) as (images, asked):
         with pytest.raises(TooLarge, match="more than 4000 instances"):
-            look_at(images, SERIES)
+            examine(images, SERIES)
         assert len(asked) == 3
 
 
 def test_what_is_no_orthanc_id_reaches_no_address() -> None:
     with orthanc({}) as (images, asked), pytest.raises(ValueError, match="not an Orthanc id"):
-        look_at(images, "../system")
+        examine(images, "../system")
     assert asked == []

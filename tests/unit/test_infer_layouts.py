@@ -7,8 +7,8 @@ from typing import cast
 
 import pytest
 
-from consumer.manual.facts import look_at
-from consumer.orthanc.images import Image, Images, ImageSeries, numbers_of
+from consumer.manual.facts import examine
+from consumer.orthanc.images import ArchiveImage, Images, ImageSeries, numbers_of
 from messages.phases import DCE_ROLES, propose
 from messages.phases.parts import FRAME_PHASE_KEYWORDS
 from messages.phases.values import integer
@@ -48,11 +48,11 @@ class Archive:
         return {name: tags[name] for name in keywords if tags.get(name)}
 
     @staticmethod
-    def _image(series: Series, place: int) -> Image:
+    def _image(series: Series, place: int) -> ArchiveImage:
         tags = series.tags | series.images[place]
         names = OF_FRAME if series.multi_frame else INDEXED
         x, y, z = map(float, tags["ImagePositionPatient"].split("\\"))
-        return Image(
+        return ArchiveImage(
             instance_id=f"{series.series_id} {0 if series.multi_frame else place}",
             position=(x, y, z),
             orientation=numbers_of(tags["ImageOrientationPatient"], 6),
@@ -66,9 +66,9 @@ class Archive:
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
 def test_a_run_by_hand_finds_what_the_site_finds(layout: Layout) -> None:
     archive = Archive(layout)
-    looked = [look_at(cast("Images", archive), series.series_id) for series in layout.series]
+    examined = [examine(cast("Images", archive), series.series_id) for series in layout.series]
 
-    made = propose([one.facts for one in looked], DCE_ROLES)
+    made = propose([one.facts for one in examined], DCE_ROLES)
 
     assert made.problem is layout.problem
     assert tuple((c.series_id, c.keyword, c.value) for c in made.choices) == layout.phases
@@ -79,6 +79,6 @@ def test_one_image_of_a_phase_is_asked_where_the_index_tells_them_apart() -> Non
     layout = next(one for one in LAYOUTS if one.name.startswith("Siemens VIBE, all phases"))
     archive = Archive(layout)
 
-    look_at(cast("Images", archive), "dyn")
+    examine(cast("Images", archive), "dyn")
 
     assert len(archive.asked) == 6

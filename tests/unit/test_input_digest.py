@@ -7,8 +7,8 @@ from hashlib import md5, sha256
 
 import pytest
 
-from consumer.children.inputs import digest_of
 from consumer.children.reader import measure_stored, package, read_phases
+from consumer.dicom.series import digest_of
 from consumer.memory import MemoryFile, create_array
 from consumer.result.provenance import stated_input
 from messages.input_digest import input_digest

@@ -29,7 +29,7 @@ from consumer.errors import (
     WorkerCrashed,
     WrongPhaseCount,
 )
-from consumer.halt import Halt
+from consumer.stop_conditions import StopConditions
 from messages import identity
 from messages.envelope import Message
 from messages.events import (
@@ -68,7 +68,7 @@ def test_the_threshold_of_the_request_beats_that_of_the_lab(bench: Bench) -> Non
 def test_the_end_is_told_under_the_delivery_that_is_in_hand_then(bench: Bench) -> None:
     held = Once()
 
-    def reconnect(job: SegmentationJob, halt: Halt) -> None:
+    def reconnect(job: SegmentationJob, stop_conditions: StopConditions) -> None:
         held.count = 2
 
     bench.workbench.segment = reconnect  # type: ignore[method-assign]
@@ -362,7 +362,7 @@ def test_the_report_of_the_superseded_request_goes_to_whoever_writes_the_new_one
     older = uuid4()
     derived = getattr(identity, f"{kind}_instance_uid")
     bench.archive.uid_of = lambda dicom: derived(older) if dicom == b"older" else dicom
-    bench.archive.store(b"older", study_id=bench.archive.study_id, look=lambda: None)
+    bench.archive.store(b"older", study_id=bench.archive.study_id, check_stop=lambda: None)
     bench.job().handle(request(supersedes=older), Once())
     assert bench.workbench.measured_from is not None
     assert bench.workbench.measured_from[0].predecessor == b"older"
@@ -377,10 +377,10 @@ def test_a_superseded_result_that_is_gone_or_copied_holds_nothing_up(bench: Benc
     older = uuid4()
     names = {identity.report_instance_uid(older), identity.primary_instance_uid(older)}
 
-    def copied(uid: str, study_id: str, *, look: Callable[[], None]) -> str | None:
+    def copied(uid: str, study_id: str, *, check_stop: Callable[[], None]) -> str | None:
         if uid in names:
             raise UploadRejected("the study holds 2 objects")
-        return find(uid, study_id, look=look)
+        return find(uid, study_id, check_stop=check_stop)
 
     bench.archive.find_instance = copied  # type: ignore[method-assign]
     assert bench.job().handle(request(supersedes=older), Once()) is LegalAck.STORED

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from consumer.children import reader
-from consumer.handover import Measured
 from consumer.memory import MemoryFile
-from consumer.result import caption, key_slice
-from consumer.result.key_slice import Drawn, chosen_slices
+from consumer.payloads import Measured
+from consumer.result import key_slice
+from consumer.result.key_slice import PictureSource, chosen_slices
 from consumer.result.lesions import measure, split
 from messages import identity
 from tests.dicom_factory import SAGITTAL, Series, index, oblique
@@ -54,7 +54,7 @@ def test_the_widest_slice_of_each_lesion_comes_first_and_then_the_fullest():
     mask = marks(SMALL, LARGE)
     mask[3, 4:12, 15] = 1
     lesions = measure(split(mask > 0, (2.5, 0.8, 0.6), 0.0).labels, (2.5, 0.8, 0.6), 0)
-    drawn = Drawn((), None, None, "", mask > 0, 0, tuple((one, "") for one in lesions))  # type: ignore[arg-type]
+    drawn = PictureSource((), None, None, "", mask > 0, 0, tuple((one, "") for one in lesions))  # type: ignore[arg-type]
     assert chosen_slices(drawn, 9) == [3, 6, 2, 4, 7]
     assert chosen_slices(drawn, 2) == [3, 6]
 
@@ -197,15 +197,15 @@ def test_rows_and_columns_are_named_by_the_axes_of_the_patient():
 
 def test_a_long_notice_is_broken_into_lines_and_nothing_of_it_is_lost():
     pixels = np.zeros((10, 200, 3), np.uint8)
-    one = caption.with_caption(pixels, ["short"])
-    many = caption.with_caption(pixels, ["short", "word " * 60 + "x" * 90])
+    one = key_slice.with_caption(pixels, ["short"])
+    many = key_slice.with_caption(pixels, ["short", "word " * 60 + "x" * 90])
     assert one.shape[1] == many.shape[1] == 200
     assert len(many) > len(one) + 10 * 16
     assert (many[:10] == 0).all()
 
 
 def test_letters_without_a_font_are_not_drawn_as_boxes(monkeypatch):
-    monkeypatch.setattr(caption, "_WIDER_FONTS", ("no-such-font.ttf",))
+    monkeypatch.setattr(key_slice, "_WIDER_FONTS", ("no-such-font.ttf",))
     pixels = np.zeros((10, 400, 3), np.uint8)
-    korean = caption.with_caption(pixels, ["임상용 아님"])
-    np.testing.assert_array_equal(korean, caption.with_caption(pixels, [caption.UNDRAWN]))
+    korean = key_slice.with_caption(pixels, ["임상용 아님"])
+    np.testing.assert_array_equal(korean, key_slice.with_caption(pixels, [key_slice.UNDRAWN]))

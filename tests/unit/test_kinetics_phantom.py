@@ -10,8 +10,8 @@ import pytest
 from pydicom import dcmread
 
 from consumer.children import reader
-from consumer.handover import DownloadIndex
 from consumer.memory import MemoryFile
+from consumer.payloads import DownloadIndex
 from consumer.result.kinetics import CHANGE_PERCENT, Curve, WashOut, curves
 from consumer.result.lesions import split
 from infra.phantom import kinetics

@@ -8,7 +8,7 @@ import pytest
 
 from consumer import bootstrap, settings
 from consumer.checks import room
-from consumer.children.limits import ReaderLimits
+from consumer.sandbox.confinement import ReaderLimits
 from consumer.settings import SettingsInvalid
 
 GOOD = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from consumer.bundle import TUMOR, Code, ResultCodes
 from consumer.children import reader
-from consumer.handover import TUMOR, Code, ResultCodes
 from consumer.memory import MemoryFile
 from consumer.result.laterality import MARGIN_MM, Laterality, sides
 from consumer.result.midline import midline_x

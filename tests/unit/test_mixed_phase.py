@@ -10,8 +10,8 @@ from pydicom import Dataset
 
 from consumer.children import reader
 from consumer.errors import LabError, MixedPhase
-from consumer.handover import DownloadIndex, VolumeHeader
 from consumer.memory import MemoryFile
+from consumer.payloads import DownloadIndex, VolumeHeader
 from messages.failures import FailureCode
 from tests.dicom_factory import Series, index, oblique, part10, place
 from tests.enhanced_factory import enhanced

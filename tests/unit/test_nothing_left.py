@@ -23,7 +23,7 @@ _NO_FILES = ("/memfd:", "/dev/", "/proc/")
 _LAB = """
 import threading, time
 from consumer import bootstrap
-from consumer.halt import Halt
+from consumer.stop_conditions import StopConditions
 from consumer.memory import MemoryFile
 from consumer.settings import load_analysis
 from tests.bad_inputs.study import series, study_of
@@ -33,11 +33,11 @@ from tests.unit.test_nothing_left import open_files
 if __name__ == "__main__":
     pre = series(slices=400, rows=256, columns=256)
     with bootstrap.workbench(load_analysis(orthanc_url="http://127.0.0.1:9")) as bench:
-        child = bench._reader.call(60, Halt(), pid)
+        child = bench._reader.call(60, StopConditions(), pid)
         with study_of(("pre", pre)).downloaded() as source, MemoryFile() as volumes:
             def work():
                 while True:
-                    bench.read(source, volumes.path, Halt())
+                    bench.read(source, volumes.path, StopConditions())
             threading.Thread(target=work, daemon=True).start()
             while not volumes.size:
                 time.sleep(0.001)

@@ -15,8 +15,8 @@ import pytest
 
 from consumer.children import reader
 from consumer.children.reference_phase import place_referred
-from consumer.handover import DownloadIndex, ResultSpec
 from consumer.memory import MemoryFile
+from consumer.payloads import DownloadIndex, ResultSpec
 from messages import identity
 from tests.dicom_factory import Series, index, oblique, spec
 from tests.unit.test_result_objects import lab_work, parsed

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydicom import Dataset
 
-from consumer.children.order import began_at, check_order, seconds_after_first
+from consumer.dicom.order import began_at, check_order, seconds_after_first
 from consumer.errors import PhasesOutOfOrder
-from consumer.handover import PhaseFiles
+from consumer.payloads import PhaseFiles
 from messages.phases.check import check_choice
 from messages.phases.facts import PhaseFacts
 from messages.phases.parts import ImageFacts, Part

@@ -12,8 +12,8 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.uid import generate_uid
 
 from consumer.children import reader
-from consumer.handover import DownloadIndex, ResultSpec
 from consumer.memory import MemoryFile
+from consumer.payloads import DownloadIndex, ResultSpec
 from tests.dicom_factory import Series, part10, place, spec
 
 #: Stands in each place where bytes come, which a library that knows character sets would not write.

@@ -12,15 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.children import reader, series
-from consumer.children.files import read_file
+from consumer.children import reader
+from consumer.dicom import series
+from consumer.dicom.files import read_file
 from consumer.errors import LabError, PhasesOutOfOrder, SeriesChanged, WrongPhaseCount
-from consumer.handover import DownloadIndex
-from consumer.manual.asked import CannotInfer, by_hand
 from consumer.manual.choice import choose, concerns
-from consumer.manual.facts import look_at
+from consumer.manual.facts import examine
+from consumer.manual.options import CannotInfer, parse_phase_options
 from consumer.memory import MemoryFile
 from consumer.orthanc.images import Images
+from consumer.payloads import DownloadIndex
 from messages.phases import DCE_ROLES, PhaseFacts, SeriesFacts, Unclear
 from messages.phases.check import Fault, check_choice
 from messages.phases.numbering import count_of, number_value, numbered, or_numbered, place_of
@@ -42,7 +43,7 @@ def by_the_site(run: ge.Series) -> SeriesFacts:
 
 def by_the_command(run: ge.Series) -> SeriesFacts:
     archive = manual.Archive(Layout("one series", (run,)))
-    return look_at(cast("Images", archive), run.series_id).facts
+    return examine(cast("Images", archive), run.series_id).facts
 
 
 @pytest.mark.parametrize(
@@ -179,27 +180,29 @@ def test_a_lab_that_does_not_know_numbering_finds_no_image_and_says_so() -> None
 
 def test_a_numbered_phase_is_chosen_by_hand_with_its_doubt() -> None:
     archive = manual.Archive(Layout("one series", (ge.numbered(ge.by_place),)))
-    looked = look_at(cast("Images", archive), "dyn", {"InstanceNumber"})
-    said = by_hand(
+    examined = examine(cast("Images", archive), "dyn", {"InstanceNumber"})
+    said = parse_phase_options(
         f"{role}=InstanceNumber:{n}:10" for role, n in zip(DCE_ROLES, (2, 3, 5, 9), strict=True)
     )
-    chosen = choose([looked], DCE_ROLES, said)
+    chosen = choose([examined], DCE_ROLES, said)
 
     assert [one.value for one in chosen] == ["2:10", "3:10", "5:10", "9:10"]
     assert [line.split(" tells ")[1].split()[0] for line in concerns(chosen)] == list(DCE_ROLES)
     with pytest.raises(WrongPhaseCount):
-        choose([looked], ("image",), by_hand(["image=InstanceNumber:3:9"]))
+        choose([examined], ("image",), parse_phase_options(["image=InstanceNumber:3:9"]))
     for text in ("pre=InstanceNumber:3", "pre=InstanceNumber:0:9", "pre=InstanceNumber:03:10"):
         with pytest.raises(CannotInfer, match="Nth of COUNT"):
-            by_hand([text])
+            parse_phase_options([text])
 
 
 def test_without_a_count_of_phases_the_engineer_may_still_name_them() -> None:
     archive = manual.Archive(Layout("one series", (ge.numbered(ge.by_phase, count=""),)))
-    looked = look_at(cast("Images", archive), "dyn", {"InstanceNumber"})
-    said = by_hand([f"{role}=InstanceNumber:{n}:10" for n, role in enumerate(DCE_ROLES, 1)])
+    examined = examine(cast("Images", archive), "dyn", {"InstanceNumber"})
+    said = parse_phase_options(
+        [f"{role}=InstanceNumber:{n}:10" for n, role in enumerate(DCE_ROLES, 1)]
+    )
 
-    assert [one.value for one in choose([looked], DCE_ROLES, said)] == [
+    assert [one.value for one in choose([examined], DCE_ROLES, said)] == [
         f"{n}:10" for n in range(1, 5)
     ]
 

@@ -11,8 +11,8 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import ImplicitVRLittleEndian
 
 from consumer.children import reader
-from consumer.handover import DownloadIndex, Measured, VolumeHeader, Volumes
 from consumer.memory import MemoryFile
+from consumer.payloads import DownloadIndex, Measured, VolumeHeader, Volumes
 from messages.phases.scale import Scale, Stored, scale_of
 from tests.dicom_factory import Series, index, part10, place, spec
 from tests.enhanced_factory import enhanced

@@ -15,8 +15,8 @@ from pydicom import Dataset, dcmread
 from consumer.bundle import read_bundle
 from consumer.children import reader, segmenter
 from consumer.children.segmenter import SegmentationJob
-from consumer.handover import DownloadIndex
 from consumer.memory import MemoryFile
+from consumer.payloads import DownloadIndex
 from infra.local.settings import REPOSITORY
 from infra.phantom.dicom import write_study
 from infra.phantom.grid import Grid

@@ -10,22 +10,28 @@ from pathlib import Path
 
 import pytest
 
-from consumer.drain import DrainFailed, drain
-from consumer.presence import Presence, PresenceError, Sighting, look_for
+from consumer.liveness.presence import (
+    DrainFailed,
+    Presence,
+    PresenceError,
+    PresenceRecord,
+    drain,
+    find_lab,
+)
 from infra.local.settings import REPOSITORY
 
 #: A process with a lab's file that ends when it is told to drain, with as much left in hand.
 LAB = """
 import signal, sys
 from pathlib import Path
-from consumer.presence import Presence
+from consumer.liveness.presence import Presence
 with Presence(Path(sys.argv[1]), "lab1") as presence:
     # Held back until it is waited for: it may come before that.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
-    presence.tell(2)
+    presence.record(2)
     print("here", flush=True)
     signal.sigwait([signal.SIGUSR1])
-    presence.tell(int(sys.argv[2]))
+    presence.record(int(sys.argv[2]))
 """
 
 
@@ -52,21 +58,21 @@ def test_a_second_lab_of_the_same_name_is_refused_with_a_sentence(tmp_path: Path
         with Presence(tmp_path, "lab2"):
             pass
     with Presence(tmp_path, "lab1") as presence:
-        presence.tell(12)
-        presence.tell(3)
-    assert look_for(tmp_path, "lab1") == Sighting(pid=None, in_hand=3)
+        presence.record(12)
+        presence.record(3)
+    assert find_lab(tmp_path, "lab1") == PresenceRecord(pid=None, in_hand=3)
 
 
 def test_what_runs_is_seen_with_its_process_and_what_it_has_in_hand(tmp_path: Path) -> None:
-    assert look_for(tmp_path, "lab1") is None
+    assert find_lab(tmp_path, "lab1") is None
     with other_lab(tmp_path) as pid:
-        assert look_for(tmp_path, "lab1") == Sighting(pid, in_hand=2)
+        assert find_lab(tmp_path, "lab1") == PresenceRecord(pid, in_hand=2)
 
 
 def test_a_killed_lab_is_gone_at_once(tmp_path: Path) -> None:
     with other_lab(tmp_path):
         pass
-    assert look_for(tmp_path, "lab1") == Sighting(pid=None, in_hand=2)
+    assert find_lab(tmp_path, "lab1") == PresenceRecord(pid=None, in_hand=2)
 
 
 def test_a_drain_says_how_much_is_in_hand_and_ends_with_the_lab(tmp_path: Path) -> None:

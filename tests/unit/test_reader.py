@@ -12,8 +12,8 @@ from pydicom.uid import RLELossless, generate_uid
 
 from consumer.children import reader
 from consumer.children.child import Child
-from consumer.children.encodings import stored_values
-from consumer.children.enhanced import Image
+from consumer.dicom.encodings import stored_values
+from consumer.dicom.enhanced import Image
 from consumer.errors import (
     GeometryMismatch,
     InferenceTimeout,
@@ -25,9 +25,9 @@ from consumer.errors import (
     UnreadableDicom,
     UnsupportedImage,
 )
-from consumer.halt import Halt
-from consumer.handover import DownloadIndex, VolumeHeader
 from consumer.memory import MemoryFile, open_array
+from consumer.payloads import DownloadIndex, VolumeHeader
+from consumer.stop_conditions import StopConditions
 from tests.dicom_factory import AXIAL, SAGITTAL, Series, index, oblique, part10, place
 
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
@@ -459,7 +459,7 @@ def test_a_spawned_child_reads_into_memory_of_its_parent():
         child = Child("reader", on_timeout=InferenceTimeout)
         try:
             header = child.call(
-                60.0, Halt(), reader.read_phases, index(files, pre=series), target.path
+                60.0, StopConditions(), reader.read_phases, index(files, pre=series), target.path
             )
         finally:
             child.stop()
@@ -554,7 +554,7 @@ def test_a_classic_phase_is_chosen_by_the_time_in_its_date_time(time):
 
 
 def test_a_series_of_several_phases_is_parsed_once(monkeypatch):
-    from consumer.children import series as series_module
+    from consumer.dicom import series as series_module
 
     pre = Series()
     post = Series(study_uid=pre.study_uid, frame_uid=pre.frame_uid, pixels=pre.pixels + 7)

@@ -15,8 +15,8 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless, generate_uid
 
 from consumer.children import reader
-from consumer.handover import DownloadIndex, VolumeHeader
 from consumer.memory import MemoryFile
+from consumer.payloads import DownloadIndex, VolumeHeader
 from consumer.result.lesions import split
 from infra.brain.fetch import Brain
 from tests.dicom_factory import part10, place, spec

@@ -13,7 +13,8 @@ from pydicom.uid import generate_uid
 from consumer.children import reader
 from consumer.children.evidence import building
 from consumer.errors import ModelFailed, UnreadableDicom, UploadRejected
-from consumer.handover import (
+from consumer.memory import MemoryFile
+from consumer.payloads import (
     DownloadIndex,
     Figures,
     Measured,
@@ -21,7 +22,6 @@ from consumer.handover import (
     ResultSpec,
     StoredModel,
 )
-from consumer.memory import MemoryFile
 from consumer.result.origin import description
 from infra.phantom.dicom import write_study
 from infra.phantom.grid import Grid

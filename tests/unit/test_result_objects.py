@@ -15,9 +15,10 @@ import pytest
 import SimpleITK
 from pydicom import Dataset, dcmread
 
+from consumer.bundle import TUMOR, Code, ResultCodes
 from consumer.children import reader
-from consumer.handover import TUMOR, Code, DownloadIndex, Measured, ResultCodes, ResultSpec, Volumes
 from consumer.memory import MemoryFile
+from consumer.payloads import DownloadIndex, Measured, ResultSpec, Volumes
 from consumer.result.provenance import labrelay_version
 from messages import identity
 from tests.dicom_factory import Series, index, oblique, place, spec

@@ -15,7 +15,7 @@ from consumer.bundle import read_bundle
 from consumer.children.segmenter import SegmentationJob
 from consumer.children.workbench import Limits, Workbench
 from consumer.errors import ModelFailed
-from consumer.halt import Halt
+from consumer.stop_conditions import StopConditions
 from tests import sticky_runner
 from tests.unit.job_bench import HELD
 
@@ -54,13 +54,13 @@ def processes(job: SegmentationJob) -> list[str]:
 def test_a_fault_that_stays_in_a_process_costs_no_request(
     bench: Workbench, job: SegmentationJob, broken: str
 ) -> None:
-    bench.segment(job, Halt())
+    bench.segment(job, StopConditions())
     (job.bundle.path / "once").write_text(broken)
     with capture_logs() as lines:
-        bench.segment(job, Halt())
+        bench.segment(job, StopConditions())
     (line,) = (one for one in lines if one.get("action") == "job.fresh_segmenter")
     assert line["error"] == "AcceleratorError"
-    bench.segment(job, Halt())
+    bench.segment(job, StopConditions())
     first, failed, again, next_one = processes(job)
     assert first == failed
     assert failed != again
@@ -72,13 +72,13 @@ def test_what_is_raised_in_a_fresh_process_too_is_the_models(
 ) -> None:
     (job.bundle.path / "always").touch()
     with pytest.raises(ModelFailed) as caught:
-        bench.segment(job, Halt())
+        bench.segment(job, StopConditions())
     assert len(set(processes(job))) == 2
     # The sentence goes to readers; the class of the error to the log.
     assert "Error" not in caught.value.detail
     assert caught.value.raised == "AcceleratorError"
     (job.bundle.path / "always").unlink()
-    bench.segment(job, Halt())
+    bench.segment(job, StopConditions())
     assert len(set(processes(job))) == 3
 
 
@@ -87,7 +87,7 @@ def test_an_answer_that_is_none_is_not_asked_for_again(
 ) -> None:
     (job.bundle.path / "answers").touch()
     with pytest.raises(ModelFailed):
-        bench.segment(job, Halt())
+        bench.segment(job, StopConditions())
     assert len(processes(job)) == 1
 
 

@@ -13,8 +13,8 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from consumer.children import reader
-from consumer.handover import DownloadIndex, Measured, ResultSpec
 from consumer.memory import MemoryFile
+from consumer.payloads import DownloadIndex, Measured, ResultSpec
 from messages import identity
 from messages.request import InputSeries, PhaseSelector
 from tests.dicom_factory import SAGITTAL, Series, index, oblique, part10, place, spec

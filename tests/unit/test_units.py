@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from consumer.liveness.systemd import WATCHDOG_SECONDS as LAB_SECONDS
 from consumer.settings import LabSettings
-from consumer.systemd import WATCHDOG_SECONDS as LAB_SECONDS
 from infra.local.settings import REPOSITORY
 from web.systemd import WATCHDOG_SECONDS as WEB_SECONDS
 

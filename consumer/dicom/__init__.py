@@ -1,0 +1,1 @@
+"""What the files of a series say, as plain values: files, slices, frames, grids, voxels."""

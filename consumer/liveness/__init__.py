@@ -1,0 +1,1 @@
+"""That a lab runs: for the site, for systemd, and for whoever drains it."""
