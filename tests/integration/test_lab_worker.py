@@ -99,7 +99,7 @@ class Bench:
         return asked.request_id in {request_id for request_id, _ in self.began}
 
     def holds(self, *asked: InferenceRequested) -> bool:
-        return {one.request_id for one in asked} == {*self.worker.in_flight.current}
+        return {one.request_id for one in asked} == {*self.worker.in_flight.request_ids}
 
     def cut(self) -> None:
         """Close the worker's connection from the broker's side."""
@@ -153,7 +153,7 @@ def test_a_lab_that_stops_and_hears_no_cancels_lets_the_others_end_in_their_grac
     def ask_for_cancels(held: WorkItem) -> LegalAck:
         assert ask.wait(LONG)
         try:
-            held.hear_cancels()
+            held.sync_cancels()
         except LabStopping:
             left.append("stopping")
             raise
