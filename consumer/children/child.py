@@ -98,7 +98,7 @@ class Child:
             if self._on_exhausted is None:
                 raise OutOfMemory(f"the {self.name} process found no more memory")
             if not first:
-                # Earlier calls may have held it; a fresh process tells.
+                # Earlier calls may have held it; a fresh process shows.
                 try:
                     return self._in_time(timeout, stop_conditions, function, *args, **kwargs)
                 except MemoryError:
@@ -114,7 +114,7 @@ class Child:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Call once, and once more in a fresh process where that tells what slowness means."""
+        """Call once, and once more in a fresh process where that shows what slowness means."""
         try:
             return self._once(timeout, stop_conditions, function, *args, **kwargs)
         except _TooSlow:

@@ -95,7 +95,7 @@ def stored_values(image: Image) -> NDArray[Any]:
         try:
             values = _decoded(ds, index)
         except RuntimeError:
-            # Of all that a decoder can meet pydicom tells no more. Where there was no room for its
+            # Whatever a decoder meets, pydicom says no more. Where there was no room for its
             # work, that was it: MemoryError here, and otherwise the file.
             np.empty(int(ds.Rows) * int(ds.Columns) * _DECODER_BYTES, np.uint8)
             raise

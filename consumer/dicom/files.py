@@ -87,7 +87,7 @@ def read_file(
     looked at: `consumer.dicom.encodings.check_frames` does.
 
     Raises TooLarge, a BrokenFile, or whatever pydicom raises on bad input: nothing of those may be
-    told, their text may quote a value.
+    shown, their text may quote a value.
     """
     if data[128:132] != b"DICM":
         raise NotPart10

@@ -139,7 +139,7 @@ def _picture(  # noqa: PLR0917 - the first three say which
     # Type 2C, and nobody knows which side: empty.
     made.Laterality = ""
     made.ConversionType = "WSD"
-    # It tells whether patient and date are burnt in (PS3.3 section C.7.6.1.1.5).
+    # It states whether patient and date are burnt in (PS3.3 section C.7.6.1.1.5).
     made.BurnedInAnnotation = "NO"
     made.ImageComments = " | ".join(lines)
     made.DerivationDescription = "Slice with the outline of the segmentation burnt in"

@@ -142,7 +142,7 @@ def _type(
 ) -> WashOut | None:
     """The last phase against the greatest signal of the initial ones.
 
-    Nobody tells when the contrast was injected, but it was after the phase before it had begun. So
+    Nothing states when contrast was injected, but it was after the phase before it had begun. So
     what began within `INITIAL_SECONDS` of that is initial for certain; the first phase after
     contrast is taken as such in any case, and the last must not be.
     """

@@ -156,7 +156,7 @@ def stored_number(primary: Dataset) -> int | None:
 
 
 def description(spec: ResultSpec) -> str:
-    """What tells a result from others of its study, then the notice, in the length of an LO.
+    """What sets a result apart from others of its study, then the notice, as long as an LO is.
 
     Model, number of the result from the second on, month, day and time of its making. What does not
     fit of the notice goes from its beginning, for what a reader must not do stands at the end of

@@ -123,7 +123,7 @@ def rules(*, sockets: bool, guarded: Iterable[int]) -> tuple[Rule, ...]:
         Rule("rt_tgsigqueueinfo", errno.EPERM, 0, ids),
         # Of others: one whose time of computation is limited to nothing ends.
         Rule("prlimit64", errno.EPERM, 0, (0,), inverted=True),
-        # By a thread's id, or by a handle, it cannot be told who would be reached.
+        # By a thread's id, or by a handle, it is not known who would be reached.
         Rule("tkill", errno.EPERM),
         Rule("pidfd_send_signal", errno.EPERM),
         Rule("fcntl", errno.EPERM, 1, _SET_OWNER),
