@@ -9,8 +9,8 @@ override PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: demo smoke cluster faults soak upgrade-trial hostile fuzz arriving datasets newer-servers test setup-test \
-	lint types imports pytest rabbitmqctl web definitions schemas constraints clean-var
+.PHONY: demo smoke cluster faults soak upgrade-trial hostile fuzz arriving datasets newer-servers \
+	test setup-test lint types imports pytest rabbitmqctl web definitions schemas constraints clean-var
 
 # exec: no shell stands between a signal and the demo. Ctrl-C stops the demo cleanly, and make waits
 # for that; make's own status is then 130, as always when make is interrupted.
@@ -70,6 +70,7 @@ setup-test:
 lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m tests.documents
 
 types:
 	$(BIN)/mypy
