@@ -10,7 +10,7 @@ endif
 BIN := .venv/bin
 
 .PHONY: demo smoke cluster faults soak upgrade-trial hostile fuzz arriving datasets newer-servers \
-	test setup-test lint types imports pytest rabbitmqctl web definitions schemas constraints clean-var
+	other-python test setup-test lint types imports pytest rabbitmqctl web definitions schemas constraints clean-var
 
 # exec: no shell stands between a signal and the demo. Ctrl-C stops the demo cleanly, and make waits
 # for that; make's own status is then 130, as always when make is interrupted.
@@ -61,6 +61,11 @@ datasets: setup-test
 # make newer-servers ARGS='testing tests/integration/test_checks.py'
 newer-servers: setup-test
 	$(BIN)/python -m tests.newer_servers $(ARGS)
+
+# The unit and contract parts on another Python: make other-python PYTHON=python3.13
+# It says first what it needs. A part: make other-python PYTHON=python3.13 ARGS=tests/unit/test_job.py
+other-python:
+	$(PYTHON) -m tests.other_python $(ARGS)
 
 test: setup-test lint types imports pytest
 
