@@ -9,8 +9,8 @@ override PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: demo smoke cluster faults soak upgrade-trial hostile fuzz arriving datasets newer-servers test setup-test \
-	check lint types imports unit pytest rabbitmqctl web definitions schemas constraints clean-var
+.PHONY: demo smoke cluster faults soak upgrade-trial hostile fuzz arriving datasets newer-servers other-python test \
+	setup-test check lint types imports unit pytest rabbitmqctl web definitions schemas constraints clean-var
 
 # exec: no shell stands between a signal and the demo. Ctrl-C stops the demo cleanly, and make waits
 # for that; make's own status is then 130, as always when make is interrupted.
@@ -62,6 +62,11 @@ datasets: setup-test
 newer-servers: setup-test
 	$(BIN)/python -m tests.newer_servers $(ARGS)
 
+# The unit and contract parts on another Python: make other-python PYTHON=python3.13
+# It says first what it needs. A part: make other-python PYTHON=python3.13 ARGS=tests/unit/test_job.py
+other-python:
+	$(PYTHON) -m tests.other_python $(ARGS)
+
 # The checks run beside the tests, which wait for servers much of their time; those begin once the
 # first check has passed, and `make` ends when all have ended.
 test: setup-test
@@ -79,6 +84,7 @@ setup-test:
 lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m tests.documents
 
 types:
 	$(BIN)/mypy

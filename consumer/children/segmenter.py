@@ -72,7 +72,7 @@ def look_at(device: str) -> DeviceFacts:
         return DeviceFacts(
             usable=False,
             text=f"torch {torch.__version__} is a build without CUDA",
-            fix="install a CUDA build (README, The torch build), or set DEVICE=cpu",
+            fix="install a CUDA build (docs/installation.md), or set DEVICE=cpu",
         )
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     number = torch.device(device).index or 0

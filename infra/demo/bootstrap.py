@@ -25,14 +25,13 @@ from infra.pins import install
 from infra.viewer.fetch import Viewer
 
 VENV = REPOSITORY / ".venv"
-PYTHON = VENV / "bin" / "python"
 PYPROJECT = REPOSITORY / "pyproject.toml"
 
-#: What the environment was made from; written last, so that it vouches for a whole one.
-STAMP = VENV / "labrelay-setup.json"
+#: In an environment: what it was made from; written last, so that it vouches for a whole one.
+STAMP = "labrelay-setup.json"
 
-#: Exists while pip works: a run that finds it was preceded by one that broke off.
-UNFINISHED = VENV / "labrelay-unfinished"
+#: In an environment while pip works: a run that finds it was preceded by one that broke off.
+UNFINISHED = "labrelay-unfinished"
 
 #: The extras of pyproject.toml, and which others each of them holds.
 HOLDS = {"demo": {"demo"}, "test": {"demo", "test"}}
@@ -59,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def require_version(version: tuple[int, ...]) -> None:
-    """Raise `SetupError` unless this is Python 3.11: the pinned packages are made for it."""
+    """Raise `SetupError` unless this is Python 3.11, on which demo and tests are kept."""
     if version != (3, 11):
         found = ".".join(map(str, version))
         raise SetupError(
@@ -93,41 +92,47 @@ def install_packages(packages: Sequence[str]) -> None:
     )
 
 
-def set_up_environment(extra: str, settings: LocalSettings) -> None:
-    """Make `.venv` hold the pinned dependencies of `extra`, unless its stamp says that it does."""
+def python_of(venv: Path = VENV) -> Path:
+    """Return the interpreter of an environment."""
+    return venv / "bin" / "python"
+
+
+def set_up_environment(extra: str, settings: LocalSettings, venv: Path = VENV) -> None:
+    """Make `venv` hold the pinned dependencies of `extra`, unless its stamp says that it does."""
+    stamp, unfinished, python = venv / STAMP, venv / UNFINISHED, python_of(venv)
     wanted = fingerprint(
         PYPROJECT.read_bytes(),
         *(file.read_bytes() for file in install.every_pins()),
         settings.torch_requirement,
         settings.torch_index,
     )
-    if is_current(extra, wanted):
+    if is_current(extra, wanted, stamp):
         return
-    if UNFINISHED.exists() or not _silent(str(PYTHON), "-m", "pip", "--version"):
+    if unfinished.exists() or not _silent(str(python), "-m", "pip", "--version"):
         # pip takes a package for installed whose files are half there: only a new start is safe.
         run_step(
-            "making the virtual environment .venv",
-            (sys.executable, "-m", "venv", "--clear", str(VENV)),
+            f"making the virtual environment {venv.relative_to(REPOSITORY)}",
+            (sys.executable, "-m", "venv", "--clear", str(venv)),
             remedy="see the lines above",
         )
-    STAMP.unlink(missing_ok=True)
-    UNFINISHED.touch()
+    stamp.unlink(missing_ok=True)
+    unfinished.touch()
     try:
-        install.run(install.steps(PYTHON, extra, settings, editable=True))
+        install.run(install.steps(python, extra, settings, editable=True))
     except SetupError:
         # pip said no and took back what it had begun: nothing is torn, only incomplete.
-        UNFINISHED.unlink()
+        unfinished.unlink()
         raise
-    STAMP.write_text(json.dumps({"fingerprint": wanted, "extra": extra}) + "\n", encoding="utf-8")
-    UNFINISHED.unlink()
+    stamp.write_text(json.dumps({"fingerprint": wanted, "extra": extra}) + "\n", encoding="utf-8")
+    unfinished.unlink()
 
 
-def fetch_brain(brain: Brain, *, needed: bool) -> None:
+def fetch_brain(brain: Brain, *, needed: bool, venv: Path = VENV) -> None:
     """Fetch the brain mask's weights and the brain series, or say what the demo goes without.
 
     Raises `SetupError` when they are `needed`: tests of them must not be left out in silence.
     """
-    _fetch("the brain model", partial(brain.ensure_bundles, str(PYTHON)), needed=needed)
+    _fetch("the brain model", partial(brain.ensure_bundles, str(python_of(venv))), needed=needed)
     _fetch("the brain study", brain.ensure_series, needed=needed)
 
 
@@ -160,7 +165,7 @@ def fingerprint(*parts: bytes | str) -> str:
     return digest.hexdigest()
 
 
-def is_current(extra: str, wanted: str, stamp: Path = STAMP) -> bool:
+def is_current(extra: str, wanted: str, stamp: Path = VENV / STAMP) -> bool:
     """Whether a finished set-up of `extra`, or of one that holds it, was made from `wanted`."""
     try:
         made = json.loads(stamp.read_text(encoding="utf-8"))
@@ -178,7 +183,7 @@ def _silent(*command: str) -> bool:
 
 def _venv_module_missing() -> bool:
     """Whether `.venv` must be made and cannot be: Debian packs ensurepip separately."""
-    return not PYTHON.exists() and importlib.util.find_spec("ensurepip") is None
+    return not python_of().exists() and importlib.util.find_spec("ensurepip") is None
 
 
 if __name__ == "__main__":
