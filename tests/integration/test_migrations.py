@@ -114,5 +114,5 @@ def test_what_is_reported_is_looked_for_by_an_older_version_and_labs_it_never_he
     migrate(*newest)
     again = InferenceRequest.objects.get(pk=reported.pk)
     assert (again.state, again.confirm_due_at) == ("uploading", None)
-    assert [one.request_id for one in lost.missing(Pace(), ["lab"])] == [reported.pk]
+    assert [one.request_id for one in lost.missing(Pace(), {"lab": None})] == [reported.pk]
     assert [(one.name, one.confirmed_at) for one in Lab.objects.all()] == [("heard", None)]
