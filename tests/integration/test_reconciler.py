@@ -127,6 +127,21 @@ async def test_what_a_silent_consumer_may_hold_is_not_sent_again_until_a_lab_spe
         await queued_again(row.pk)
 
 
+async def test_what_a_lab_accepts_and_lists_and_swallows_is_sent_again_and_not_ended(
+    rabbit: TestBroker, archive: Archive
+) -> None:
+    patient = replace(QUICK, gone_s=60)
+    async with lab_side(rabbit) as lab, site(rabbit, patient):
+        row = await new_request(archive)
+        await lab.take()
+        await change(row.pk, deadline_s=2)
+        await beat(lab, row.pk)
+        await lab.tell(InferenceAccepted(**place(row.pk, 0)))
+        # A lab that obeys the time limit would have told its end by then.
+        await queued_again(row.pk)
+        assert (await stored(row.pk)).accepted_at is None
+
+
 async def test_a_request_that_a_lab_lists_is_not_sent_again(
     rabbit: TestBroker, archive: Archive
 ) -> None:

@@ -28,7 +28,7 @@ QUIET_SECONDS = 120
 #: The same while something waits that does not explain it.
 UNEXPLAINED_SECONDS = 900
 
-#: States in which a lab has the message, or has lost it.
+#: States in which a lab has the message, or has lost it, or it lies at the head again.
 _TAKEN = {State.ACCEPTED, State.DOWNLOADING, State.INFERRING, State.UPLOADING}
 
 #: Seconds by which a lab may tell first that the deadline has passed.
@@ -75,9 +75,9 @@ class Reconciler:
         """All rules but the sweep."""
         for rule in (
             self._expire,
+            self._find_lost,
             self._end_overdue,
             self._settle_cancel,
-            self._find_lost,
             self._release,
         ):
             if not row.over:
@@ -155,7 +155,7 @@ class Reconciler:
             row.state in {State.QUEUED, State.CANCELLING, State.REPORTED}
             or (due is not None and due > self._clock.now())
             or not self._passed(row.changed_at, patience)
-            or self._listed(row)
+            or (self._listed(row) and not self._passed(row.changed_at, DEADLINE_SECONDS))
             or (crowded and not self._gone_past(row))
         ):
             return
@@ -166,11 +166,15 @@ class Reconciler:
             self._site.send_again(row.request_id, by_staff=False)
 
     def _gone_past(self, row: Row) -> bool:
-        """Whether labs have taken it, or one that was made when it lay in the queue already."""
+        """Whether labs took another since, or one made when it lay in the queue already."""
+        others = [other for other in self._site.rows.values() if other is not row]
+        if row.state in _TAKEN:
+            taken = (other.snapshot.accepted_at for other in others)
+            return any(at is not None and at > row.changed_at for at in taken)
         entered = row.snapshot.next_try_at or row.snapshot.published_at
-        return row.state in _TAKEN or any(
+        return any(
             other.snapshot.sequence >= 0 and entered is not None and other.created_at > entered
-            for other in self._site.rows.values()
+            for other in others
         )
 
     def _release(self, row: Row) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from messages.lab import ARCHIVE_AWAY
 from messages.topology import requests_queue, retry_queue
@@ -91,12 +93,52 @@ def test_what_labs_of_another_pool_take_goes_past_nothing(site: Site) -> None:
     assert site.missing() == set()
 
 
-def test_what_a_lab_took_and_is_silent_about_does_not_wait_behind_others(site: Site) -> None:
+def test_what_a_lab_took_and_is_silent_about_is_lost_once_labs_have_taken_another_since(
+    site: Site,
+) -> None:
     swallowed = row(State.INFERRING, age=PACE.unexplained_s + 20, sequence=3)
     row(State.INFERRING, age=PACE.unexplained_s - 20, sequence=3)
-    assert site.missing() == {swallowed.pk}
+    # Its lab may have died: then it lies at the head, and the others are busy.
+    assert site.missing() == set()
+    assert site.missing(later=5) == set()
+    taken(made=10)
+    assert site.missing(later=5) == {swallowed.pk}
     # Long before its time limit ends it.
     assert PACE.unexplained_s < swallowed.deadline_s / 2
+
+
+def test_what_a_lab_took_and_is_silent_about_is_lost_where_labs_come_no_further(
+    site: Site,
+) -> None:
+    swallowed = row(State.ACCEPTED, age=PACE.unexplained_s + 20, sequence=0)
+    assert site.missing() == set()
+    assert site.missing(later=HOUR) == {swallowed.pk}
+
+
+def test_what_a_lab_took_last_is_no_sign_that_labs_went_past_it(site: Site) -> None:
+    waiting(since=5000)
+    site.missing()
+    newest = row(State.ACCEPTED, age=3, sequence=0)
+    site.missing(later=5)
+    InferenceRequest.objects.filter(pk=newest.pk).update(changed_at=ago(PACE.unexplained_s + 3))
+    assert newest.pk not in site.missing(later=PACE.unexplained_s)
+
+
+@pytest.mark.parametrize("state", [State.ACCEPTED, State.PUBLISHED])
+def test_what_a_dead_lab_listed_lies_at_the_head_until_labs_have_taken_another_since(
+    site: Site, state: State
+) -> None:
+    made = PACE.unexplained_s + 20
+    one = row(state, age=made, published_at=ago(made), sequence=0)
+    lab(one.pk)
+    site.missing()
+    taken(made=made - 10)
+    assert site.missing(later=5) == set()
+    # It died after that. The others are still at what they have.
+    Lab.objects.exclude(current=[]).update(last_seen=ago(PACE.gone_s + 20))
+    assert site.missing(later=600) == set()
+    taken(made=10)
+    assert site.missing(later=5) == {one.pk}
 
 
 def test_what_came_back_from_a_tier_waits_until_labs_have_gone_past_it(site: Site) -> None:
@@ -160,15 +202,43 @@ def test_silent_labs_that_consume_are_waited_for_longer(site: Site) -> None:
     Lab.objects.update(last_seen=ago(60))
     assert site.missing(Depth(ready=0, consumers=1)) == set()
     assert site.missing(Depth(ready=0, consumers=0)) == {one.pk}
+    # Not by time alone: they may work. Its time limit ends it.
     InferenceRequest.objects.update(changed_at=ago(PACE.unexplained_s + 20))
+    assert site.missing(Depth(ready=0, consumers=1), later=HOUR) == set()
+    Lab.objects.update(last_seen=ago(0))
     assert site.missing(Depth(ready=0, consumers=1)) == {one.pk}
+
+
+@pytest.mark.parametrize("state", [State.ACCEPTED, State.PUBLISHED])
+def test_while_no_lab_takes_requests_what_came_back_to_the_head_is_not_sent_again(
+    site: Site, state: State
+) -> None:
+    row(state, age=5000, published_at=ago(5000), sequence=0)
+    site.missing()
+    taken(made=10)
+    site.missing(later=5)
+    Lab.objects.update(last_seen=ago(5000))
+    assert site.missing(later=5) == set()
+    assert site.missing(None, later=10 * HOUR) == set()
+
+
+def test_how_far_labs_have_come_is_asked_of_requests_no_older_than_what_is_open(
+    site: Site,
+) -> None:
+    waiting(since=5000)
+    with CaptureQueriesContext(connection) as queries:
+        site.missing()
+    (asked,) = [q["sql"] for q in queries if "sequence" in q["sql"] and "LIMIT 1" in q["sql"]]
+    assert '"created_at" >= ' in asked
 
 
 def test_what_was_sent_again_behind_a_backlog_is_sent_less_and_less_often(site: Site) -> None:
     one = row(State.ACCEPTED, age=PACE.unexplained_s * 4 - 20, sequence=0)
     sent(one, 3)
     assert site.missing() == set()
-    InferenceRequest.objects.update(changed_at=ago(PACE.unexplained_s * 4 + 20))
+    taken(made=10)
+    assert site.missing(later=5) == set()
+    InferenceRequest.objects.filter(pk=one.pk).update(changed_at=ago(PACE.unexplained_s * 4 + 20))
     assert site.missing() == {one.pk}
 
 

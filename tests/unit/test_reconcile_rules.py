@@ -207,6 +207,16 @@ def test_the_time_limit_runs_from_the_acceptance():
     assert Outbox.objects.get(request=late).type == "cancel.requested.v1"
 
 
+def test_what_was_lost_after_a_lab_took_it_has_its_whole_time_anew():
+    one = row(State.ACCEPTED, age=2000, sequence=0, accepted_at=ago(3500))
+    (found,) = lost.missing(PACE, {"lab": None})
+    assert lost.send_lost(found)
+    InferenceRequest.objects.update(state=State.PUBLISHED, created_at=ago(9000))
+    assert overdue.overdue(30) == {}
+    # What no lab takes then still ends.
+    assert set(overdue.expired(8000)) == {one.pk}
+
+
 def test_a_lab_whose_clock_is_behind_does_not_make_a_new_request_late():
     row(State.ACCEPTED, age=20, accepted_at=ago(9000))
     assert overdue.overdue(0) == {}

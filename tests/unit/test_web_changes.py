@@ -275,6 +275,13 @@ def test_a_retry_of_what_was_never_accepted_starts_the_deadline_once() -> None:
     assert after([retried(sequence=7)], row).accepted_at == row.accepted_at
 
 
+def test_what_is_sent_again_has_its_whole_time_once_a_lab_takes_that_attempt() -> None:
+    lost = after([accepted(), SentAgain(at=AT)])
+    assert lost.accepted_at is None
+    taken = accepted(attempt=2)
+    assert after([accepted(sequence=3), taken], lost).accepted_at == taken.at
+
+
 def test_progress_that_overtakes_accepted_still_notes_when_the_run_began() -> None:
     row = after([progressed(Stage.DOWNLOADING, 1), accepted()])
     assert row.state is State.DOWNLOADING

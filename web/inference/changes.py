@@ -176,8 +176,8 @@ def _sent_again(row: Snapshot, what: SentAgain) -> Snapshot | None:
         delivery=0,
         sequence=-1,
         published_at=None,
-        # A replay begins a new time limit; what was lost on its way has used its own.
-        accepted_at=None if what.by_staff else row.accepted_at,
+        # What it may take counts from when a lab takes this attempt; until then it can expire.
+        accepted_at=None,
         replayed_at=what.at if what.by_staff else row.replayed_at,
         finished_at=None,
         next_try_at=None,
@@ -297,7 +297,8 @@ def _run_ended(
     if (event.attempt, event.delivery) < row.run:
         return None
     if isinstance(event, InferenceRetryScheduled):
-        if row.state is State.WAITING and event.position <= row.position:
+        stays = row.state in {State.WAITING, State.CANCELLING}
+        if stays and event.position <= row.position:
             return None
         # Who puts it off has taken it, whether or not they say so: its deadline runs from here.
         begun = row.accepted_at or event.at

@@ -11,8 +11,9 @@ lost while all of these hold at once, for `Pace.sure_s` at a stretch:
 - it waits in no queue. That is so while the queues in which it could wait hold no message that is
   ready, and no consumer while every lab is silent: those would be labs that work and cannot tell.
   Otherwise it is so after `Pace.unexplained_s` of silence that the `Backlog` does not explain: it
-  was taken, or one that was made later was, or the labs came no further for as long as it may
-  take. So what waits there, an honest backlog or what a lab has put there, keeps none for ever;
+  was taken and labs took others since, or one that was made later was, or the labs came no further
+  for as long as it may take. So what waits there, an honest backlog or what a lab has put there,
+  keeps none for ever once a lab takes requests;
 - the site has heard the labs for `Pace.heard_s` without a break.
 
 What was sent again and was not lost is worked on twice, and stored and reported once.
@@ -80,6 +81,10 @@ def missing(pace: Pace, backlogs: Mapping[str, Backlog | None]) -> list[Missing]
     """
     now = timezone.now()
     in_flight = held(pace.gone_s)
+    for pool, backlog in backlogs.items():
+        if backlog is not None:
+            # A lab that is gone has left what it listed at the head, until labs come further.
+            in_flight |= held(pace.gone_s + backlog.further_s, pool)
     empty = [pool for pool, backlog in backlogs.items() if backlog is None]
     somewhere = Q(pool__in=empty)
     for pool, backlog in backlogs.items():

@@ -145,9 +145,10 @@ class Reconciler:
         self._answered = self._unanswered = False
         for rule in (
             self._expire,
+            # Before what is overdue: what a lab has swallowed is sent again, and not ended.
+            self._find_lost,
             self._end_overdue,
             self._settle,
-            self._find_lost,
             self._release,
             self._sweep,
             self._take_up,
@@ -181,6 +182,10 @@ class Reconciler:
         if self._caught_up():
             grace_s = self._pace.grace_s
             limits = await self._database.run(overdue.overdue, grace_s)
+            # What looks lost is about to be sent again. Not for longer: all ends.
+            young = time.monotonic() - self._pace.sure_s - grace_s
+            lost_soon = {one.request_id for one, since in self._missing.items() if since > young}
+            limits = {pk: at for pk, at in limits.items() if pk not in lost_soon}
             await self._end_each(limits, lambda pk: overdue.end_overdue(pk, grace_s))
 
     async def _end_each(self, limits: dict[UUID, datetime], end: Callable[[UUID], bool]) -> None:

@@ -21,12 +21,12 @@ from web.reconciler.unfinished import each, unfinished
 _ID = re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-def held(within_s: float = OFFLINE_AFTER_SECONDS) -> set[tuple[str, UUID]]:
+def held(within_s: float = OFFLINE_AFTER_SECONDS, pool: str | None = None) -> set[tuple[str, UUID]]:
     """Pool and id of what a lab listed as held in a heartbeat of the last seconds.
 
     Of its own pool: what a lab says of another's requests counts for nothing.
     """
-    listed = heard(within_s=within_s).values_list("pool", "current")
+    listed = heard(pool, within_s).values_list("pool", "current")
     return {(pool, UUID(one)) for pool, current in listed for one in _ids(current)}
 
 
