@@ -26,6 +26,12 @@ def look(request_id: UUID) -> Look | None:
     return found if found.figures is not None else None
 
 
+def hands_out_images(request_id: UUID) -> bool:
+    """Whether the archive hands out the images of the request, at whose result it failed."""
+    row = InferenceRequest.objects.filter(pk=request_id).first()
+    return row is not None and confirming.hands_out_images(row)
+
+
 def record_found(request_id: UUID, found: Look) -> list[UUID]:
     """Complete the request with what the archive holds, unless it has ended meanwhile."""
     was = InferenceRequest.objects.filter(pk=request_id).values_list("state", flat=True).first()
