@@ -6,6 +6,7 @@ under the request's derived UIDs in its own study.
 
 from __future__ import annotations
 
+import logging
 import re
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ from messages.events import InferenceCompleted
 from messages.request import InputSeries
 from web.inference.models import InferenceRequest
 from web.inference.record import record
+from web.inference.states import ACTIVE
 from web.inference.superseded import with_superseded
 from web.inference.triggers import ResultFound
 from web.orthanc.archive import archive
@@ -81,7 +83,9 @@ def look_for(row: InferenceRequest, turn: AbstractContextManager[object] | None 
             return Look(detail="the study does not hold the whole result")
         return Look(figures=_figures(row.pk, found), lab=_lab(found))
     except (UnreadableResult, UnusableAnswer) as exc:
-        log.warning("stored_result_unreadable", request_id=str(row.pk), detail=str(exc))
+        # What has ended a lab can have looked for again and again.
+        level = logging.WARNING if row.state in ACTIVE else logging.INFO
+        log.log(level, "stored_result_unreadable", request_id=str(row.pk), detail=str(exc))
         return Look(detail=str(exc))
 
 

@@ -34,6 +34,10 @@ log = structlog.get_logger(__name__)
 _FAR, _FAR_LATE = timedelta(minutes=5), timedelta(hours=13)
 
 
+#: Answers without a result that are counted, so that the column holds them.
+_MOST_ANSWERS = 1000
+
+
 @dataclass(frozen=True)
 class Owed:
     """A request whose report is to be looked into, and since when."""
@@ -126,8 +130,13 @@ def _missed(owed: Owed, found: Look, pace: Pace) -> list[UUID]:
         if found.fails:
             answers = max(answers, len(pace.pauses_s) + 1)
         beyond = answers - len(pace.pauses_s)
+        if row.state == State.REPORTED:
+            level = logging.WARNING if beyond < 1 else logging.ERROR
+        else:
+            # A lab can report all that its pool ever asked for, again and again.
+            level = logging.WARNING if answers == 1 else logging.INFO
         log.log(
-            logging.WARNING if beyond < 1 else logging.ERROR if beyond == 1 else logging.INFO,
+            level,
             "reported_result_not_found",
             request_id=str(row.pk),
             lab=row.lab,
@@ -138,7 +147,7 @@ def _missed(owed: Owed, found: Look, pace: Pace) -> list[UUID]:
         later = now + timedelta(seconds=pauses[answers - 1]) if answers <= len(pauses) else None
         if beyond == 1:
             changed = record(row.pk, ResultMissing(at=now, detail=found.detail))
-        _rows(owed).update(confirm_due_at=later, confirm_misses=answers if later else 0)
+        _rows(owed).update(confirm_due_at=later, confirm_misses=min(answers, _MOST_ANSWERS))
     return [row.pk] if changed else []
 
 
