@@ -13,7 +13,7 @@ from messages.failures import FailureCode
 from tests.integration.web_requests import a_run
 from tests.unit.test_reconcile_rules import ago, row
 from web.confirming.failing import Failing
-from web.confirming.look import Look
+from web.confirming.look import StoredObjects
 from web.confirming.owed import Owed, due, postpone, settle
 from web.confirming.pace import Pace
 from web.inference.again import send_again
@@ -30,7 +30,7 @@ PACE = Pace()
 LOOKS = len(PACE.pauses_s) + 1
 ALL_LOOKS = LOOKS + len(PACE.late_s)
 
-NOTHING = Look(detail="nothing is there")
+NOTHING = StoredObjects(detail="nothing is there")
 
 
 def reported(one: InferenceRequest) -> None:
@@ -45,7 +45,7 @@ def owed(one: InferenceRequest) -> Owed:
     return Owed(one.pk, one.confirm_due_at)
 
 
-def looked(one: InferenceRequest, found: Look = NOTHING) -> timedelta | None:
+def looked(one: InferenceRequest, found: StoredObjects = NOTHING) -> timedelta | None:
     """A look is due and finds that; how long after it the next one is due."""
     InferenceRequest.objects.filter(pk=one.pk).update(confirm_due_at=ago(1))
     one.refresh_from_db()
@@ -82,7 +82,7 @@ def test_what_the_running_look_finds_counts_whatever_is_reported_meanwhile() -> 
     one = row(State.REPORTED, age=50, confirm_due_at=ago(1))
     running = owed(one)
     reported(one)
-    assert settle(running, Look(figures={"volume_ml": 1.0}), PACE) == [one.pk]
+    assert settle(running, StoredObjects(figures={"volume_ml": 1.0}), PACE) == [one.pk]
     one.refresh_from_db()
     assert (one.state, one.confirm_due_at) == (State.COMPLETED, None)
 
@@ -177,7 +177,7 @@ def test_what_a_late_look_finds_completes_the_request() -> None:
     for _ in range(ALL_LOOKS - 1):
         looked(one)
     assert one.state == State.FAILED
-    assert looked(one, Look(figures={"volume_ml": 1.0})) is None
+    assert looked(one, StoredObjects(figures={"volume_ml": 1.0})) is None
     assert (one.state, one.failure_code) == (State.COMPLETED, "")
 
 
@@ -193,7 +193,7 @@ def test_a_failure_of_the_archive_in_between_forgets_no_answer() -> None:
 
 def test_what_has_failed_for_long_enough_ends_the_request_at_once_and_is_looked_for_later() -> None:
     one = row(State.REPORTED, age=700, confirm_due_at=ago(1))
-    next_look = looked(one, Look(detail="Orthanc answered 500", fails=True))
+    next_look = looked(one, StoredObjects(detail="Orthanc answered 500", fails=True))
     assert (one.state, one.failure_code) == (State.FAILED, FailureCode.RESULT_NOT_FOUND)
     assert one.failure_detail == "Orthanc answered 500"
     assert next_look is not None

@@ -18,8 +18,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from web.confirming.look import Look, hands_out_images, look_for
-from web.confirming.look import record_look as record_result
+from web.confirming.look import StoredObjects, hands_out_images, look_for, record_stored
 from web.confirming.pace import Pace
 from web.inference.models import InferenceRequest
 from web.inference.record import record, snapshot
@@ -63,7 +62,7 @@ def due(pool: str, without: Collection[UUID], limit: int) -> list[Owed]:
     return [Owed(pk, at) for pk, at in found if at is not None]
 
 
-def look(owed: Owed, turn: AbstractContextManager[object]) -> Look | None:
+def ask_archive(owed: Owed, turn: AbstractContextManager[object]) -> StoredObjects | None:
     """Look for the result; None where nothing could complete the request any more.
 
     What is there is read in its `turn`.
@@ -88,10 +87,10 @@ def look(owed: Owed, turn: AbstractContextManager[object]) -> Look | None:
         log.exception("report_not_looked_into", request_id=str(row.pk))
         detail = f"the site cannot read it: {type(exc).__name__}"
     # Nobody waits for one that has ended: it is looked for again later anyway.
-    return Look(detail=detail, fails=row.state == State.REPORTED)
+    return StoredObjects(detail=detail, fails=row.state == State.REPORTED)
 
 
-def settle(owed: Owed, found: Look | None, pace: Pace) -> list[UUID]:
+def settle(owed: Owed, found: StoredObjects | None, pace: Pace) -> list[UUID]:
     """Write down what a look has found; return the requests that changed.
 
     Without a result there is another look after each of the pauses; then the report was not true,
@@ -99,7 +98,7 @@ def settle(owed: Owed, found: Look | None, pace: Pace) -> list[UUID]:
     """
     if found is not None and found.figures is not None:
         with transaction.atomic():
-            changed = record_result(owed.request_id, found)
+            changed = record_stored(owed.request_id, found)
             # Also one that a further report has made due meanwhile: it could bring nothing more.
             InferenceRequest.objects.filter(pk=owed.request_id).update(confirm_due_at=None)
         return changed
@@ -119,7 +118,7 @@ def postpone(owed: Owed, seconds: float) -> None:
     _rows(owed).update(confirm_due_at=later)
 
 
-def _missed(owed: Owed, found: Look, pace: Pace) -> list[UUID]:
+def _missed(owed: Owed, found: StoredObjects, pace: Pace) -> list[UUID]:
     now, changed = timezone.now(), False
     with transaction.atomic():
         row = InferenceRequest.objects.select_for_update().filter(pk=owed.request_id).first()

@@ -25,7 +25,7 @@ from django.utils import timezone
 
 from web import notify
 from web.cancellation import heed_cancel
-from web.confirming.look import Look
+from web.confirming.look import StoredObjects
 from web.database import DatabaseAway, DatabaseThread
 from web.inference.models import InferenceRequest
 from web.inference.states import State
@@ -283,7 +283,7 @@ class Reconciler:
         while 0 < (due := await self._errands.run(sweep_due, SWEEPS)) < left:
             left = due
 
-    async def _record_found(self, pk: UUID, result: Look) -> bool:
+    async def _record_found(self, pk: UUID, result: StoredObjects) -> bool:
         changed = await self._database.run(told.record_found, pk, result)
         # The older results too.
         await notify.requests_changed(changed)
@@ -301,11 +301,11 @@ class Reconciler:
                 return
             left = taken.left
 
-    async def _stored(self, pk: UUID, waits_until: datetime) -> Look | None:
+    async def _stored(self, pk: UUID, waits_until: datetime) -> StoredObjects | None:
         """The whole result in the archive; raises `ArchiveError` while an answer is waited for."""
         try:
             with self._turns.looking(pk):
-                result = await self._errands.run(told.look, pk)
+                result = await self._errands.run(told.whole_result, pk)
         except ArchiveError:
             if timezone.now() < waits_until:
                 raise
