@@ -7,16 +7,19 @@ from datetime import timedelta
 import pytest
 from django.db import transaction
 from django.utils import timezone
+from structlog.testing import capture_logs
 
 from messages.failures import FailureCode
 from tests.integration.web_requests import a_run
 from tests.unit.test_reconcile_rules import ago, row
 from web.confirming.failing import Failing
-from web.confirming.look import Look
+from web.confirming.look import StoredObjects
 from web.confirming.owed import Owed, due, postpone, settle
 from web.confirming.pace import Pace
+from web.inference.again import send_again
 from web.inference.models import InferenceRequest
 from web.inference.record import record_event
+from web.inference.report import AGAIN, AT_ONCE, BETWEEN, SOON
 from web.inference.states import State
 
 pytestmark = pytest.mark.django_db
@@ -27,7 +30,7 @@ PACE = Pace()
 LOOKS = len(PACE.pauses_s) + 1
 ALL_LOOKS = LOOKS + len(PACE.late_s)
 
-NOTHING = Look(detail="nothing is there")
+NOTHING = StoredObjects(detail="nothing is there")
 
 
 def reported(one: InferenceRequest) -> None:
@@ -42,7 +45,7 @@ def owed(one: InferenceRequest) -> Owed:
     return Owed(one.pk, one.confirm_due_at)
 
 
-def looked(one: InferenceRequest, found: Look = NOTHING) -> timedelta | None:
+def looked(one: InferenceRequest, found: StoredObjects = NOTHING) -> timedelta | None:
     """A look is due and finds that; how long after it the next one is due."""
     InferenceRequest.objects.filter(pk=one.pk).update(confirm_due_at=ago(1))
     one.refresh_from_db()
@@ -79,7 +82,7 @@ def test_what_the_running_look_finds_counts_whatever_is_reported_meanwhile() -> 
     one = row(State.REPORTED, age=50, confirm_due_at=ago(1))
     running = owed(one)
     reported(one)
-    assert settle(running, Look(figures={"volume_ml": 1.0}), PACE) == [one.pk]
+    assert settle(running, StoredObjects(figures={"volume_ml": 1.0}), PACE) == [one.pk]
     one.refresh_from_db()
     assert (one.state, one.confirm_due_at) == (State.COMPLETED, None)
 
@@ -93,14 +96,67 @@ def test_a_lab_that_reports_again_and_again_keeps_no_reader_waiting() -> None:
     assert one.state == State.FAILED
     # And what it names is looked for all the same.
     assert one.confirm_due_at is not None
+    assert one.confirm_due_at > timezone.now() + AGAIN
     reported(one)
+    assert one.confirm_due_at <= timezone.now()
+
+
+def test_reports_of_what_has_ended_make_some_looks_at_once_and_then_one_in_ten_minutes() -> None:
+    one = row(State.FAILED, age=50_000, failure_code=FailureCode.RESULT_NOT_FOUND)
+    at_once = 0
+    with capture_logs() as logs:
+        for _ in range(50):
+            reported(one)
+            assert one.confirm_due_at is not None
+            if one.confirm_due_at <= timezone.now() + SOON:
+                looked(one)
+                at_once += 1
+    assert at_once == AT_ONCE
+    assert one.confirm_due_at is not None
+    ahead = one.confirm_due_at - timezone.now()
+    assert timedelta(minutes=1) < ahead <= BETWEEN
+    levels = [one["log_level"] for one in logs if one["event"] == "reported_result_not_found"]
+    assert levels == ["warning", *["info"] * (at_once - 1)]
+    # When that look has found nothing either, and when no late one is left.
+    for _ in range(ALL_LOOKS):
+        looked(one)
+        reported(one)
+        assert one.confirm_due_at is not None
+        assert timedelta(0) < one.confirm_due_at - timezone.now() <= BETWEEN
+
+
+def test_reports_while_looks_for_what_has_ended_run_make_no_more_of_them() -> None:
+    one = row(State.DEAD, age=50_000)
+    reports = 0
+    while one.confirm_due_at is None or one.confirm_due_at <= timezone.now() + AGAIN:
+        InferenceRequest.objects.filter(pk=one.pk).update(confirm_due_at=ago(1))
+        one.refresh_from_db()
+        running = owed(one)
+        reported(one)
+        reports += 1
+        # What it has found is of the moment before.
+        assert settle(running, NOTHING, PACE) == []
+        one.refresh_from_db()
+        assert one.confirm_due_at is not None
+        assert one.confirm_due_at > timezone.now()
+    assert reports == AT_ONCE + 1
+
+
+def test_a_request_that_is_asked_for_again_counts_its_answers_from_the_beginning() -> None:
+    one = row(State.DEAD, age=50_000, confirm_misses=500)
+    assert send_again(one.pk, by_staff=True)
+    with transaction.atomic():
+        record_event(a_run(one.pk)[-1].model_copy(update={"attempt": 2}))
+    one.refresh_from_db()
+    assert (one.state, one.confirm_misses) == (State.REPORTED, 0)
+    assert one.confirm_due_at is not None
     assert one.confirm_due_at <= timezone.now()
 
 
 def test_what_comes_late_is_looked_for_with_growing_pauses_for_about_a_day() -> None:
     one = row(State.REPORTED, age=50, confirm_due_at=ago(1))
     pauses = [looked(one) for _ in range(ALL_LOOKS)]
-    assert (one.state, one.confirm_misses) == (State.FAILED, 0)
+    assert (one.state, one.confirm_misses) == (State.FAILED, ALL_LOOKS)
     assert pauses[-1] is None
     seconds = [pause.total_seconds() for pause in pauses[:-1] if pause is not None]
     assert len(seconds) == ALL_LOOKS - 1
@@ -121,7 +177,7 @@ def test_what_a_late_look_finds_completes_the_request() -> None:
     for _ in range(ALL_LOOKS - 1):
         looked(one)
     assert one.state == State.FAILED
-    assert looked(one, Look(figures={"volume_ml": 1.0})) is None
+    assert looked(one, StoredObjects(figures={"volume_ml": 1.0})) is None
     assert (one.state, one.failure_code) == (State.COMPLETED, "")
 
 
@@ -137,7 +193,7 @@ def test_a_failure_of_the_archive_in_between_forgets_no_answer() -> None:
 
 def test_what_has_failed_for_long_enough_ends_the_request_at_once_and_is_looked_for_later() -> None:
     one = row(State.REPORTED, age=700, confirm_due_at=ago(1))
-    next_look = looked(one, Look(detail="Orthanc answered 500", fails=True))
+    next_look = looked(one, StoredObjects(detail="Orthanc answered 500", fails=True))
     assert (one.state, one.failure_code) == (State.FAILED, FailureCode.RESULT_NOT_FOUND)
     assert one.failure_detail == "Orthanc answered 500"
     assert next_look is not None

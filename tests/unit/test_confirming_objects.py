@@ -21,8 +21,8 @@ from tests.unit import test_stored_result as results
 from tests.unit.test_confirming import LOOKS, looked, owed
 from tests.unit.test_reconcile_rules import ago, row
 from tests.unit.test_stored_result import MODEL, REQUEST, STUDY_ID, Shelf, orthanc_id
-from web.confirming.look import Look, look_for
-from web.confirming.owed import look
+from web.confirming.look import StoredObjects, look_for
+from web.confirming.owed import ask_archive
 from web.inference.models import InferenceRequest
 from web.inference.states import State
 from web.orthanc.errors import ArchiveUnavailable
@@ -208,7 +208,7 @@ def assert_ends(answer: Answer, one: InferenceRequest, monkeypatch: pytest.Monke
     with archive_that(answer, monkeypatch):
         for _ in range(LOOKS):
             assert one.state == State.REPORTED
-            found = look(owed(one), nullcontext())
+            found = ask_archive(owed(one), nullcontext())
             assert found is not None
             assert found.figures is None
             assert not found.fails
@@ -223,7 +223,7 @@ def test_a_whole_result_of_what_was_asked_for_is_found(
 ) -> None:
     shelf, one, _, _ = held
     with archive_that(shelf.answer, monkeypatch):
-        found = look(owed(one), nullcontext())
+        found = ask_archive(owed(one), nullcontext())
     assert found is not None
     assert found.figures is not None
     assert found.figures["model"]["name"] == MODEL
@@ -239,12 +239,12 @@ def test_an_archive_that_fails_at_the_result_alone_is_told_from_one_whose_disk_i
     shelf, one, _, _ = held
     shelf.instead["file"] = fails
     with archive_that(shelf.answer, monkeypatch):
-        found = look(owed(one), nullcontext())
-        assert found == Look(detail="Orthanc answered 500", fails=True)
+        found = ask_archive(owed(one), nullcontext())
+        assert found == StoredObjects(detail="Orthanc answered 500", fails=True)
         # Its index answers, and its images do not come either.
         shelf.instead["7fe0-0010"] = fails
         with pytest.raises(ArchiveUnavailable):
-            look(owed(one), nullcontext())
+            ask_archive(owed(one), nullcontext())
 
 
 def test_images_that_are_gone_keep_no_failing_result_waiting(
@@ -253,7 +253,7 @@ def test_images_that_are_gone_keep_no_failing_result_waiting(
     shelf, one, _, _ = held
     shelf.instead |= {"file": fails, one.inputs[0]["series_id"]: lambda _: httpx.Response(404)}
     with archive_that(shelf.answer, monkeypatch):
-        found = look(owed(one), nullcontext())
+        found = ask_archive(owed(one), nullcontext())
     assert found is not None
     assert found.fails
 
@@ -266,8 +266,8 @@ def test_what_fails_where_no_reader_waits_is_an_answer_like_another(
     one.state, one.failure_code = State.FAILED, FailureCode.RESULT_NOT_FOUND
     one.save()
     with archive_that(shelf.answer, monkeypatch):
-        found = look(owed(one), nullcontext())
-    assert found == Look(detail="Orthanc answered 500")
+        found = ask_archive(owed(one), nullcontext())
+    assert found == StoredObjects(detail="Orthanc answered 500")
 
 
 class Breaks(AbstractContextManager[None]):
@@ -285,7 +285,7 @@ def test_an_object_that_this_site_fails_to_read_is_not_tried_without_end(
 ) -> None:
     shelf, one, _, _ = held
     with archive_that(shelf.answer, monkeypatch):
-        found = look(owed(one), Breaks())
+        found = ask_archive(owed(one), Breaks())
     assert found is not None
     assert found.fails
     assert "patient" not in found.detail

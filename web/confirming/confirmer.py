@@ -172,7 +172,7 @@ class _Lane:
             heed_cancel()
 
     async def _confirm(self, one: Owed, thread: DatabaseThread) -> None:
-        found = await thread.run(owing.look, one, self._turn)
+        found = await thread.run(owing.ask_archive, one, self._turn)
         if found is not None:
             self._silences = 0
         if found is not None and found.fails and not self._has_failed_for_long(one):

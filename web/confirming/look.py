@@ -6,6 +6,7 @@ under the request's derived UIDs in its own study.
 
 from __future__ import annotations
 
+import logging
 import re
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ from messages.events import InferenceCompleted
 from messages.request import InputSeries
 from web.inference.models import InferenceRequest
 from web.inference.record import record
+from web.inference.states import ACTIVE
 from web.inference.superseded import with_superseded
 from web.inference.triggers import ResultFound
 from web.orthanc.archive import archive
@@ -52,7 +54,7 @@ _READ = (
 
 
 @dataclass(frozen=True)
-class Look:
+class StoredObjects:
     """What an archive that answers holds of a request."""
 
     #: As `InferenceRequest.result` has them, without the times; None where there is no result.
@@ -66,7 +68,9 @@ class Look:
     fails: bool = False
 
 
-def look_for(row: InferenceRequest, turn: AbstractContextManager[object] | None = None) -> Look:
+def look_for(
+    row: InferenceRequest, turn: AbstractContextManager[object] | None = None
+) -> StoredObjects:
     """Look for the whole result of the request; what is there is read in its `turn`.
 
     What lies there and is not its result counts as nothing: anybody with an account at the archive
@@ -78,11 +82,13 @@ def look_for(row: InferenceRequest, turn: AbstractContextManager[object] | None 
     try:
         found = stored_result(asked, archive("results"), turn)
         if found is None:
-            return Look(detail="the study does not hold the whole result")
-        return Look(figures=_figures(row.pk, found), lab=_lab(found))
+            return StoredObjects(detail="the study does not hold the whole result")
+        return StoredObjects(figures=_figures(row.pk, found), lab=_lab(found))
     except (UnreadableResult, UnusableAnswer) as exc:
-        log.warning("stored_result_unreadable", request_id=str(row.pk), detail=str(exc))
-        return Look(detail=str(exc))
+        # What has ended a lab can have looked for again and again.
+        level = logging.WARNING if row.state in ACTIVE else logging.INFO
+        log.log(level, "stored_result_unreadable", request_id=str(row.pk), detail=str(exc))
+        return StoredObjects(detail=str(exc))
 
 
 def inputs_of(row: InferenceRequest) -> tuple[InputSeries, ...]:
@@ -110,9 +116,9 @@ def hands_out_images(row: InferenceRequest) -> bool:
     return not silent
 
 
-def record_look(request_id: UUID, look: Look) -> list[UUID]:
+def record_stored(request_id: UUID, stored: StoredObjects) -> list[UUID]:
     """Complete the request with what was found; return what changed, older results too."""
-    if look.figures is None:
+    if stored.figures is None:
         return []
     with transaction.atomic():
         row = InferenceRequest.objects.select_for_update().filter(pk=request_id).first()
@@ -121,8 +127,8 @@ def record_look(request_id: UUID, look: Look) -> list[UUID]:
         found = ResultFound(
             at=timezone.now(),
             # How long the stages took is the one thing that only a lab can know.
-            figures={**look.figures, "stage_seconds": row.reported_seconds or {}},
-            lab=look.lab or row.lab or ARCHIVE,
+            figures={**stored.figures, "stage_seconds": row.reported_seconds or {}},
+            lab=stored.lab or row.lab or ARCHIVE,
         )
         return with_superseded([row.pk]) if record(row.pk, found) else []
 

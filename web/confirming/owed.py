@@ -18,8 +18,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from web.confirming.look import Look, hands_out_images, look_for
-from web.confirming.look import record_look as record_result
+from web.confirming.look import StoredObjects, hands_out_images, look_for, record_stored
 from web.confirming.pace import Pace
 from web.inference.models import InferenceRequest
 from web.inference.record import record, snapshot
@@ -32,6 +31,10 @@ log = structlog.get_logger(__name__)
 #: No look lies further ahead than this, while a reader waits for it and afterwards; one that does
 #: was planned by a clock that was set since.
 _FAR, _FAR_LATE = timedelta(minutes=5), timedelta(hours=13)
+
+
+#: Answers without a result that are counted, so that the column holds them.
+_MOST_ANSWERS = 1000
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def due(pool: str, without: Collection[UUID], limit: int) -> list[Owed]:
     return [Owed(pk, at) for pk, at in found if at is not None]
 
 
-def look(owed: Owed, turn: AbstractContextManager[object]) -> Look | None:
+def ask_archive(owed: Owed, turn: AbstractContextManager[object]) -> StoredObjects | None:
     """Look for the result; None where nothing could complete the request any more.
 
     What is there is read in its `turn`.
@@ -84,10 +87,10 @@ def look(owed: Owed, turn: AbstractContextManager[object]) -> Look | None:
         log.exception("report_not_looked_into", request_id=str(row.pk))
         detail = f"the site cannot read it: {type(exc).__name__}"
     # Nobody waits for one that has ended: it is looked for again later anyway.
-    return Look(detail=detail, fails=row.state == State.REPORTED)
+    return StoredObjects(detail=detail, fails=row.state == State.REPORTED)
 
 
-def settle(owed: Owed, found: Look | None, pace: Pace) -> list[UUID]:
+def settle(owed: Owed, found: StoredObjects | None, pace: Pace) -> list[UUID]:
     """Write down what a look has found; return the requests that changed.
 
     Without a result there is another look after each of the pauses; then the report was not true,
@@ -95,7 +98,7 @@ def settle(owed: Owed, found: Look | None, pace: Pace) -> list[UUID]:
     """
     if found is not None and found.figures is not None:
         with transaction.atomic():
-            changed = record_result(owed.request_id, found)
+            changed = record_stored(owed.request_id, found)
             # Also one that a further report has made due meanwhile: it could bring nothing more.
             InferenceRequest.objects.filter(pk=owed.request_id).update(confirm_due_at=None)
         return changed
@@ -115,7 +118,7 @@ def postpone(owed: Owed, seconds: float) -> None:
     _rows(owed).update(confirm_due_at=later)
 
 
-def _missed(owed: Owed, found: Look, pace: Pace) -> list[UUID]:
+def _missed(owed: Owed, found: StoredObjects, pace: Pace) -> list[UUID]:
     now, changed = timezone.now(), False
     with transaction.atomic():
         row = InferenceRequest.objects.select_for_update().filter(pk=owed.request_id).first()
@@ -126,8 +129,13 @@ def _missed(owed: Owed, found: Look, pace: Pace) -> list[UUID]:
         if found.fails:
             answers = max(answers, len(pace.pauses_s) + 1)
         beyond = answers - len(pace.pauses_s)
+        if row.state == State.REPORTED:
+            level = logging.WARNING if beyond < 1 else logging.ERROR
+        else:
+            # A lab can report all that its pool ever asked for, again and again.
+            level = logging.WARNING if answers == 1 else logging.INFO
         log.log(
-            logging.WARNING if beyond < 1 else logging.ERROR if beyond == 1 else logging.INFO,
+            level,
             "reported_result_not_found",
             request_id=str(row.pk),
             lab=row.lab,
@@ -138,7 +146,7 @@ def _missed(owed: Owed, found: Look, pace: Pace) -> list[UUID]:
         later = now + timedelta(seconds=pauses[answers - 1]) if answers <= len(pauses) else None
         if beyond == 1:
             changed = record(row.pk, ResultMissing(at=now, detail=found.detail))
-        _rows(owed).update(confirm_due_at=later, confirm_misses=answers if later else 0)
+        _rows(owed).update(confirm_due_at=later, confirm_misses=min(answers, _MOST_ANSWERS))
     return [row.pk] if changed else []
 
 

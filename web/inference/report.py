@@ -18,6 +18,13 @@ SOON = timedelta(seconds=30)
 #: that reports without end makes no more than one look a second.
 AGAIN = timedelta(seconds=1)
 
+#: Looks without a result after which a report of what has ended makes none due at once any more.
+#: Those of the first report are among them; a further run of it may report soon after.
+AT_ONCE = 6
+
+#: Until the look then. A lab can report all that its pool ever asked for, without end.
+BETWEEN = timedelta(minutes=10)
+
 #: So long after the first report of a request further ones let the answers be counted anew. What is
 #: reported later is looked for as well, and keeps no reader waiting.
 COUNTED_ANEW = timedelta(minutes=5)
@@ -30,22 +37,40 @@ def owe_look(row: InferenceRequest, report: InferenceCompleted) -> None:
     while this is still the time that it had when it began.
     """
     row.reported_seconds = dict(report.stage_seconds)
-    now, due = timezone.now(), row.confirm_due_at
-    if due is not None and not _counts_anew(row, now):
-        row.save(update_fields=["reported_seconds"])
-        return
+    now, before = timezone.now(), (row.confirm_due_at, row.confirm_misses)
+    if row.state != State.REPORTED:
+        _owe_late_look(row, now)
+    elif row.confirm_due_at is None or _counts_anew(row, now):
+        _owe_soon(row, now)
+        row.confirm_misses = 0
+    moved = before != (row.confirm_due_at, row.confirm_misses)
+    columns = ["confirm_due_at", "confirm_misses"] if moved else []
+    row.save(update_fields=[*columns, "reported_seconds"])
+
+
+def _owe_soon(row: InferenceRequest, now: datetime) -> None:
+    due = row.confirm_due_at
     if due is None or due > now + SOON:
         row.confirm_due_at = now
     elif due <= now:
         row.confirm_due_at = now + AGAIN
-    row.confirm_misses = 0
-    row.save(update_fields=["confirm_due_at", "confirm_misses", "reported_seconds"])
+
+
+def _owe_late_look(row: InferenceRequest, now: datetime) -> None:
+    """No reader waits for it: a few looks at once, counted with all answers, then a slow pace."""
+    due = row.confirm_due_at
+    if row.confirm_misses < AT_ONCE:
+        _owe_soon(row, now)
+        if due is not None and due <= now:
+            # What a look that has begun finds is not counted then.
+            row.confirm_misses += 1
+    elif due is None or due <= now or due > now + BETWEEN:
+        row.confirm_due_at = now + BETWEEN
 
 
 def _counts_anew(row: InferenceRequest, now: datetime) -> bool:
-    """Whether no reader waits for it, or not for long: nothing moves while it is `reported`.
+    """Whether no reader has waited for long: nothing moves while it is `reported`.
 
     A change that lies ahead is by a clock that was set since.
     """
-    waited = now - row.changed_at
-    return row.state != State.REPORTED or timedelta(0) <= waited <= COUNTED_ANEW
+    return timedelta(0) <= now - row.changed_at <= COUNTED_ANEW

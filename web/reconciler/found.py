@@ -7,14 +7,14 @@ from uuid import UUID
 import structlog
 
 from web.confirming import look as confirming
-from web.confirming.look import Look
+from web.confirming.look import StoredObjects
 from web.inference.models import InferenceRequest
 from web.inference.states import ACTIVE
 
 log = structlog.get_logger(__name__)
 
 
-def look(request_id: UUID) -> Look | None:
+def whole_result(request_id: UUID) -> StoredObjects | None:
     """The whole result of the request as the archive holds it; None when there is none to tell.
 
     Not inside a transaction: it speaks with the archive. Raises `ArchiveError`.
@@ -26,12 +26,18 @@ def look(request_id: UUID) -> Look | None:
     return found if found.figures is not None else None
 
 
-def record_found(request_id: UUID, found: Look) -> list[UUID]:
+def hands_out_images(request_id: UUID) -> bool:
+    """Whether the archive hands out the images of the request, at whose result it failed."""
+    row = InferenceRequest.objects.filter(pk=request_id).first()
+    return row is not None and confirming.hands_out_images(row)
+
+
+def record_found(request_id: UUID, found: StoredObjects) -> list[UUID]:
     """Complete the request with what the archive holds, unless it has ended meanwhile."""
     was = InferenceRequest.objects.filter(pk=request_id).values_list("state", flat=True).first()
     if was not in ACTIVE:
         return []
-    changed = confirming.record_look(request_id, found)
+    changed = confirming.record_stored(request_id, found)
     if changed:
         log.warning("completed_told_from_archive", request_id=str(request_id), was=was)
     return changed

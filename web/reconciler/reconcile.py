@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -25,7 +25,7 @@ from django.utils import timezone
 
 from web import notify
 from web.cancellation import heed_cancel
-from web.confirming.look import Look
+from web.confirming.look import StoredObjects
 from web.database import DatabaseAway, DatabaseThread
 from web.inference.models import InferenceRequest
 from web.inference.states import State
@@ -33,6 +33,7 @@ from web.orthanc.errors import ArchiveError
 from web.orthanc.time_budget import MOST_UNANSWERED
 from web.reconciler import arriving, lost, overdue, taken_up, unclaimed
 from web.reconciler import found as told
+from web.reconciler.archive_turns import ArchiveTurns
 from web.reconciler.backlog import Backlog, Backlogs
 from web.reconciler.broker_view import BrokerView
 from web.reconciler.lease import LeaseKeeper
@@ -40,6 +41,7 @@ from web.reconciler.lost import Missing
 from web.reconciler.pace import Pace
 from web.reconciler.releases import Releases
 from web.reconciler.sweep import sweep_due
+from web.reconciler.unfinished import pools_of_unfinished
 
 log = structlog.get_logger(__name__)
 
@@ -79,6 +81,7 @@ class Reconciler:
         self._missing: dict[Missing, float] = {}
         self._backlogs = Backlogs()
         self._releases = Releases()
+        self._turns = ArchiveTurns()
         #: Whether the log says already that the archive does not answer.
         self._archive_silent = False
         #: Whether the archive has answered in this turn, and whether it has left a question open.
@@ -106,6 +109,7 @@ class Reconciler:
         self._missing = {}
         self._backlogs = Backlogs()
         self._releases = Releases()
+        self._turns = ArchiveTurns()
         self._turn_due.set()
 
     def _saved(
@@ -143,6 +147,7 @@ class Reconciler:
 
     async def _turn(self) -> None:
         self._answered = self._unanswered = False
+        self._turns.begin()
         for rule in (
             self._expire,
             # Before what is overdue: what a lab has swallowed is sent again, and not ended.
@@ -198,7 +203,7 @@ class Reconciler:
                 return True
             return await self._database.run(end, pk)
 
-        await self._each(limits, record_or_end)
+        await self._each_looked_for(limits, record_or_end)
 
     async def _settle(self) -> None:
         """Its cancel was asked, and nobody is there to confirm it."""
@@ -244,7 +249,7 @@ class Reconciler:
                 return await self._record_found(pk, result)
             return await self._database.run(lost.send_lost, sure[pk])
 
-        await self._each(sure, heal)
+        await self._each_looked_for(sure, heal)
 
     async def _look_into_pools(self) -> dict[str, Backlog | None]:
         """What may wait for the labs of each pool that is heard; None where nothing does."""
@@ -283,7 +288,7 @@ class Reconciler:
         while 0 < (due := await self._errands.run(sweep_due, SWEEPS)) < left:
             left = due
 
-    async def _record_found(self, pk: UUID, result: Look) -> bool:
+    async def _record_found(self, pk: UUID, result: StoredObjects) -> bool:
         changed = await self._database.run(told.record_found, pk, result)
         # The older results too.
         await notify.requests_changed(changed)
@@ -301,10 +306,11 @@ class Reconciler:
                 return
             left = taken.left
 
-    async def _stored(self, pk: UUID, waits_until: datetime) -> Look | None:
+    async def _stored(self, pk: UUID, waits_until: datetime) -> StoredObjects | None:
         """The whole result in the archive; raises `ArchiveError` while an answer is waited for."""
         try:
-            result = await self._errands.run(told.look, pk)
+            with self._turns.looking(pk):
+                result = await self._errands.run(told.whole_result, pk)
         except ArchiveError:
             if timezone.now() < waits_until:
                 raise
@@ -312,6 +318,14 @@ class Reconciler:
             return None
         self._answered = True
         return result
+
+    async def _each_looked_for(
+        self, found: Collection[UUID], act: Callable[[UUID], Awaitable[bool]]
+    ) -> None:
+        """The same, in an order in which no pool keeps another one from its turn."""
+        if found:
+            pools = await self._database.run(pools_of_unfinished)
+            await self._each(self._turns.in_turn(found, pools), act)
 
     async def _each(self, found: Iterable[UUID], act: Callable[[UUID], Awaitable[bool]]) -> None:
         """Act on each request by itself, and let the pages know what changed."""
@@ -324,14 +338,22 @@ class Reconciler:
             except ArchiveError as exc:
                 self._say_silent(exc, request_id=str(pk))
                 unanswered += 1
-                if unanswered == MOST_UNANSWERED:
-                    return
+                # The last of these questions is for an image: what lies under the UIDs of some
+                # requests may be what the archive fails at, and says nothing of the others.
+                if unanswered >= MOST_UNANSWERED - 1:
+                    if not await self._hands_out_images(pk):
+                        return
+                    unanswered = 0
             except Exception:
                 log.exception("reconcile_failed", request_id=str(pk))
             else:
                 unanswered = 0
                 if changed:
                     await notify.requests_changed([pk])
+
+    async def _hands_out_images(self, pk: UUID) -> bool:
+        with self._turns.timed(pk):
+            return await self._errands.run(told.hands_out_images, pk)
 
     def _say_silent(self, error: ArchiveError, **of: str) -> None:
         """Once, and not at every turn."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import TypeVar
+from uuid import UUID
 
 import structlog
 from django.db.models import QuerySet
@@ -25,6 +26,11 @@ _CONDITION = "state IN ({})".format(
 def unfinished() -> QuerySet[InferenceRequest]:
     """Rows that something can still happen to without a click; found by their index."""
     return InferenceRequest.objects.extra(where=[_CONDITION])  # noqa: S610 - constants of ours
+
+
+def pools_of_unfinished() -> dict[UUID, str]:
+    """The pool of each."""
+    return dict(unfinished().values_list("pk", "pool"))
 
 
 def each(rows: Iterable[InferenceRequest], look: Callable[[InferenceRequest], T | None]) -> list[T]:
