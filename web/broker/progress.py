@@ -38,6 +38,7 @@ from web.inference.cancel import stop_unwanted
 from web.inference.record import record
 from web.inference.senders import ReceivedEvent, Senders
 from web.labs.heartbeats import record_heartbeat, record_model
+from web.log_limit import limit
 
 log = structlog.get_logger(__name__)
 
@@ -177,13 +178,13 @@ class ProgressFeed:
                             items = await inbox.batch(READS, READ_BYTES)
                     except TimeoutError:
                         items = []
-                    await self._read(items, hints)
+                    await self._read(items, queue, hints)
                     if items:
                         await items[-1].message.ack(multiple=True)
-                    hints = await self._write(hints, turns)
+                    hints = await self._write(queue, hints, turns)
                     await asyncio.sleep(WRITE_SECONDS)
 
-    async def _read(self, items: Collection[Item], hints: Hints) -> None:
+    async def _read(self, items: Collection[Item], queue: str, hints: Hints) -> None:
         now, dropped, why = timezone.now(), 0, ""
         for number, item in enumerate(items, 1):
             message = item.message
@@ -199,9 +200,9 @@ class ProgressFeed:
                 await asyncio.sleep(0)
         if dropped:
             # Once for all of them: they may be many.
-            log.warning("hints_dropped", count=dropped, detail=why)
+            limit.write(log.warning, "hints_dropped", queue=queue, count=dropped, detail=why)
 
-    async def _write(self, hints: Hints, turns: Turns) -> Hints:
+    async def _write(self, queue: str, hints: Hints, turns: Turns) -> Hints:
         """Write what is due; what labs tell of themselves before their turn comes back."""
         telling = {lab for lab, _ in (*hints.beats, *hints.models)}
         due = turns.take(sorted(telling), time.monotonic())
@@ -211,11 +212,13 @@ class ProgressFeed:
         try:
             changed = await self._database.run(write, whole)
         except DatabaseAway as exc:
-            log.warning("hints_dropped", detail=str(exc), count=len(whole.steps) + len(due))
+            count = len(whole.steps) + len(due)
+            limit.write(log.warning, "hints_dropped", queue=queue, count=count, detail=str(exc))
             return later
-        except Exception:
+        except Exception:  # noqa: BLE001 - written with its trace, now and then
             # No hint is worth the connection, which carries those of the others too.
-            log.exception("hints_dropped", count=len(whole.steps) + len(due))
+            count = len(whole.steps) + len(due)
+            limit.write(log.exception, "hints_dropped", queue=queue, count=count)
             return later
         await notify.requests_changed(changed)
         if due:

@@ -20,6 +20,7 @@ from django.utils import timezone
 from messages.request import InferenceRequested
 from web.inference.models import MAX_LETTER_BYTES, DeadLetter, InferenceRequest, LettersBeyond
 from web.inference.senders import REPLAYABLE, Doubt
+from web.log_limit import limit
 
 log = structlog.get_logger(__name__)
 
@@ -97,8 +98,10 @@ def keep(letters: Rows, *, always: bool = False) -> None:
     for sender, count in beyond.items():
         _count(sender, count)
     if beyond:
-        log.warning(
+        limit.write(
+            log.warning,
             "letters_counted_only",
+            queue=letters[0][0].queue,
             count=beyond.total(),
             senders=len(beyond),
             # A stranger's text may be one of them.
