@@ -19,6 +19,7 @@ from messages.envelope import (
     Word,
     without_line_breaks,
 )
+from messages.topology import CONTROL_QUEUES
 
 #: Seconds between two heartbeats of a lab.
 HEARTBEAT_SECONDS = 10
@@ -43,6 +44,10 @@ MAX_MODELS, MAX_LABELS = 64, 512
 
 #: Requests that a lab can hold at once; an honest one holds as many as its prefetch.
 MAX_CURRENT = 256
+
+#: Processes of one lab that are told apart: as many as it has control queues, and as many again
+#: that were lost just now.
+MAX_PROCESSES = 2 * CONTROL_QUEUES
 
 
 class ModelDescriptor(Value):
@@ -88,6 +93,8 @@ class LabHeartbeat(Message):
 
     lab: Name
     pool: Name
+    #: Which of the processes that run under the lab's name: drawn at its start. None: an older one.
+    process: UUID | None = None
     #: For example ``cpu`` or ``cuda:0 NVIDIA H200``.
     device: Annotated[str, Field(max_length=128), AfterValidator(without_line_breaks)]
     #: Of a lab that sends no `LabModel`, all of its models. Of one that does, as many as fit into
@@ -95,7 +102,7 @@ class LabHeartbeat(Message):
     models: Annotated[tuple[ModelDescriptor, ...], Field(max_length=MAX_MODELS)] = ()
     #: `ModelDescriptor.fingerprint` of every model that it serves; None from a lab of before.
     fingerprints: Annotated[tuple[Sha256, ...], Field(max_length=MAX_MODELS)] | None = None
-    #: Requests that the lab holds now.
+    #: Requests that this process holds now.
     current: Annotated[tuple[UUID, ...], Field(max_length=MAX_CURRENT)] = ()
     #: One of the three above. A name and no enumeration: a word that an older site does not know
     #: must not make it take the lab for silent.

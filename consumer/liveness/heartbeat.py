@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import cycle
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from consumer.jobs.announcer import Announcer
 from messages.lab import (
@@ -51,6 +51,7 @@ class Heartbeat:
         self._announcer = announcer
         self._lab = lab
         self._pool = pool
+        self._process = uuid4()
         self._device = device
         self._models = tuple(models)
         self._fingerprints = tuple(model.fingerprint for model in self._models)
@@ -84,6 +85,7 @@ class Heartbeat:
             LabHeartbeat(
                 lab=self._lab,
                 pool=self._pool,
+                process=self._process,
                 device=self._device,
                 models=self._for_sites_of_before,
                 fingerprints=self._fingerprints,

@@ -94,6 +94,7 @@ EXAMPLES: list[Message] = [
     LabHeartbeat(
         lab="lab1",
         pool="lab",
+        process=REQUEST,
         device="cpu",
         models=(MODEL,),
         fingerprints=(MODEL.fingerprint,),

@@ -19,7 +19,7 @@ from web.broker.dead_letters import Letter, store
 from web.inference.models import DeadLetter, InferenceRequest
 
 #: Of a command on the server.
-STAFF = Caller(user=None, way=Way.COMMAND, address=None, sight=EVERYTHING)
+STAFF = Caller(user=None, way=Way.COMMAND, address=None, scope=EVERYTHING)
 
 
 def asked(row: InferenceRequest) -> InferenceRequested:

@@ -59,7 +59,7 @@ def told(event: Any) -> None:
 def left(deed: Callable[..., str], letter_id: int) -> str:
     """The sentence with which the letter was left as it is."""
     with pytest.raises(LeftAsItIs) as caught:
-        deed(letter_id, visitor=STAFF)
+        deed(letter_id, caller=STAFF)
     return str(caught.value.sentence)
 
 

@@ -136,8 +136,8 @@ def test_what_stays_without_an_answer_is_sent_again_ever_more_rarely() -> None:
     for _ in range(7):
         (flight,) = sent(destination, [1], now)
         assert destination.owes(now + 5) == 5
-        waits.append(destination.patience)
-        now += destination.patience
+        waits.append(destination.time_budget)
+        now += destination.time_budget
         destination.give_up(now)
         assert flight.cancelled
         assert destination.owes(now) == 0

@@ -84,15 +84,15 @@ async def test_what_a_lab_tells_before_its_turn_waits_and_the_newest_is_written(
     for number in range(20):
         hints.take(beat("a", f"gpu{number}"), ITEM, "a", timezone.now())
         hints.take(described("a", number), ITEM, "a", timezone.now())
-        hints = await feed._write(hints, turns)
+        hints = await feed._write("mri.progress.lab", hints, turns)
     assert len(database.hints) == AT_ONCE
     hints.take(beat("b"), ITEM, "b", timezone.now())
-    hints = await feed._write(hints, turns)
-    assert set(database.hints[-1].beats) == {"b"}
+    hints = await feed._write("mri.progress.lab", hints, turns)
+    assert [lab for lab, _ in database.hints[-1].beats] == ["b"]
     # Its turn comes, and nothing more was said.
     turns._used.clear()
-    assert not await feed._write(hints, turns)
-    assert database.hints[-1].beats["a"].beat.device == "gpu19"
+    assert not await feed._write("mri.progress.lab", hints, turns)
+    assert database.hints[-1].beats["a", None].beat.device == "gpu19"
     assert ("a", model(19).fingerprint) in database.hints[-1].models
 
 

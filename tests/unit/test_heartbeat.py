@@ -142,3 +142,16 @@ def told(sender: Recording) -> list[str]:
     """What was sent since the last call."""
     sent, sender.hints = sender.hints, []
     return [one.model.name if isinstance(one, LabModel) else "alive" for one in sent]
+
+
+def test_each_process_of_a_lab_names_itself_by_the_same_word_always() -> None:
+    sender = Recording()
+    now = LabStatus(current=(), condition=SERVING, connections=1)
+    clock = [0.0]
+    for one in [heartbeat(sender, [], lambda: now, clock) for _ in range(2)]:
+        for _ in range(2):
+            one.beat()
+            clock[0] += HEARTBEAT_SECONDS
+    names = [one.process for one in sender.hints if isinstance(one, LabHeartbeat)]
+    assert None not in names
+    assert names[0] == names[1] != names[2] == names[3]

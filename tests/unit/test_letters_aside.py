@@ -19,6 +19,7 @@ from pamqp.header import ContentHeader
 
 from messages.codec import encode
 from messages.events import InferenceAccepted, RunEvent
+from tests.integration.letters import asked
 from tests.unit.test_reconcile_rules import row
 from web.broker import inbox as inboxes
 from web.broker.connection import Session
@@ -26,6 +27,7 @@ from web.broker.dead_letters import DeadLetters
 from web.broker.inbox import MOST_TRIED, Inbox, Item
 from web.broker.listener import Listener
 from web.database import DatabaseAway, DatabaseThread
+from web.inference import letter_box
 from web.inference.models import DeadLetter, InferenceRequest
 from web.inference.senders import Doubt
 from web.inference.states import State
@@ -87,6 +89,12 @@ def accepted() -> Item:
 async def heard(items: Sequence[Item], held: Inbox) -> None:
     listener, queue = Listener(database()), "mri.replies.lab"
     await listener._settle(await listener._read(items, queue, held), queue, held)
+
+
+async def dead_request(one: InferenceRequest) -> Item:
+    wire = encode(await sync_to_async(asked)(one), app_id="test")
+    more = {"message_type": wire.type, "content_type": wire.content_type}
+    return item(wire.body, user="web", died_in="mri.requests.lab", **more)
 
 
 def acknowledged(*items: Item) -> list[bool]:
@@ -216,6 +224,44 @@ async def test_a_hundred_events_that_fail_for_a_moment_are_all_applied_a_moment_
     assert all(acknowledged(*events))
     assert await InferenceRequest.objects.filter(state=State.ACCEPTED).acount() == len(events)
     assert await DeadLetter.objects.acount() == 0
+
+
+async def test_a_dead_request_that_cannot_be_written_down_for_a_moment_is_dead_a_moment_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(inboxes, "PAUSES", (0.0,))
+    held, mover = inbox(), DeadLetters(database())
+    one = await sync_to_async(row)(State.PUBLISHED)
+    request, other = await dead_request(one), dead(b"other")
+    fault = refused("NEW.state = 'dead'", change="UPDATE", table="inferencerequest")
+    await sync_to_async(fault.__enter__)()
+    await mover.settle([request, other], held)
+    await sync_to_async(fault.__exit__)(None, None, None)
+    assert acknowledged(request, other) == [False, True]
+    assert await sync_to_async(stored_bodies)() == [b"other"]
+    await mover.settle(await held.batch(), held)
+    assert acknowledged(request) == [True]
+    await one.arefresh_from_db()
+    letter = await DeadLetter.objects.aget(request=one)
+    assert (one.state, letter.reason) == (State.DEAD, "rejected")
+
+
+async def test_after_its_tries_a_dead_request_is_kept_once_whatever_else_its_sender_has_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(inboxes, "PAUSES", ())
+    monkeypatch.setattr(letter_box, "MOST_LETTERS", 0)
+    held, mover = inbox(), DeadLetters(database())
+    one = await sync_to_async(row)(State.PUBLISHED)
+    copies = [await dead_request(one) for _ in range(3)]
+    fault = refused("NEW.state = 'dead'", change="UPDATE", table="inferencerequest")
+    await sync_to_async(fault.__enter__)()
+    await mover.settle(copies[:2], held)
+    await mover.settle(copies[2:], held)
+    await sync_to_async(fault.__exit__)(None, None, None)
+    assert acknowledged(*copies) == [True] * 3
+    letter = await DeadLetter.objects.aget()
+    assert (letter.reason, letter.request_id) == (Doubt.NOT_APPLIED, one.pk)
 
 
 async def test_what_fails_of_one_sender_leaves_places_for_the_tries_of_others() -> None:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 from uuid import UUID
 
 import structlog
 
+from messages.request import InferenceRequested
 from web.broker.inbox import Inbox, Item
+from web.broker.letter import letter_of
 from web.database import DatabaseThread, patiently
-from web.inference.letter_box import Letter, put_aside, put_trace_aside
+from web.inference.letter_box import Letter, Rows, put_aside, put_trace_aside
+from web.inference.senders import Doubt
 
 log = structlog.get_logger(__name__)
+
+#: Reason of a letter that can never be read: the broker's word for what a consumer rejects.
+REJECTED = "rejected"
 
 
 class Aside(NamedTuple):
@@ -25,8 +32,24 @@ class Aside(NamedTuple):
     whose: str
 
 
-async def kept(database: DatabaseThread, inbox: Inbox, letters: Sequence[Aside]) -> list[Item]:
-    """Keep the letters; the deliveries that are settled by that. The others come again.
+def unreadable(item: Item, queue: str) -> Aside:
+    """A letter at once, and not by way of ``mri.dead``: thousands of them take the broker long."""
+    message = item.message
+    is_request = message.type == InferenceRequested.wire_type()
+    letter = letter_of(message, queue, Doubt.NOT_FROM_ITS_POOL if is_request else REJECTED)
+    about: UUID | None = None
+    with suppress(ValueError):
+        about = UUID(letter.correlation_id)
+    return Aside(item, letter, about, letter.user_id)
+
+
+async def kept(
+    database: DatabaseThread,
+    inbox: Inbox,
+    letters: Sequence[Aside],
+    put: Callable[[Rows], None] = put_aside,
+) -> list[Item]:
+    """Keep the letters, by `put`; the deliveries that are settled by that. The others come again.
 
     What cannot be stored is tried again after growing pauses. Then only a trace of it is kept, and
     if even that fails it stays with this consumer. A database that is away is waited for.
@@ -35,13 +58,13 @@ async def kept(database: DatabaseThread, inbox: Inbox, letters: Sequence[Aside])
         return []
     rows = [(one.letter, one.about) for one in letters]
     try:
-        await patiently(lambda: database.run(put_aside, rows))
+        await patiently(lambda: database.run(put, rows))
     except Exception as exc:
         if len(letters) > 1:
             log.warning("letters_not_kept", count=len(letters), error=type(exc).__name__)
             half = len(letters) // 2
-            first = await kept(database, inbox, letters[:half])
-            return [*first, *await kept(database, inbox, letters[half:])]
+            first = await kept(database, inbox, letters[:half], put)
+            return [*first, *await kept(database, inbox, letters[half:], put)]
         (one,) = letters
         log.exception("letter_not_kept", queue=one.letter.queue, size=one.letter.size)
         if inbox.try_again(one.item, one.whose):

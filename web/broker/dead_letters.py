@@ -1,14 +1,14 @@
 """``mri.dead``: each letter becomes a row that staff can see; then it is acknowledged.
 
 A crash between commit and ack shows one letter twice, which is better than not at all. What a
-letter says is applied where its sender may say it; one that cannot be applied is kept as it is, and
-one that cannot be kept is tried again beside the others, not in front of them.
+letter says is applied where its sender may say it. One that cannot be applied or kept is tried
+again beside the others, not in front of them, and after its tries kept as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 import structlog
@@ -28,7 +28,7 @@ from web.broker.connection import Session
 from web.broker.inbox import BATCH, MOST_TRIED, Inbox, Item
 from web.broker.letter import letter_of
 from web.database import DatabaseThread, patiently
-from web.inference.letter_box import Letter, keep
+from web.inference.letter_box import Letter, keep, put_given_up_aside
 from web.inference.models import InferenceRequest
 from web.inference.record import record_dead, record_event
 from web.inference.senders import MOST_AHEAD, Doubt, ReceivedEvent, Senders
@@ -37,6 +37,16 @@ from web.inference.superseded import with_superseded
 log = structlog.get_logger(__name__)
 
 __all__ = ["DeadLetters", "Letter", "store"]
+
+
+@dataclass
+class Stored:
+    """What has become of some letters."""
+
+    #: Requests.
+    changed: list[UUID] = field(default_factory=list)
+    #: Places of the letters of which nothing is written, as what they say could not be applied.
+    failed: list[int] = field(default_factory=list)
 
 
 class DeadLetters:
@@ -65,9 +75,11 @@ class DeadLetters:
         if not items:
             return []
         letters = [letter_of(item.message) for item in items]
-        changed, settled = list[UUID](), list(items)
+        failed = list(range(len(items)))
+        changed = list[UUID]()
         try:
-            changed = await self._stored(letters)
+            stored = await self._stored(letters)
+            changed, failed = stored.changed, stored.failed
         except Exception as exc:
             if len(items) > 1:
                 # One of them shows a fault of ours. Which one is found by halves.
@@ -77,33 +89,39 @@ class DeadLetters:
                     changed += await self._settled(some, inbox)
                 return changed
             log.exception("dead_letter_not_stored", queue=letters[0].queue, size=letters[0].size)
+        settled = [item for number, item in enumerate(items) if number not in failed]
+        given_up = []
+        for number in failed:
+            item, letter = items[number], letters[number]
             # By the queue, which the broker names: of each pool it is another.
-            whose = letters[0].queue
-            if inbox.try_again(items[0], whose):
-                return []
-            bare = replace(letters[0], reason=str(Doubt.NOT_APPLIED))
-            settled = await kept(self._database, inbox, [Aside(items[0], bare, None, whose)])
+            if not inbox.try_again(item, letter.queue):
+                about = _request_id(letter, _message(letter))
+                letter = replace(letter, reason=str(Doubt.NOT_APPLIED))
+                given_up.append(Aside(item, letter, about, letter.queue))
+        settled += await kept(self._database, inbox, given_up, put=put_given_up_aside)
         # THE ACK: the letters are committed.
         for item in settled:
             await item.message.ack()
         return changed
 
-    async def _stored(self, letters: Sequence[Letter]) -> list[UUID]:
-        changed = await patiently(lambda: self._database.run(store, *letters))
+    async def _stored(self, letters: Sequence[Letter]) -> Stored:
+        stored = await patiently(lambda: self._database.run(store, *letters))
+        if len(stored.failed) == len(letters):
+            return stored
         newest = letters[-1]
         log.error(
             "dead_letters",
-            count=len(letters),
+            count=len(letters) - len(stored.failed),
             queue=newest.queue,
             reason=newest.reason,
             type=newest.type,
             message_id=newest.message_id,
         )
-        return changed
+        return stored
 
 
-def store(*letters: Letter) -> list[UUID]:
-    """Write letters down and apply what they say, in one transaction; the requests that changed."""
+def store(*letters: Letter) -> Stored:
+    """Write letters down and apply what they say, in one transaction; a failed one is not kept."""
     messages = [_message(letter) for letter in letters]
     now = timezone.now()
     with transaction.atomic():
@@ -111,22 +129,25 @@ def store(*letters: Letter) -> list[UUID]:
             ReceivedEvent(one, letter.user_id, now) for letter, one in _events(letters, messages)
         ]
         speakers, requests = Senders(received), _Requests(messages)
-        changed: list[UUID] = []
+        done = Stored()
         ordinary: list[tuple[Letter, UUID | None]] = []
-        pairs = list(zip(letters, messages, strict=True))
+        abouts = [_request_id(*pair) for pair in zip(letters, messages, strict=True)]
         # As the listener locks their requests: two would wait for each other otherwise.
-        for letter, message in sorted(pairs, key=lambda pair: str(_request_id(*pair))):
-            about = _request_id(letter, message)
+        for number in sorted(range(len(letters)), key=lambda number: str(abouts[number])):
+            letter, message, about = letters[number], messages[number], abouts[number]
             try:
                 with transaction.atomic():
                     doubt, did, dead = _concluded(letter, message, speakers, requests)
             except (OperationalError, InterfaceError):
                 raise
             except Exception:
-                log.exception("letter_not_applied", request_id=str(about))
-                doubt, did, dead = Doubt.NOT_APPLIED, False, False
+                if not done.failed:
+                    # Of many that fail alike one says why.
+                    log.exception("letter_not_applied", request_id=str(about))
+                done.failed.append(number)
+                continue
             if did and about is not None:
-                changed.append(about)
+                done.changed.append(about)
             row = letter if doubt is None else replace(letter, reason=str(doubt))
             if dead:
                 # One for each time that a request died: no flood, whatever a lab does.
@@ -134,7 +155,9 @@ def store(*letters: Letter) -> list[UUID]:
             else:
                 ordinary.append((row, about))
         keep(ordinary)
-    return list(dict.fromkeys([*changed, *(with_superseded(changed) if changed else [])]))
+    changed = done.changed
+    done.changed = list(dict.fromkeys([*changed, *(with_superseded(changed) if changed else [])]))
+    return done
 
 
 class _Requests:

@@ -65,6 +65,8 @@ class Destination:
     unanswered: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     #: Rows that it has not taken, and that are still leased.
     returned: list[int] = field(default_factory=list)
+    #: Whether older rows may wait in the outbox: the last look took as many as there was room for.
+    backlog: bool = True
     #: Whether it gets nothing but a trial.
     held: bool = False
     #: Refusals and silences in a row.
@@ -110,6 +112,7 @@ class Destination:
     def hold(self, now: float, why: str) -> None:
         """Send no more for now. Said once, until it takes messages again."""
         self.held, self.width, self.trouble_at = True, 1, now
+        self.backlog = True
         if self.trouble_since is None:
             self.trouble_since = now
             log.warning("publish_held", destination=self.name, reason=why)
@@ -137,6 +140,7 @@ class Destination:
         self.flying.clear()
         self.unanswered.clear()
         self.returned.clear()
+        self.backlog = True
         # Perhaps it is another broker.
         self.again_at = 0.0
 

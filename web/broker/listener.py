@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 from uuid import UUID
@@ -30,11 +30,10 @@ from messages.codec import decode
 from messages.errors import UndecodableMessage, UnknownVersion
 from messages.events import InferenceCompleted, RunEvent
 from messages.identity import delivery_of
-from messages.request import InferenceRequested
 from messages.topology import replies_queue
 from messages.topology_before import REPLIES_QUEUE
 from web import notify
-from web.broker.aside import Aside, kept
+from web.broker.aside import Aside, kept, unreadable
 from web.broker.connection import Session
 from web.broker.inbox import BATCH, MOST_TRIED, Inbox, Item
 from web.broker.letter import letter_of, text_of
@@ -44,6 +43,7 @@ from web.inference.letter_box import Letter, keep
 from web.inference.record import record_event
 from web.inference.senders import Doubt, ReceivedEvent, Senders
 from web.inference.superseded import with_superseded
+from web.log_limit import limit
 
 log = structlog.get_logger(__name__)
 
@@ -54,9 +54,6 @@ MOST_HELD, MOST_OFFERS = 200, 60
 
 #: So that neither can keep the next batch out.
 PREFETCH = BATCH + MOST_HELD + MOST_TRIED
-
-#: Reason of a letter that can never be read: the broker's word for what a consumer rejects.
-REJECTED = "rejected"
 
 #: Messages that are read before other tasks have their turn: 64 KB take milliseconds.
 _READ_AT_ONCE = 10
@@ -114,17 +111,18 @@ class Listener:
                             await self._settle(await self._read(some, queue, inbox), queue, inbox)
 
     async def _read(self, items: Sequence[Item], queue: str, inbox: Inbox) -> Batch:
-        batch, now, unreadable, why = Batch(), timezone.now(), 0, ""
+        batch, now, rejected, why = Batch(), timezone.now(), 0, ""
+        held, which = 0, ""
         for number, item in enumerate(items, 1):
             message = item.message
             try:
                 event = decoded(message)
             except UndecodableMessage as exc:
-                batch.letters.append(_unreadable(item, queue))
-                unreadable, why = unreadable + 1, str(exc)
+                batch.letters.append(unreadable(item, queue))
+                rejected, why = rejected + 1, str(exc)
             except UnknownVersion as exc:
                 if inbox.held < MOST_HELD and delivery_of(message.headers) < MOST_OFFERS:
-                    log.warning("reply_held", message_id=message.message_id, detail=str(exc))
+                    held, which = held + 1, str(exc)
                     inbox.hand_back(item)
                 else:
                     letter = letter_of(message, queue, Doubt.NEWER)
@@ -133,8 +131,10 @@ class Listener:
                 batch.received.append((item, ReceivedEvent(event, text_of(message.user_id), now)))
             if number % _READ_AT_ONCE == 0:
                 await asyncio.sleep(0)
-        if unreadable:
-            log.warning("replies_rejected", queue=queue, count=unreadable, detail=why)
+        if rejected:
+            limit.write(log.warning, "replies_rejected", queue=queue, count=rejected, detail=why)
+        if held:
+            limit.write(log.warning, "reply_held", queue=queue, count=held, detail=which)
         return batch
 
     async def _settle(self, batch: Batch, queue: str, inbox: Inbox) -> None:
@@ -212,17 +212,6 @@ def decoded(message: AbstractIncomingMessage) -> RunEvent:
     return event
 
 
-def _unreadable(item: Item, queue: str) -> Aside:
-    """A letter at once, and not by way of ``mri.dead``: thousands of them take the broker long."""
-    message = item.message
-    is_request = message.type == InferenceRequested.wire_type()
-    letter = letter_of(message, queue, Doubt.NOT_FROM_ITS_POOL if is_request else REJECTED)
-    about: UUID | None = None
-    with suppress(ValueError):
-        about = UUID(letter.correlation_id)
-    return Aside(item, letter, about, letter.user_id)
-
-
 def write(
     received: Sequence[ReceivedEvent],
     raw: Sequence[Letter],
@@ -245,7 +234,7 @@ def write(
     unknown = 0
     with transaction.atomic():
         speakers = Senders(received)
-        doubts = _doubts(received, speakers)
+        doubts = _doubts(received, raw, speakers)
         for number in order:
             event = received[number].event
             if not (number in doubts or speakers.knows(event.request_id)):
@@ -266,18 +255,28 @@ def write(
         keep(aside)
         done.changed += with_superseded(results) if results else []
     if unknown:
-        log.warning("events_of_unknown_requests", count=unknown)
+        limit.write(log.warning, "events_of_unknown_requests", queue=raw[0].queue, count=unknown)
     done.changed = list(dict.fromkeys(done.changed))
     return done
 
 
-def _doubts(received: Sequence[ReceivedEvent], speakers: Senders) -> dict[int, Doubt]:
+def _doubts(
+    received: Sequence[ReceivedEvent], raw: Sequence[Letter], speakers: Senders
+) -> dict[int, Doubt]:
     """Why some of the events may not be applied, by their places."""
     all_ = ((number, speakers.doubt_about(one)) for number, one in enumerate(received))
     doubts = {number: doubt for number, doubt in all_ if doubt is not None}
-    counted = Counter((doubt, received[number].user) for number, doubt in doubts.items())
-    for (doubt, user), count in counted.items():
-        log.warning("replies_put_aside", doubt=str(doubt), lab=user, count=count)
+    if doubts:
+        counts = Counter(str(doubt) for doubt in doubts.values())
+        limit.write(
+            log.warning,
+            "replies_put_aside",
+            queue=raw[0].queue,
+            count=len(doubts),
+            # One of them; they may be many.
+            lab=received[max(doubts)].user,
+            doubts=dict(counts),
+        )
     return doubts
 
 

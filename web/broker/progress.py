@@ -24,7 +24,7 @@ from messages.codec import decode
 from messages.envelope import Message
 from messages.errors import ContractError
 from messages.events import InferenceProgressed
-from messages.lab import MAX_CURRENT, MAX_MODELS, LabHeartbeat, LabModel
+from messages.lab import MAX_CURRENT, MAX_MODELS, MAX_PROCESSES, LabHeartbeat, LabModel
 from messages.topology import progress_queue
 from messages.topology_before import PROGRESS_QUEUE
 from web import notify
@@ -38,7 +38,7 @@ from web.inference.cancel import stop_unwanted
 from web.inference.record import record
 from web.inference.senders import ReceivedEvent, Senders
 from web.labs.heartbeats import record_heartbeat, record_model
-from web.labs.registry import pool_of
+from web.log_limit import limit
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +81,8 @@ class Hints:
     """The newest of each kind, until they are written."""
 
     steps: dict[UUID, ReceivedEvent] = field(default_factory=dict)
-    beats: dict[str, Beat] = field(default_factory=dict)
+    #: By lab and process: what each of them holds counts.
+    beats: dict[tuple[str, UUID | None], Beat] = field(default_factory=dict)
     models: dict[tuple[str, str], LabModel] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
@@ -106,14 +107,19 @@ class Hints:
             case LabHeartbeat():
                 if item.old and item.message.timestamp is None:
                     return "it lay here for nobody knows how long"
-                self.beats[user] = Beat(hint, now, item.message.timestamp if item.old else None)
+                self.beats.pop((user, hint.process), None)
+                theirs = [key for key in self.beats if key[0] == user]
+                if len(theirs) >= MAX_PROCESSES:
+                    del self.beats[theirs[0]]
+                told_at = item.message.timestamp if item.old else None
+                self.beats[user, hint.process] = Beat(hint, now, told_at)
         return ""
 
     def parted(self, labs: Collection[str]) -> tuple[Hints, Hints]:
         """What is written now, of labs only of these, and what waits."""
         now, later = Hints(steps=self.steps), Hints()
-        for lab, beat in self.beats.items():
-            (now if lab in labs else later).beats[lab] = beat
+        for (lab, process), beat in self.beats.items():
+            (now if lab in labs else later).beats[lab, process] = beat
         for (lab, fingerprint), model in self.models.items():
             (now if lab in labs else later).models[lab, fingerprint] = model
         return now, later
@@ -172,13 +178,13 @@ class ProgressFeed:
                             items = await inbox.batch(READS, READ_BYTES)
                     except TimeoutError:
                         items = []
-                    await self._read(items, hints)
+                    await self._read(items, queue, hints)
                     if items:
                         await items[-1].message.ack(multiple=True)
-                    hints = await self._write(hints, turns)
+                    hints = await self._write(queue, hints, turns)
                     await asyncio.sleep(WRITE_SECONDS)
 
-    async def _read(self, items: Collection[Item], hints: Hints) -> None:
+    async def _read(self, items: Collection[Item], queue: str, hints: Hints) -> None:
         now, dropped, why = timezone.now(), 0, ""
         for number, item in enumerate(items, 1):
             message = item.message
@@ -194,11 +200,11 @@ class ProgressFeed:
                 await asyncio.sleep(0)
         if dropped:
             # Once for all of them: they may be many.
-            log.warning("hints_dropped", count=dropped, detail=why)
+            limit.write(log.warning, "hints_dropped", queue=queue, count=dropped, detail=why)
 
-    async def _write(self, hints: Hints, turns: Turns) -> Hints:
+    async def _write(self, queue: str, hints: Hints, turns: Turns) -> Hints:
         """Write what is due; what labs tell of themselves before their turn comes back."""
-        telling = {*hints.beats, *(lab for lab, _ in hints.models)}
+        telling = {lab for lab, _ in (*hints.beats, *hints.models)}
         due = turns.take(sorted(telling), time.monotonic())
         whole, later = hints.parted(due)
         if not whole:
@@ -206,11 +212,13 @@ class ProgressFeed:
         try:
             changed = await self._database.run(write, whole)
         except DatabaseAway as exc:
-            log.warning("hints_dropped", detail=str(exc), count=len(whole.steps) + len(due))
+            count = len(whole.steps) + len(due)
+            limit.write(log.warning, "hints_dropped", queue=queue, count=count, detail=str(exc))
             return later
-        except Exception:
+        except Exception:  # noqa: BLE001 - written with its trace, now and then
             # No hint is worth the connection, which carries those of the others too.
-            log.exception("hints_dropped", count=len(whole.steps) + len(due))
+            count = len(whole.steps) + len(due)
+            limit.write(log.exception, "hints_dropped", queue=queue, count=count)
             return later
         await notify.requests_changed(changed)
         if due:
@@ -224,6 +232,7 @@ def write(hints: Hints) -> list[UUID]:
     One that fails is lost, and no other with it.
     """
     changed: list[UUID] = []
+    held: dict[tuple[str, str], list[UUID]] = {}
 
     def step(received: ReceivedEvent) -> None:
         if speakers.knows(received.event.request_id) and speakers.doubt_about(received) is None:
@@ -232,14 +241,19 @@ def write(hints: Hints) -> list[UUID]:
                 changed.append(event.request_id)
 
     def beat(one: Beat) -> None:
-        record_heartbeat(one.beat, one.told_at, received_at=one.received_at)
-        if (pool := pool_of(one.beat.lab)) == one.beat.pool:
-            stop_unwanted(one.beat.current, pool)
+        told = record_heartbeat(one.beat, one.told_at, received_at=one.received_at)
+        held[one.beat.lab, one.beat.pool] = told
+
+    def stop(lab: tuple[str, str]) -> None:
+        _, pool = lab
+        stop_unwanted(held[lab], pool)
 
     with transaction.atomic():
         speakers = Senders(hints.steps.values())
         _each("model", record_model, hints.models.values())
         _each("heartbeat", beat, hints.beats.values())
+        # Once for all processes of a lab.
+        _each("stop", stop, held)
         # As the listener locks their requests: two would wait for each other otherwise.
         _each("progress", step, [hints.steps[pk] for pk in sorted(hints.steps)])
     return changed

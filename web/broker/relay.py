@@ -16,6 +16,7 @@ are taken and published as ever. Each destination has a channel of its own.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import ParamSpec
@@ -179,17 +180,23 @@ class Relay:
             return []
         now = self._loop.time()
         rooms = {name: one.room(now) for name, one in self._destinations.items()}
+        written = len(fresh)
         fresh = [row for row in fresh if self._took_room(row, rooms)]
+        some_wait = len(fresh) < written
         rows = []
         try:
             if fresh:
                 rows = await self._database.run(leases.take_fresh, lease, fresh)
             # Also while clicks come one after the other: what was put off or left by others waits.
-            if now >= self._next_look or not fresh:
-                rows += await self._database.run(leases.take, lease, BATCH, rooms)
+            if now >= self._next_look or not fresh or some_wait:
+                found = await self._database.run(leases.take, lease, BATCH, rooms)
+                self._looked(found, rooms)
+                rows += found
                 self._next_look = self._loop.time() + POLL_SECONDS
         except DatabaseAway as exc:
             log.warning("outbox_unreadable", detail=str(exc))
+            for one in self._destinations.values():
+                one.backlog = True
         if self._stopping:
             # Given back with the lease.
             return []
@@ -199,12 +206,19 @@ class Relay:
 
     def _took_room(self, row: Outbox, rooms: dict[str, int]) -> bool:
         destination = self._destination(row)
-        if destination.held:
-            # The oldest is the trial.
+        room = rooms.setdefault(destination.name, destination.room(self._loop.time()))
+        if destination.backlog or room <= 0:
+            # The oldest goes first, also as a trial.
+            destination.backlog = True
             return False
-        room = rooms.setdefault(destination.name, destination.width)
         rooms[destination.name] = room - 1
-        return room > 0
+        return True
+
+    def _looked(self, rows: Sequence[Outbox], rooms: dict[str, int]) -> None:
+        taken = Counter(self._destination(row).name for row in rows)
+        for name, destination in self._destinations.items():
+            full = taken[name] >= rooms.get(name, BATCH)
+            destination.backlog = full or destination.held
 
     def _flying(self) -> set[int]:
         return set().union(*(one.flying for one in self._destinations.values()))

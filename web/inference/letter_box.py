@@ -17,8 +17,10 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from messages.request import InferenceRequested
 from web.inference.models import MAX_LETTER_BYTES, DeadLetter, InferenceRequest, LettersBeyond
 from web.inference.senders import REPLAYABLE, Doubt
+from web.log_limit import limit
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +35,8 @@ _OF_NO_USE = ""
 _MOST_SENDERS = 500
 
 _OTHERS = "(others)"
+
+_REQUEST = InferenceRequested.wire_type()
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,14 @@ class Letter:
         return self.sender, self.reason if self.reason in REPLAYABLE else _OF_NO_USE
 
 
-def keep(letters: Sequence[tuple[Letter, UUID | None]], *, always: bool = False) -> int:
-    """Write the letters down, each with the request that it is about, or count them.
+#: Letters, each with the request that it is about.
+Rows = Sequence[tuple[Letter, UUID | None]]
 
-    Returns how many became rows: all of them where they are to be kept `always`. Call it inside a
-    transaction.
+
+def keep(letters: Rows, *, always: bool = False) -> None:
+    """Write the letters down; those of which there are too many are counted, unless `always`.
+
+    Call it inside a transaction.
     """
     room = {} if always else _room({letter.room: letter for letter, _ in letters}.values())
     beyond: Counter[str] = Counter()
@@ -91,20 +98,44 @@ def keep(letters: Sequence[tuple[Letter, UUID | None]], *, always: bool = False)
     for sender, count in beyond.items():
         _count(sender, count)
     if beyond:
-        log.warning(
+        limit.write(
+            log.warning,
             "letters_counted_only",
+            queue=letters[0][0].queue,
             count=beyond.total(),
             senders=len(beyond),
             # A stranger's text may be one of them.
             reasons=sorted(str(one) for one in Doubt if one in reasons),
         )
-    return len(kept)
 
 
-def put_aside(letters: Sequence[tuple[Letter, UUID | None]]) -> None:
+def put_aside(letters: Rows) -> None:
     """Keep letters, in a transaction of their own."""
     with transaction.atomic():
         keep(letters)
+
+
+def put_given_up_aside(letters: Rows) -> None:
+    """Keep letters that failed at each try, in a transaction of their own.
+
+    Whatever else of its sender was kept: one of each request that was found dead. Nothing else
+    says that it died.
+    """
+    ids = {about for _, about in letters if about is not None}
+    with transaction.atomic():
+        lacking = set(InferenceRequest.objects.filter(pk__in=ids).values_list("pk", flat=True))
+        open_ = DeadLetter.objects.filter(reason=Doubt.NOT_APPLIED, settled_at=None)
+        lacking -= set(
+            open_.filter(request__in=ids, type=_REQUEST).values_list("request", flat=True)
+        )
+        firsts, others = list[tuple[Letter, UUID | None]](), list[tuple[Letter, UUID | None]]()
+        for letter, about in letters:
+            first = letter.type == _REQUEST and about in lacking
+            (firsts if first else others).append((letter, about))
+            if first:
+                lacking.discard(about)
+        keep(firsts, always=True)
+        keep(others)
 
 
 def put_trace_aside(letter: Letter) -> None:

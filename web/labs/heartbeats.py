@@ -6,12 +6,20 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import structlog
 from django.utils import timezone
 
-from messages.lab import MAX_MODELS, LabHeartbeat, LabModel, ModelDescriptor
-from web.labs.models import BEATS_COMPARED, CONFIRMED, Lab, ServedModel
+from messages.lab import (
+    MAX_CURRENT,
+    MAX_MODELS,
+    MAX_PROCESSES,
+    LabHeartbeat,
+    LabModel,
+    ModelDescriptor,
+)
+from web.labs.models import BEATS_COMPARED, CONFIRMED, Lab, ServedModel, heard_lately
 from web.labs.registry import MOST_STRANGERS, confirmed
 
 log = structlog.get_logger(__name__)
@@ -29,17 +37,17 @@ _FARTHEST = 1e10
 
 def record_heartbeat(
     beat: LabHeartbeat, told_at: datetime | None = None, *, received_at: datetime | None = None
-) -> None:
+) -> list[UUID]:
     """Write down what a lab told of itself: now, or `told_at` if it lay in a queue until now.
 
-    Call it inside a transaction.
+    Returns what it holds of its pool, in all of its processes. Call it inside a transaction.
     """
     now = received_at or timezone.now()
     lab = Lab.objects.select_for_update().filter(name=beat.lab).first()
     if lab is None:
         if Lab.objects.exclude(CONFIRMED).count() >= MOST_STRANGERS:
             log.warning("stranger_not_written_down", lab=beat.lab)
-            return
+            return []
         log.warning("lab_unconfirmed", lab=beat.lab, pool=beat.pool)
         lab = Lab(name=beat.lab, pool=beat.pool, models=[], current=[])
     lab.device, lab.told_pool = beat.device, beat.pool
@@ -51,16 +59,17 @@ def record_heartbeat(
     if lab.confirmed_at is None:
         lab.pool = beat.pool
         lab.save()
-        return
+        return []
     if not lab.conflict:
         lab.condition = beat.condition
-        lab.current = [str(one) for one in beat.current]
+        _hold(lab, beat, now)
         _serve(lab, beat)
     else:
         # It speaks for a pool that is not its own: what it serves and holds there is not believed.
         log.warning("lab_names_another_pool", lab=lab.name, pool=lab.pool, told=beat.pool)
-        lab.current, lab.models, lab.served = [], [], None
+        lab.current, lab.processes, lab.models, lab.served = [], None, [], None
     lab.save()
+    return [UUID(one) for one in lab.current]
 
 
 def record_model(told: LabModel, received_at: datetime | None = None) -> None:
@@ -73,6 +82,26 @@ def record_model(told: LabModel, received_at: datetime | None = None) -> None:
     if lab.served is not None and told.model.fingerprint in lab.served:
         lab.models = _known(lab, lab.served)
         lab.save(update_fields=["models"])
+
+
+def _hold(lab: Lab, beat: LabHeartbeat, now: datetime) -> None:
+    """Take what this process holds with what the others said, of those that are not lost."""
+    since, until = heard_lately(now)
+    name = str(beat.process or "")
+    others = [
+        one
+        for one in lab.processes or []
+        if one["process"] != name and since <= datetime.fromisoformat(one["at"]) <= until
+    ]
+    seen = (lab.last_seen or now).isoformat()
+    newest = {"process": name, "at": seen, "current": [str(one) for one in beat.current]}
+    kept, left = list[dict[str, Any]](), MAX_CURRENT
+    for one in [newest, *reversed(others)][:MAX_PROCESSES]:
+        current = one["current"][:left]
+        left -= len(current)
+        kept.insert(0, {**one, "current": current})
+    lab.processes = kept
+    lab.current = list(dict.fromkeys(held for one in kept for held in one["current"]))
 
 
 def _serve(lab: Lab, beat: LabHeartbeat) -> None:

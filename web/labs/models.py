@@ -37,8 +37,11 @@ class Lab(db.Model):
     device = db.CharField(max_length=128)
     #: `messages.lab.ModelDescriptor`, one each: those that it serves and that are known.
     models = db.JSONField()
-    #: Ids of the requests that it holds.
+    #: Ids of the requests that its processes hold, together.
     current = db.JSONField()
+    #: What each of them said last: `process`, `at` by the site's clock, `current`; the newest last.
+    #: One that is silent for as long as makes a lab offline is no longer here.
+    processes = db.JSONField(null=True)
     #: `messages.lab.LabHeartbeat.condition`.
     condition = db.CharField(max_length=63, default=SERVING, db_default=SERVING)
     #: When the site heard of it, by the site's clock: a lab's clock may be wrong. None: never.

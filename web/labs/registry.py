@@ -91,7 +91,7 @@ def confirm(name: str, pool: str, by: User | None = None) -> Lab:
         # What it said before anybody knew it counts for nothing.
         lab.models = undescribed(lab.models) if lab.pool == pool else []
         lab.pool, lab.confirmed_at, lab.confirmed_by = pool, timezone.now(), by
-        lab.current, lab.served = [], None
+        lab.current, lab.processes, lab.served = [], None, None
         lab.save()
     log.info("lab_confirmed", lab=name, pool=pool)
     return lab
