@@ -244,7 +244,7 @@ def test_a_result_that_the_archive_re_encodes_is_read_by_lab_and_site_alike(
     assert (read.seg_instance_id, read.sr_instance_id) == (primary_id, report_id)
     assert read.volume_voxels == told.figures.volume_voxels == 24
     report = stored_report(one.request_id, study, site, tumor_detected=True)
-    assert report.told.volume_ml == pytest.approx(told.figures.volume_ml, abs=1e-4)
+    assert report.details.volume_ml == pytest.approx(told.figures.volume_ml, abs=1e-4)
     overlay = overlay_of(
         stored.study_id, [PhaseName(stored.series_id, None)], primary_id, orthanc=site
     )

@@ -2,7 +2,7 @@
 
 A small world (`world.World`: a site, a broker, two labs, an archive, a clock) meets schedules that
 hypothesis invents, and shrinks when one breaks a promise. The site decides with the real
-`change_for` and `duties_for`; everything around them is a model of what the other tests show on
+`change_for` and `effects_of`; everything around them is a model of what the other tests show on
 real processes. At the end of each schedule all faults end, time passes, and the world must rest.
 """
 

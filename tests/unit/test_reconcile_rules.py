@@ -15,8 +15,7 @@ from web.inference.models import InferenceRequest, Outbox, RequestEvent, SiteLea
 from web.inference.outbox import enqueue_request
 from web.inference.states import State
 from web.labs.models import Lab
-from web.reconciler import found as told
-from web.reconciler import lost, overdue, site_lease, unclaimed
+from web.reconciler import archived, lost, overdue, site_lease, unclaimed
 from web.reconciler.lost import Missing
 from web.reconciler.pace import Pace
 
@@ -244,8 +243,8 @@ def test_a_cancel_is_settled_when_no_lab_that_is_online_holds_the_request():
 
 def test_the_archive_is_not_asked_about_what_nobody_wants():
     # There is no archive at the default address: asked, this would raise.
-    assert told.whole_result(row(State.CANCELLING).pk) is None
-    assert told.whole_result(uuid4()) is None
+    assert archived.whole_result(row(State.CANCELLING).pk) is None
+    assert archived.whole_result(uuid4()) is None
 
 
 def test_one_process_holds_a_lease_until_it_gives_it_back_or_stops_renewing_it():

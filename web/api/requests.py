@@ -118,7 +118,7 @@ class EventView(Schema):
     #: Of the request after the change; rises, with gaps where only progress was told.
     version: int
     state: State
-    #: By the clock of whoever told it: the site's, or the lab's.
+    #: By the site's clock; of before an upgrade perhaps by the lab's.
     at: Moment
     attempt: int
     delivery: int

@@ -34,29 +34,29 @@ class Supersession:
 
 
 def with_supersession(rows: QuerySet[InferenceRequest]) -> QuerySet[InferenceRequest]:
-    """The same rows, each with what `standing_of` tells, in the same query."""
+    """The same rows, each with what `supersession_of` says, in the same query."""
     holding = later_results().filter(withdrawn_at=None)
     newest = holding.order_by("-created_at", "-pk").values("pk")[:1]
     decided = Verdict.objects.filter(request=OuterRef("pk"), decision__in=sorted(DECIDING))
     return rows.annotate(
-        standing_raised=_raised(),
-        standing_newest=Subquery(newest),
-        standing_decision=Subquery(decided.order_by("-at", "-pk").values("decision")[:1]),
+        supersession_raised=_raised(),
+        supersession_newest=Subquery(newest),
+        supersession_decision=Subquery(decided.order_by("-at", "-pk").values("decision")[:1]),
     )
 
 
 def supersession_of(row: InferenceRequest) -> Supersession:
-    """Of a row of `with_standing`; one that was read without is looked up where it has a result."""
+    """Of a row of `with_supersession`; one that was read without is looked up where it has a result."""
     if row.state != State.COMPLETED:
         return Supersession()
-    if not hasattr(row, "standing_raised"):
+    if not hasattr(row, "supersession_raised"):
         row = with_supersession(InferenceRequest.objects.filter(pk=row.pk)).get()
     told = vars(row)
-    decision = told["standing_decision"]
+    decision = told["supersession_decision"]
     return Supersession(
-        superseded_by=told["standing_newest"],
+        superseded_by=told["supersession_newest"],
         verdict=Decision(decision) if decision else None,
-        raised=told["standing_raised"],
+        raised=told["supersession_raised"],
     )
 
 

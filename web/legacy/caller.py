@@ -27,7 +27,7 @@ _PROXY = frozenset({"forwarded", "x-real-ip", "via"})
 
 
 def require_caller(request: HttpRequest) -> Caller:
-    """The caller behind an old call; raises `Told` with 401 when there is none."""
+    """The caller behind an old call; raises `CallEnded` with 401 when there is none."""
     if hasattr(request, "labrelay_way"):
         # A middleware has read the token already.
         return caller_of(request)
@@ -48,7 +48,7 @@ def require_caller(request: HttpRequest) -> Caller:
 
 
 def at_home(request: HttpRequest) -> None:
-    """Raise `Told` with 403 for a call that another site's page makes with a reader's cookies.
+    """Raise `CallEnded` with 403 for a call that another site's page makes with a reader's cookies.
 
     The old front end sends no CSRF token. A call without cookies is held to the same: a browser
     on a trusted machine must not be used either. Raises `DisallowedHost` as well.
@@ -62,7 +62,7 @@ def at_home(request: HttpRequest) -> None:
 
 
 def not_too_many_from(request: HttpRequest) -> None:
-    """Raise `Told` with 429 for an address that asks too much, whoever calls from it.
+    """Raise `CallEnded` with 429 for an address that asks too much, whoever calls from it.
 
     Asked before the database is, so that strangers cannot fill the threads of those who wait.
     """
@@ -71,14 +71,14 @@ def not_too_many_from(request: HttpRequest) -> None:
 
 
 def not_too_often(caller: Caller) -> None:
-    """Raise `Told` with 429 for a user who asks more than a person would."""
+    """Raise `CallEnded` with 429 for a user who asks more than a person would."""
     # One without a name was counted by the address.
     if caller.user is not None:
         _count(limits.caller_key(caller.user.pk, caller.address))
 
 
 def require_seen(caller: Caller, study_id: str, subject: str, absent: str) -> None:
-    """Raise `Told` with 404 and the sentence for what is not there, unless the study is seen."""
+    """Raise `CallEnded` with 404 and the sentence for what is not there, unless the study is seen."""
     if not caller.scope.sees(study_id):
         caller.note(Action.REFUSED, study_id=study_id, subject=subject)
         raise CallEnded(404, absent)

@@ -58,7 +58,7 @@ class Taken:
 def take(request: HttpRequest, level: Level, named: str, body: bytes, *, local: bool) -> Taken:
     """Check the caller and the wish, and submit it; `named` is the id in the address.
 
-    Raises `Told`, and what `submit` and the archive raise. Nothing was queued then.
+    Raises `CallEnded`, and what `submit` and the archive raise. Nothing was queued then.
     """
     at_home(request)
     caller = require_caller(request)

@@ -168,7 +168,7 @@ def nothing(_request: HttpRequest) -> Answer:
 
 
 def _refuse_withdrawn(stored: StoredSegmentation) -> None:
-    """Raise `Told` for a segmentation that staff have withdrawn and left in the archive."""
+    """Raise `CallEnded` for a segmentation that staff have withdrawn and left in the archive."""
     row = result_in(stored.study_id, stored.instance_id)
     if row is not None and row.withdrawn_at is not None:
         reason = withdrawal_of(row)

@@ -31,8 +31,7 @@ from web.inference.models import InferenceRequest
 from web.inference.states import State
 from web.orthanc.errors import ArchiveError
 from web.orthanc.time_budget import MOST_UNANSWERED
-from web.reconciler import arriving, lost, overdue, taken_up, unclaimed
-from web.reconciler import found as told
+from web.reconciler import archived, arriving, lost, overdue, taken_up, unclaimed
 from web.reconciler.archive_turns import ArchiveTurns
 from web.reconciler.backlog import Backlog, Backlogs
 from web.reconciler.broker_view import BrokerView
@@ -289,7 +288,7 @@ class Reconciler:
             left = due
 
     async def _record_found(self, pk: UUID, result: StoredObjects) -> bool:
-        changed = await self._database.run(told.record_found, pk, result)
+        changed = await self._database.run(archived.record_found, pk, result)
         # The older results too.
         await notify.requests_changed(changed)
         return bool(changed)
@@ -310,7 +309,7 @@ class Reconciler:
         """The whole result in the archive; raises `ArchiveError` while an answer is waited for."""
         try:
             with self._turns.looking(pk):
-                result = await self._errands.run(told.whole_result, pk)
+                result = await self._errands.run(archived.whole_result, pk)
         except ArchiveError:
             if timezone.now() < waits_until:
                 raise
@@ -353,7 +352,7 @@ class Reconciler:
 
     async def _hands_out_images(self, pk: UUID) -> bool:
         with self._turns.timed(pk):
-            return await self._errands.run(told.hands_out_images, pk)
+            return await self._errands.run(archived.hands_out_images, pk)
 
     def _say_silent(self, error: ArchiveError, **of: str) -> None:
         """Once, and not at every turn."""

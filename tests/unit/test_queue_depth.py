@@ -21,7 +21,7 @@ def test_a_pool_is_heard_only_while_its_outcomes_and_heartbeats_can_come() -> No
             with ear.listening("mri.replies.lab"):
                 both, another = ear.since_of("lab"), ear.since_of("server")
             heard.append(ear.since_of("lab"))
-    with ear.listening("mri.progress.lab"), ear.hearing("mri.replies.lab"):
+    with ear.listening("mri.progress.lab"), ear.listening("mri.replies.lab"):
         heard.append(ear.since_of("lab"))
 
     assert heard == [None] * 5
