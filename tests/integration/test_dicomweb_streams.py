@@ -106,7 +106,7 @@ async def test_readers_who_do_not_read_hold_no_thread(
 async def test_a_visitor_who_has_too_many_open_is_told_when_to_come_again(
     large: str, orthanc: OrthancNode, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slots, "_patience", 0.2)
+    monkeypatch.setattr(slots, "_time_budget", 0.2)
     async with served(settings, None, orthanc) as url:
         cookies = await cookie_of()
         greedy = httpx.AsyncClient(
@@ -257,7 +257,7 @@ async def test_an_answer_that_takes_for_ever_is_ended(
 
 
 def test_a_slot_that_is_given_back_lets_the_next_one_in() -> None:
-    few = dicomweb_slots.Slots(most=2, most_of_one=1, patience=30)
+    few = dicomweb_slots.Slots(most=2, most_of_one=1, time_budget=30)
     first = few.take("a")
     few.take("b")
     with pytest.raises(dicomweb_slots.TooManyOpen):

@@ -46,7 +46,7 @@ def with_supersession(rows: QuerySet[InferenceRequest]) -> QuerySet[InferenceReq
 
 
 def supersession_of(row: InferenceRequest) -> Supersession:
-    """Of a row of `with_supersession`; one that was read without is looked up where it has a result."""
+    """Of a row of `with_supersession`; another is looked up where it has a result."""
     if row.state != State.COMPLETED:
         return Supersession()
     if not hasattr(row, "supersession_raised"):

@@ -78,7 +78,7 @@ def not_too_often(caller: Caller) -> None:
 
 
 def require_seen(caller: Caller, study_id: str, subject: str, absent: str) -> None:
-    """Raise `CallEnded` with 404 and the sentence for what is not there, unless the study is seen."""
+    """Raise `CallEnded` with 404 and the sentence for what is not there, unless it is seen."""
     if not caller.scope.sees(study_id):
         caller.note(Action.REFUSED, study_id=study_id, subject=subject)
         raise CallEnded(404, absent)
