@@ -85,6 +85,7 @@ class Outcome:
     def table(self) -> str:
         """Figures, a line each."""
         attacked, quiet = self.attacked, self.quiet
+        ratio = attacked.median / quiet.median
         return "\n".join(
             [
                 (
@@ -94,7 +95,8 @@ class Outcome:
                 (
                     f"clicks: {len(attacked.clicks)} under attack, median {attacked.median:.2f} s, "
                     f"longest {max(attacked.clicks):.2f} s; quiet {len(quiet.clicks)}, "
-                    f"median {quiet.median:.2f} s; ratio {attacked.median / quiet.median:.2f}"
+                    f"median {quiet.median:.2f} s; ratio {ratio:.2f}, "
+                    f"within 2 x: {'yes' if ratio <= 2 else 'no'}"
                 ),
                 (
                     f"pages: {len(attacked.pages)}, "
