@@ -1,8 +1,9 @@
 """A lab whose account is in the wrong hands: ``python -m tests.hostile.attacker`` reads its orders.
 
 Orders are one JSON object on standard input: ``url`` of the broker with the lab's credentials,
-``lab`` and ``pool``, ``victim`` and ``victim_pool``, ``requests`` (ids of the other pool's
-requests), ``seed`` and ``seconds``. What it did is one JSON object on standard output: how often
+``lab`` and ``pool``, ``victim`` and ``victim_pool``, ``requests`` (a file with the ids of the
+other pool's requests, a line each, which grows by each click while it is open), ``seed`` and
+``seconds``. What it did is one JSON object on standard output: how often
 each deed was tried, and how often the broker refused it. The seed decides what is done and in
 which order; how far it gets is up to the clock.
 """
@@ -16,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -57,7 +59,9 @@ class Attacker:
     def __init__(self, orders: dict[str, Any]) -> None:
         self._orders = orders
         self._dice = random.Random(orders["seed"])
-        self._requests = [str(UUID(one)) for one in orders["requests"]] or [str(UUID(int=1))]
+        self._file = Path(orders["requests"])
+        #: Events and heartbeats that named a request while it was the newest, most of them open.
+        self.named_newest = 0
         self.tried: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.sent = 0
@@ -108,6 +112,24 @@ class Attacker:
                 time.sleep(min(ahead, left))
         self._close()
 
+    @property
+    def _requests(self) -> list[str]:
+        """The ids that are known by now, the newest last."""
+        # The last line may be only half written.
+        whole = [
+            one for one in self._file.read_text(encoding="ascii").splitlines() if len(one) == 36
+        ]
+        return [str(UUID(one)) for one in whole] or [str(UUID(int=1))]
+
+    def _some_request(self) -> str:
+        """The newest every other time, which is most likely open."""
+        known = self._requests
+        kind = self._dice.randrange(6)
+        if kind < 3:
+            self.named_newest += 1
+            return known[-1]
+        return self._uuid() if kind == 5 else self._dice.choice(known)
+
     def forge_events(self, channel: BlockingChannel) -> None:
         """Outcomes of requests that it never had, under its own or another's name."""
         for _ in range(self._burst()):
@@ -155,7 +177,7 @@ class Attacker:
                 timestamp=self._dice.choice([None, 0, 2**40, 2**62]),
                 headers=self._dice.choice([None, nested, {"x-death": "yes"}, {"x-death": [1]}]),
                 user_id=self._dice.choice([None, self._orders["lab"]]),
-                correlation_id=self._dice.choice([None, "x" * 255, self._requests[0]]),
+                correlation_id=self._dice.choice([None, "x" * 255, self._some_request()]),
                 message_id=self._dice.choice([None, "", "x" * 255]),
                 delivery_mode=2,
             )
@@ -175,7 +197,7 @@ class Attacker:
                 "device": "cpu",
                 "models": [self._model() for _ in range(self._dice.choice([0, 1, 5]))],
                 "fingerprints": [self._print() for _ in range(self._dice.choice([0, 1, 64, 65]))],
-                "current": self._dice.sample(self._requests, min(20, len(self._requests))),
+                "current": self._requests[-20:],
                 "condition": "serving",
                 "at": self._dice.choice(_TIMES),
             }
@@ -197,7 +219,7 @@ class Attacker:
         for _ in range(self._burst() // 10 + 1):
             pool = self._dice.choice([self._orders["pool"], self._orders["victim_pool"]])
             body = {
-                "request_id": self._dice.choice([*self._requests, self._uuid()]),
+                "request_id": self._some_request(),
                 "attempt": 1,
                 "pool": pool,
                 "model": "held",
@@ -287,7 +309,7 @@ class Attacker:
 
     def _event(self, channel: BlockingChannel, kind: str, change: dict[str, Any]) -> None:
         body: dict[str, Any] = {
-            "request_id": self._dice.choice([*self._requests, self._uuid()]),
+            "request_id": self._some_request(),
             "attempt": self._dice.choice([1, 2, 7]),
             "delivery": 0,
             "sequence": self._dice.randrange(100),
@@ -379,9 +401,13 @@ def main() -> None:
     orders = json.load(sys.stdin)
     attacker = Attacker(orders)
     attacker.run(float(orders["seconds"]))
-    json.dump(
-        {"sent": attacker.sent, "tried": attacker.tried, "refused": attacker.refused}, sys.stdout
-    )
+    did = {
+        "sent": attacker.sent,
+        "tried": attacker.tried,
+        "refused": attacker.refused,
+        "named_newest": attacker.named_newest,
+    }
+    json.dump(did, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -78,8 +78,8 @@ class Outcome:
             found.append(f"{len(wrong)} pages did not answer: {sorted(set(wrong))}")
         if self.attacked.memory > self.quiet.memory + MORE_MEGABYTES:
             found.append(f"the site grew to {self.attacked.memory:.0f} MB")
-        if not self.attack.get("sent"):
-            found.append("the attacker sent nothing")
+        if not self.attack.get("named_newest"):
+            found.append("the attacker named no open request")
         return found
 
     def table(self) -> str:
@@ -90,7 +90,8 @@ class Outcome:
             [
                 (
                     f"attack: {self.attack['sent']} messages, tried {self.attack['tried']}, "
-                    f"refused {self.attack['refused']}"
+                    f"refused {self.attack['refused']}; "
+                    f"{self.attack['named_newest']} named the newest request of the other pool"
                 ),
                 (
                     f"clicks: {len(attacked.clicks)} under attack, median {attacked.median:.2f} s, "
@@ -113,11 +114,15 @@ class Outcome:
 class Trial:
     """A running system with a lab in each of two pools."""
 
-    def __init__(self, stack: Stack, study: StoredStudy, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, stack: Stack, study: StoredStudy, say: Callable[[str], None], asked: Path
+    ) -> None:
         self._stack = stack
         self._study = study
         self._say = say
-        self._asked: list[str] = []
+        #: Ids of the requests, a line each: the attacker reads them while they are open.
+        self._asked = asked
+        asked.touch()
 
     def run(self, *, quiet_clicks: int, seconds: float, seed: int) -> Outcome:
         """Click in quiet, then for `seconds` under attack."""
@@ -141,7 +146,8 @@ class Trial:
         began = time.monotonic()
         series = {item.role: item.series_id for item in self._study.inputs}
         asked = reader.ask(self._study.study_id, series)
-        self._asked.append(asked["request_id"])
+        with self._asked.open("a", encoding="ascii") as file:
+            file.write(f"{asked['request_id']}\n")
         try:
             seen.states.append(reader.wait(asked["request_id"], ended, CLICK_SECONDS)["state"])
         except TimeoutError:
@@ -161,7 +167,7 @@ class Trial:
             "pool": POOL,
             "victim": VICTIM,
             "victim_pool": VICTIM_POOL,
-            "requests": self._asked,
+            "requests": str(self._asked),
             "seed": seed,
             "seconds": seconds,
         }
@@ -211,7 +217,7 @@ def running(root: Path, say: Callable[[str], None]) -> Iterator[Trial]:
         stack.start(say, with_lab=False)
         victim.start()
         wait_until(lambda: _consumed(stack), "take requests", 120.0, service=victim)
-        yield Trial(stack, store_small_study(stack.orthanc), say)
+        yield Trial(stack, store_small_study(stack.orthanc), say, root / "asked")
     finally:
         victim.stop(grace=30.0)
         stack.stop()
