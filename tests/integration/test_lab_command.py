@@ -15,6 +15,9 @@ from django.core.management import CommandError, call_command
 from pika.exceptions import ChannelClosedByBroker
 from pydantic import SecretStr
 
+from consumer.checks import broker as lab_check
+from consumer.checks.line import State
+from consumer.settings import LabSettings
 from infra.local.rabbitmq import CTL, node_environment
 from messages import topology
 from tests.integration.nodes import TestBroker, running_rabbit
@@ -47,6 +50,15 @@ def said(*arguments: str) -> str:
     return out.getvalue()
 
 
+def lines_that_are_not_right(url: str, pool: str) -> list[str]:
+    """What the lab's own look at the broker has to say."""
+    settings = LabSettings(rabbitmq_url=url, orthanc_url="http://127.0.0.1:1")
+    # The pool as copied: the settings know the two that are shipped.
+    lines = list(lab_check.check(settings.model_copy(update={"lab_pool": pool})))
+    assert len(lines) > len(("broker", "credentials", "vhost"))
+    return [str(line) for line in lines if line.state is not State.OK]
+
+
 def test_a_lab_that_is_added_here_can_work_in_its_pool_and_nowhere_else(
     broker: TestBroker, tmp_path: Path
 ) -> None:
@@ -62,8 +74,16 @@ def test_a_lab_that_is_added_here_can_work_in_its_pool_and_nowhere_else(
         signed = pika.BasicProperties(user_id="ward1")
         key = "request.accepted"
         channel.basic_publish(topology.events_exchange("ward"), key, b"{}", signed)
-        with pytest.raises(ChannelClosedByBroker):
-            channel.basic_publish(topology.events_exchange("lab"), key, b"{}", signed)
+        foreign = {
+            topology.events_exchange("lab"): key,
+            topology.retry_exchange("lab", "30s"): "lab.m",
+        }
+        for exchange, its_key in foreign.items():
+            channel = connection.channel()
+            channel.confirm_delivery()
+            with pytest.raises(ChannelClosedByBroker, match="ACCESS_REFUSED"):
+                channel.basic_publish(exchange, its_key, b"{}", signed)
+    assert lines_that_are_not_right(url, "ward") == []
     # Again, and nothing changes: the lab can still come in.
     said("add", "ward1", "--pool", "ward", "--apply")
     pika.BlockingConnection(pika.URLParameters(url)).close()

@@ -1,6 +1,6 @@
 """``make upgrade-trial``: the programs of the version before and those of today, on one broker.
 
-In the order of `infra/rabbitmq/README.md`: old site and old lab; the broker gets the new topology
+In the order of `infra/rabbitmq/UPGRADE.md`: old site and old lab; the broker gets the new topology
 while messages lie in the old one; old lab with new site; new lab with old site, as after a step
 back; both new; and then what is old is taken away. After each step a reader clicks. The old
 programs come from the project's history, so a checkout without it cannot do this.
