@@ -24,6 +24,12 @@ _QIDO = "/dicom-web/studies?StudyInstanceUID=2.25.0&limit=1"
 #: Nouns of what is stored and deleted again.
 _STORING = ("writable", "masks", "first write stays", "read back", "WADO-RS")
 
+#: Nouns of what needs an archive that lets the lab in.
+_LATER = ("clock", "DICOMweb", *_STORING)
+
+#: Seconds between this machine's clock and the archive's from which on one should be set.
+_SKEW_SECONDS = 30
+
 #: What must come back as it was sent, beside the pixels.
 _COMPARED = ("PatientID", "PatientName", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
@@ -44,7 +50,7 @@ def check(archive: Archive, *, lab: str, store: bool) -> Iterator[Line]:
             f"{archive.url} does not answer",
             "start Orthanc, correct ORTHANC_URL, or open the firewall",
         )
-        yield from (skipped(n, "archive") for n in ("archive credentials", "DICOMweb", *_STORING))
+        yield from (skipped(n, "archive") for n in ("archive credentials", *_LATER))
         return
     yield ok("archive", f"{archive.url} answers")
     if status in (401, 403):
@@ -54,7 +60,7 @@ def check(archive: Archive, *, lab: str, store: bool) -> Iterator[Line]:
             "ORTHANC_USER and ORTHANC_PASSWORD as in Orthanc's RegisteredUsers; from another "
             "machine Orthanc needs RemoteAccessAllowed or a proxy",
         )
-        yield from (skipped(n, "archive credentials") for n in ("DICOMweb", *_STORING))
+        yield from (skipped(n, "archive credentials") for n in _LATER)
         return
     if status != 200:
         yield bad(
@@ -63,9 +69,10 @@ def check(archive: Archive, *, lab: str, store: bool) -> Iterator[Line]:
             "ORTHANC_URL must lead to Orthanc's REST interface, a path included where a proxy "
             "has one",
         )
-        yield from (skipped(n, "archive") for n in ("DICOMweb", *_STORING))
+        yield from (skipped(n, "archive") for n in _LATER)
         return
     yield ok("archive credentials", "accepted")
+    yield _clock(archive)
     dicomweb = archive.status(_QIDO) == 200
     if dicomweb:
         yield ok("DICOMweb", "/dicom-web/ answers")
@@ -78,6 +85,23 @@ def check(archive: Archive, *, lab: str, store: bool) -> Iterator[Line]:
         )
     if store:
         yield from _storing(archive, lab, dicomweb=dicomweb)
+
+
+def _clock(archive: Archive) -> Line:
+    try:
+        behind = archive.clock_difference()
+    except ArchiveUnavailable:
+        return skipped("clock", "archive")
+    if behind is None:
+        return skipped("clock", "an archive, or a proxy before it, that names its time (Date)")
+    if abs(behind) <= _SKEW_SECONDS:
+        return ok("clock", f"within {_SKEW_SECONDS} s of the archive's")
+    way = "behind" if behind > 0 else "ahead of"
+    return warned(
+        "clock",
+        f"this machine's is {abs(behind)} s {way} the archive's",
+        "set it, or the archive's (timedatectl)",
+    )
 
 
 def _storing(archive: Archive, lab: str, *, dicomweb: bool) -> Iterator[Line]:

@@ -13,6 +13,7 @@ from consumer.errors import (
     TooLarge,
     UploadRejected,
 )
+from consumer.orthanc.clock import clock_difference
 from consumer.orthanc.interruptible import StopCheck, interruptible_by, never_stop
 from consumer.orthanc.multipart import PartCount, boundary_of, parts_of
 from consumer.orthanc.transport import DEFAULT_TIMEOUT, Transport
@@ -67,6 +68,10 @@ class Archive:
         """The HTTP status of a GET, for the checklist; raises ArchiveUnavailable for none."""
         with self._http.send("GET", path, timeout=PROBE_TIMEOUT) as response:
             return response.status_code
+
+    def clock_difference(self) -> int | None:
+        """Seconds that this clock is behind the archive's, for the checklist; raises as `probe`."""
+        return clock_difference(self._http, PROBE_TIMEOUT)
 
     def download_series(
         self,

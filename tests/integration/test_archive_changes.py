@@ -278,6 +278,8 @@ def test_the_labs_check_says_what_the_archive_changes(
 ) -> None:
     lines = {line.noun: line for line in lab_check.check(lab_of(nodes[name]), lab="x", store=True)}
     masks = lines.pop("masks")
+    # An archive without a proxy may name no time.
+    assert lines.pop("clock").state in {State.OK, State.SKIPPED}
     assert masks.state is (State.WARNED if refuses_odd_masks(nodes[name]) else State.OK)
     assert {line.state for line in lines.values()} == {State.OK}, list(map(str, lines.values()))
     assert ARCHIVES[name][0] in lines["read back"].text

@@ -327,7 +327,9 @@ def test_the_site_finds_what_is_wrong_and_names_the_fix(runs: Runs, fault: str) 
 def test_a_lab_that_lacks_nothing_gets_a_check_mark_for_everything(runs: Runs) -> None:
     done = runs.lab[""]
     assert done.status == 0, done.output
-    assert all(line.startswith("✓ ") for line in done.output.splitlines()), done.output
+    # An archive without a proxy may name no time.
+    rows = [line for line in done.output.splitlines() if not line.startswith("- clock: ")]
+    assert all(line.startswith("✓ ") for line in rows), done.output
     nouns = [line.split(":")[0].removeprefix("✓ ") for line in done.output.splitlines()]
     assert nouns[1:8] == [
         "broker", "credentials", "vhost", "queues", "identity", "permissions", "topic permissions",

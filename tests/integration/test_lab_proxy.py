@@ -100,7 +100,7 @@ def test_the_check_of_a_lab_is_content_with_the_proxy(
     tmp_path: Path, arguments: dict[str, Any], proxy: LabProxy
 ) -> None:
     lines = list(check(Archive(proxy.url, proxy.user, proxy.password), lab="lab1", store=False))
-    nouns = ["archive", "archive credentials", "DICOMweb"]
+    nouns = ["archive", "archive credentials", "clock", "DICOMweb"]
     assert [(line.noun, line.state) for line in lines] == [(noun, State.OK) for noun in nouns]
 
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import pytest
 import structlog
+from django.utils import timezone
 from structlog.testing import capture_logs
 
+from messages.lab import MAX_MODELS
+from tests.unit.test_growth import beat, described
 from tests.unit.test_letters_aside import heard, inbox, item
 from web import log_limit
 from web.broker import listener
+from web.broker.progress import Beat, Hints, write
+from web.labs import heartbeats, registry
+from web.labs.models import Lab
 from web.log_limit import QUIET_SECONDS, LogLimit
 
 QUEUE, OTHER = "mri.replies.lab", "mri.replies.server"
@@ -57,3 +63,49 @@ async def test_events_of_a_newer_version_that_wait_fill_no_log_and_name_no_text_
     assert "own words" not in str(logs)
     for task in list(held._handing_back):
         task.cancel()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_labs_say_of_themselves_and_is_not_believed_is_a_line_for_each_lab(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(heartbeats, "limit", LogLimit())
+    registry.confirm("lab1", "lab")
+    hints = Hints()
+    for number in range(MAX_MODELS):
+        # Under a pool of another name each: what a lab chooses gives it no further line.
+        told = described("lab1", number).model_copy(update={"pool": f"pool{number}"})
+        hints.models["lab1", str(number)] = told
+    with capture_logs() as logs:
+        write(hints)
+        write(Hints(models={("lab2", "0"): described("lab2", 0)}))
+    lines = [(one["event"], one["lab"], one["count"]) for one in logs]
+    assert MAX_MODELS == 64
+    assert lines == [("model_not_believed", lab, 1) for lab in ("lab1", "lab2")]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_heartbeats_of_strangers_and_for_another_pool_and_too_many_models_fill_no_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(heartbeats, "limit", LogLimit())
+    monkeypatch.setattr(heartbeats, "MOST_STRANGERS", 0)
+    monkeypatch.setattr(heartbeats, "OFFER_BYTES", 1)
+    for name in ("lab1", "lab2"):
+        registry.confirm(name, "lab")
+    models = (described("lab2", 0).model, described("lab2", 1).model)
+    said = [
+        beat("lab1").model_copy(update={"pool": "server"}),
+        beat("lab2").model_copy(update={"models": models}),
+        beat("nobody"),
+    ]
+    with capture_logs() as logs:
+        for _ in range(20):
+            now = timezone.now()
+            write(Hints(beats={(one.lab, None): Beat(one, now) for one in said}))
+    assert [(one["event"], one["lab"], one["count"]) for one in logs] == [
+        ("lab_names_another_pool", "lab1", 1),
+        ("models_not_offered", "lab2", 2),
+        ("stranger_not_written_down", "nobody", 1),
+    ]
+    assert Lab.objects.count() == 2

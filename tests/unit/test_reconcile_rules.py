@@ -10,9 +10,10 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
+from messages.topology import REQUESTS, rules_queue
 from web.inference.again import send_again
 from web.inference.models import InferenceRequest, Outbox, RequestEvent, SiteLease
-from web.inference.outbox import enqueue_request
+from web.inference.outbox import enqueue_on_commit, enqueue_request, message_of
 from web.inference.states import State
 from web.labs.models import Lab
 from web.reconciler import archived, lost, overdue, site_lease, unclaimed
@@ -124,6 +125,17 @@ def test_what_waits_in_a_tier_is_not_lost_before_its_next_try():
     row(State.WAITING, next_try_at=ago(-60))
     due = row(State.WAITING, next_try_at=ago(60))
     assert missing() == {due.pk}
+
+
+def test_nothing_is_written_that_would_wait_in_a_queue_that_is_not_asked_for_lost_requests():
+    request = row(State.QUEUED)
+    message = message_of(request).model_copy(update={"by_rule": True})
+    assert rules_queue(request.pool) not in lost.queues_of(request.pool)
+    with transaction.atomic(), pytest.raises(RuntimeError, match=r"queues_of in web\.reconciler"):
+        enqueue_on_commit(
+            request, message, exchange=REQUESTS, routing_key=message.routing_key, held=True
+        )
+    assert not Outbox.objects.exists()
 
 
 def test_every_sending_doubles_the_patience_up_to_a_bound():

@@ -14,7 +14,7 @@ from messages.codec import encode
 from messages.control import CancelRequested
 from messages.envelope import Message
 from messages.request import InferenceRequested
-from messages.topology import REQUESTS, control_exchange
+from messages.topology import REQUESTS, RULES, control_exchange
 from web.inference.models import InferenceRequest, Outbox
 from web.inference.superseded import number_in_study, superseded_by
 
@@ -48,6 +48,12 @@ def enqueue_on_commit(
     """
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("a message is written in the transaction that decides on it")
+    if routing_key.startswith(f"{RULES}."):
+        # It would wait where nobody looks for it, and be sent again as lost for ever.
+        raise RuntimeError(
+            "the site sends nothing that a rule asks for: queues_of in web.reconciler.lost must "
+            "first ask the queues of rules as well"
+        )
     wire = encode(message, app_id=APP_ID)
     row = Outbox.objects.create(
         request=request,

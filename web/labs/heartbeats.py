@@ -21,6 +21,7 @@ from messages.lab import (
 )
 from web.labs.models import BEATS_COMPARED, CONFIRMED, Lab, ServedModel, heard_lately
 from web.labs.registry import MOST_STRANGERS, confirmed
+from web.log_limit import limit
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +47,7 @@ def record_heartbeat(
     lab = Lab.objects.select_for_update().filter(name=beat.lab).first()
     if lab is None:
         if Lab.objects.exclude(CONFIRMED).count() >= MOST_STRANGERS:
-            log.warning("stranger_not_written_down", lab=beat.lab)
+            limit.write(log.warning, "stranger_not_written_down", lab=beat.lab, count=1)
             return []
         log.warning("lab_unconfirmed", lab=beat.lab, pool=beat.pool)
         lab = Lab(name=beat.lab, pool=beat.pool, models=[], current=[])
@@ -66,7 +67,8 @@ def record_heartbeat(
         _serve(lab, beat)
     else:
         # It speaks for a pool that is not its own: what it serves and holds there is not believed.
-        log.warning("lab_names_another_pool", lab=lab.name, pool=lab.pool, told=beat.pool)
+        pools = {"pool": lab.pool, "told": beat.pool}
+        limit.write(log.warning, "lab_names_another_pool", lab=lab.name, count=1, **pools)
         lab.current, lab.processes, lab.models, lab.served = [], None, [], None
     lab.save()
     return [UUID(one) for one in lab.current]
@@ -76,7 +78,8 @@ def record_model(told: LabModel, received_at: datetime | None = None) -> None:
     """Keep how a confirmed lab describes a model of its pool. Call it inside a transaction."""
     lab = Lab.objects.select_for_update().filter(CONFIRMED, name=told.lab).first()
     if lab is None or told.pool != lab.pool:
-        log.warning("model_not_believed", lab=told.lab, pool=told.pool)
+        # As many as it describes models.
+        limit.write(log.warning, "model_not_believed", lab=told.lab, count=1, pool=told.pool)
         return
     _keep(lab, [told.model], received_at or timezone.now())
     if lab.served is not None and told.model.fingerprint in lab.served:
@@ -108,7 +111,7 @@ def _serve(lab: Lab, beat: LabHeartbeat) -> None:
     if beat.fingerprints is None:
         # Of before: all of its models are in it.
         lab.served = None
-        lab.models = _bounded([model.model_dump(mode="json") for model in beat.models])
+        lab.models = _bounded(lab, [model.model_dump(mode="json") for model in beat.models])
         return
     lab.served = list(dict.fromkeys(beat.fingerprints))
     _keep(lab, beat.models, timezone.now())
@@ -133,15 +136,16 @@ def _keep(lab: Lab, models: Sequence[ModelDescriptor], now: datetime) -> None:
 def _known(lab: Lab, served: Sequence[str]) -> list[Any]:
     found = ServedModel.objects.filter(lab=lab, fingerprint__in=served)
     by_print = dict(found.values_list("fingerprint", "described"))
-    return _bounded([by_print[one] for one in served if one in by_print])
+    return _bounded(lab, [by_print[one] for one in served if one in by_print])
 
 
-def _bounded(models: list[Any]) -> list[Any]:
+def _bounded(lab: Lab, models: list[Any]) -> list[Any]:
     left, offered = OFFER_BYTES, list[Any]()
     for model in models:
         left -= len(json.dumps(model, ensure_ascii=False).encode())
         if left < 0:
-            log.warning("models_not_offered", count=len(models) - len(offered))
+            beyond = len(models) - len(offered)
+            limit.write(log.warning, "models_not_offered", lab=lab.name, count=beyond)
             break
         offered.append(model)
     return offered
