@@ -39,20 +39,20 @@ def where_it_failed(_logger: WrappedLogger, _method: str, event: EventDict) -> E
         info = sys.exc_info()
     error = info[1] if isinstance(info, tuple) else info
     if isinstance(error, BaseException):
-        event.update(_told(error))
+        event.update(_described(error))
     return event
 
 
-def _told(error: BaseException) -> dict[str, Any]:
+def _described(error: BaseException) -> dict[str, Any]:
     frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
-    told: dict[str, Any] = {
+    described: dict[str, Any] = {
         "error": type(error).__name__,
         "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
     }
     if isinstance(error, BaseExceptionGroup):
         # The group's own lines say only who waited; the fault lies in its members.
-        told["errors"] = [_told(one) for one in error.exceptions[:MEMBERS]]
-    return told
+        described["errors"] = [_described(one) for one in error.exceptions[:MEMBERS]]
+    return described
 
 
 def _the_action(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

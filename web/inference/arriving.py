@@ -21,7 +21,7 @@ from web.phases.studies import SeriesDetail
 def concerns_of_choice(found: Found) -> tuple[WordedConcern, ...]:
     """What speaks against a choice, that its images are still arriving among it."""
     roles = [item.role for item in found.chosen if item.series_id in found.arriving]
-    return _told(found.concerns, roles)
+    return _worded(found.concerns, roles)
 
 
 def concerns_of_proposal(
@@ -32,7 +32,7 @@ def concerns_of_proposal(
     roles = [
         item.role for item in proposal.roles if item.phase and item.phase.series_id in arriving
     ]
-    return _told(concerns_about(orthanc, series, proposal), roles)
+    return _worded(concerns_about(orthanc, series, proposal), roles)
 
 
 def more_to_come(series: Sequence[SeriesDetail], proposal: StudyProposal) -> str:
@@ -46,7 +46,7 @@ def more_to_come(series: Sequence[SeriesDetail], proposal: StudyProposal) -> str
     return ""
 
 
-def _told(concerns: Sequence[Concern], arriving: Collection[str]) -> tuple[WordedConcern, ...]:
+def _worded(concerns: Sequence[Concern], arriving: Collection[str]) -> tuple[WordedConcern, ...]:
     """The concerns; while images arrive and the request waits for them, none refuses."""
     if not arriving:
         return worded(concerns)
