@@ -61,6 +61,7 @@ DUE_SECONDS = 0.4
 
 _READ_AT_ONCE = 10
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 
@@ -98,21 +99,13 @@ class Hints:
             case InferenceProgressed():
                 return self._step(ReceivedEvent(hint, user, now))
             case LabModel():
-                self.models.pop((user, hint.model.fingerprint), None)
-                told = [key for key in self.models if key[0] == user]
-                if len(told) >= MAX_MODELS:
-                    # They gather until its turn: the newest are the ones that it serves.
-                    del self.models[told[0]]
-                self.models[user, hint.model.fingerprint] = hint
+                _keep_newest(self.models, (user, hint.model.fingerprint), hint, MAX_MODELS)
             case LabHeartbeat():
                 if item.old and item.message.timestamp is None:
                     return "it lay here for nobody knows how long"
-                self.beats.pop((user, hint.process), None)
-                theirs = [key for key in self.beats if key[0] == user]
-                if len(theirs) >= MAX_PROCESSES:
-                    del self.beats[theirs[0]]
                 told_at = item.message.timestamp if item.old else None
-                self.beats[user, hint.process] = Beat(hint, now, told_at)
+                beat = Beat(hint, now, told_at)
+                _keep_newest(self.beats, (user, hint.process), beat, MAX_PROCESSES)
         return ""
 
     def parted(self, labs: Collection[str]) -> tuple[Hints, Hints]:
@@ -134,6 +127,15 @@ class Hints:
         if kept is None or kept.event.position < event.position:
             self.steps[event.request_id] = received
         return ""
+
+
+def _keep_newest(kept: dict[tuple[str, K], T], key: tuple[str, K], hint: T, most: int) -> None:
+    """Keep it as the newest of its lab, of which so many are kept: those that it serves or runs."""
+    kept.pop(key, None)
+    theirs = [one for one in kept if one[0] == key[0]]
+    if len(theirs) >= most:
+        del kept[theirs[0]]
+    kept[key] = hint
 
 
 class Turns:
@@ -209,15 +211,14 @@ class ProgressFeed:
         whole, later = hints.parted(due)
         if not whole:
             return later
+        count = len(whole.steps) + len(due)
         try:
             changed = await self._database.run(write, whole)
         except DatabaseAway as exc:
-            count = len(whole.steps) + len(due)
             limit.write(log.warning, "hints_dropped", queue=queue, count=count, detail=str(exc))
             return later
         except Exception:  # noqa: BLE001 - written with its trace, now and then
             # No hint is worth the connection, which carries those of the others too.
-            count = len(whole.steps) + len(due)
             limit.write(log.exception, "hints_dropped", queue=queue, count=count)
             return later
         await notify.requests_changed(changed)
