@@ -32,6 +32,10 @@ CLICK_SECONDS = 60.0
 #: Pages that a reader has open.
 PAGES = ("/", "/api/v1/labs", "/api/v1/requests")
 
+#: Clicks on one study, in quiet and under attack: a study's page lists every result that it has.
+#: One with all clicks of ten minutes would say what results cost, and not what the attack does.
+CLICKS_OF_A_STUDY = 30
+
 #: Megabytes that the site may grow by: a bound that a queue in memory would pass within seconds.
 MORE_MEGABYTES = 250.0
 
@@ -119,6 +123,7 @@ class Trial:
     ) -> None:
         self._stack = stack
         self._study = study
+        self._clicks_of_study = 0
         self._say = say
         #: Ids of the requests, a line each: the attacker reads them while they are open.
         self._asked = asked
@@ -143,6 +148,9 @@ class Trial:
         return Outcome(quiet, attacked, json.loads(report), self._letters())
 
     def _look(self, reader: Reader, seen: Seen) -> None:
+        if self._clicks_of_study == CLICKS_OF_A_STUDY:
+            self._study, self._clicks_of_study = store_small_study(self._stack.orthanc), 0
+        self._clicks_of_study += 1
         began = time.monotonic()
         series = {item.role: item.series_id for item in self._study.inputs}
         asked = reader.ask(self._study.study_id, series)
