@@ -22,6 +22,8 @@ _HASHED = ("configs", "models", "scripts")
 #: Files of weights that a result names: 100 bytes each, and a SEG has room for 10 KB (VR LT).
 MAX_WEIGHTS = 16
 
+#: What the zoo's bundles, and others, call the channel of what is no finding.
+BACKGROUND = "background"
 
 #: Bytes that a description may have: it travels in one message, beside some hundred of others.
 _MAX_DESCRIPTION_BYTES = MAX_BODY_BYTES - 1024
@@ -74,6 +76,15 @@ class Bundle:
     reading_phase: str = ""
     #: (file, SHA-256) of the weights, for the results' provenance.
     weights_sha256: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def findings(self) -> tuple[int, ...]:
+        """Channels of `outputs.pred` that mark something, by the names that the metadata gives."""
+        return tuple(
+            number
+            for number, label in enumerate(self.descriptor.labels)
+            if label.strip().lower() != BACKGROUND
+        )
 
     @property
     def config_file(self) -> Path:

@@ -13,17 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from consumer.bundle import Bundle, sha256_of
+from consumer.bundle import BACKGROUND, Bundle, sha256_of
 from consumer.errors import ModelFailed, ModelUnavailable, OutOfMemory
 from consumer.memory import create_array, open_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import numpy.typing as npt
     from monai.bundle import ConfigWorkflow
+    from torch import Tensor
 
 #: LPS (DICOM, PS3.3 C.7.6.2.1.1) to RAS (MONAI, NIfTI): the first two axes change sign.
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+#: How far a probability may lie outside of 0 to 1: interpolation in half precision rounds.
+_ROUNDING = 1e-3
 
 #: Bundles that this process has initialized, by name.
 _workflows: dict[str, ConfigWorkflow] = {}
@@ -97,8 +102,8 @@ def load_all(bundles: Iterable[Bundle], device: str) -> None:
 def load(bundle: Bundle, device: str) -> ConfigWorkflow:
     """Initialize the bundle, once in the life of this process.
 
-    Raises `ModelUnavailable` when its files are not those that the lab announced at its start, or
-    when MONAI cannot build it, and `OutOfMemory`.
+    Raises `ModelUnavailable` when its files are not those that the lab announced at its start,
+    when it declares other than one finding, or when MONAI cannot build it, and `OutOfMemory`.
     """
     import torch
     from monai.bundle import ConfigWorkflow
@@ -106,6 +111,7 @@ def load(bundle: Bundle, device: str) -> ConfigWorkflow:
     name = bundle.descriptor.name
     if name in _workflows:
         return _workflows[name]
+    finding_channel(bundle)
     if sha256_of(bundle.path) != bundle.descriptor.sha256:
         raise ModelUnavailable(f"the files of bundle {name} changed since the lab started")
     try:
@@ -132,8 +138,22 @@ def load(bundle: Bundle, device: str) -> ConfigWorkflow:
     return workflow
 
 
+def finding_channel(bundle: Bundle) -> int:
+    """Index of the channel that holds the finding, by the names that the metadata gives.
+
+    A softmax over background and finding has two channels, a sigmoid one. Raises
+    `ModelUnavailable` for none or several findings: which of them a result is would be a guess.
+    """
+    if len(bundle.findings) != 1:
+        raise ModelUnavailable(
+            f"bundle {bundle.descriptor.name} declares {len(bundle.findings)} findings in "
+            f"channel_def of outputs.pred; a result holds one, beside a channel named {BACKGROUND}"
+        )
+    return bundle.findings[0]
+
+
 def segment(job: SegmentationJob) -> None:
-    """Write 1 into the mask where the bundle's probability reaches the threshold, 0 elsewhere.
+    """Write 1 into the mask where the finding's probability reaches the threshold, 0 elsewhere.
 
     Raises `OutOfMemory`, `ModelUnavailable` and, for what the bundle does, `ModelFailed`.
     """
@@ -142,6 +162,7 @@ def segment(job: SegmentationJob) -> None:
 
     name = job.bundle.descriptor.name
     workflow = load(job.bundle, job.device)
+    channel = finding_channel(job.bundle)
     volumes = open_array(job.volumes_path, job.shape, np.float32)
     dataflow: dict[str, Any] = workflow.dataflow
     dataflow.clear()
@@ -150,10 +171,9 @@ def segment(job: SegmentationJob) -> None:
     )
     try:
         workflow.run()
-        probability = torch.as_tensor(dataflow["pred"])[0]
-        # NaN reaches no threshold: it would be reported as "nothing found".
-        finite = bool(torch.isfinite(probability).all())
-        found = (probability >= job.threshold).to(torch.uint8).cpu().numpy()
+        mask = _mask_of(torch.as_tensor(dataflow["pred"]), job, channel)
+    except ModelFailed:
+        raise
     except Exception as exc:
         if _found_no_memory(exc):
             raise OutOfMemory(f"bundle {name} on {job.device}") from exc
@@ -163,13 +183,28 @@ def segment(job: SegmentationJob) -> None:
     finally:
         # No patient data stays in this process between two jobs.
         dataflow.clear()
-    if not finite:
-        raise ModelFailed(f"bundle {name} answered with values that are no numbers")
-    if found.shape != job.shape[1:]:
+    create_array(job.mask_path, job.shape[1:], np.uint8)[:] = mask
+
+
+def _mask_of(prediction: Tensor, job: SegmentationJob, channel: int) -> npt.NDArray[np.uint8]:
+    """1 where the finding's probability reaches the threshold. Raises `ModelFailed`."""
+    import torch
+
+    name, labels = job.bundle.descriptor.name, job.bundle.descriptor.labels
+    expected = (len(labels), *job.shape[1:])
+    if tuple(prediction.shape) != expected:
         raise ModelFailed(
-            f"bundle {name} answered with shape {found.shape} for a volume of {job.shape[1:]}"
+            f"bundle {name} answered with shape {tuple(prediction.shape)}; its {len(labels)} "
+            f"declared channels on the volume are {expected}"
         )
-    create_array(job.mask_path, job.shape[1:], np.uint8)[:] = found
+    probability = prediction[channel].float()
+    if not torch.isfinite(probability).all():
+        # NaN reaches no threshold: it would be reported as "nothing found".
+        raise ModelFailed(f"bundle {name} answered with values that are no numbers")
+    if probability.min() < -_ROUNDING or probability.max() > 1 + _ROUNDING:
+        # A threshold of 0.5 cuts logits at a probability that nobody chose.
+        raise ModelFailed(f"bundle {name} answered with values outside of 0 to 1: no probabilities")
+    return (probability >= job.threshold).to(torch.uint8).cpu().numpy()
 
 
 def _found_no_memory(error: BaseException) -> bool:

@@ -26,7 +26,8 @@ def spec_of(request: InferenceRequested, bundle: Bundle, lab: Lab) -> ResultSpec
         model_version=model.version,
         model_sha256=model.sha256,
         notice=model.notice,
-        labels=model.labels,
+        # What is marked, the background left out: the first names the segments.
+        labels=tuple(model.labels[number] for number in bundle.findings),
         primary_series_uid=identity.primary_series_uid(request_id),
         primary_instance_uid=identity.primary_instance_uid(request_id),
         report_series_uid=identity.report_series_uid(request_id),

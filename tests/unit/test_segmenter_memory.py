@@ -7,25 +7,33 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from consumer.bundle import read_bundle
 from consumer.children import segmenter
 from consumer.children.segmenter import SegmentationJob
 from consumer.errors import ModelFailed, OutOfMemory
-from consumer.memory import MemoryFile, create_array
+from consumer.memory import MemoryFile, create_array, open_array
 from infra.local.settings import REPOSITORY
 
 SHAPE = (4, 2, 4, 4)
 
 
-def run(directory: Path, name: str, expression: str) -> None:
-    """Run a bundle whose inference is this expression."""
+def run(
+    directory: Path, name: str, expression: str, labels: tuple[str, ...] = ("tumor",)
+) -> npt.NDArray[np.uint8]:
+    """The mask of a bundle whose inference is this expression and whose channels have `labels`."""
     path = directory / name
     shutil.copytree(REPOSITORY / "tests" / "bundles" / "held", path)
     config = path / "configs" / "inference.json"
     inference = json.loads(config.read_text(encoding="utf-8"))
     config.write_text(json.dumps({**inference, "run": [expression]}), encoding="utf-8")
+    meta = path / "configs" / "metadata.json"
+    metadata = json.loads(meta.read_text(encoding="utf-8"))
+    channels = {str(number): label for number, label in enumerate(labels)}
+    metadata["network_data_format"]["outputs"]["pred"]["channel_def"] = channels
+    meta.write_text(json.dumps(metadata), encoding="utf-8")
     with MemoryFile("volumes") as volumes, MemoryFile("mask") as mask:
         create_array(volumes.path, SHAPE, np.float32)
         segmenter.segment(
@@ -39,6 +47,7 @@ def run(directory: Path, name: str, expression: str) -> None:
                 threshold=0.5,
             )
         )
+        return np.array(open_array(mask.path, SHAPE[1:], np.uint8))
 
 
 @pytest.mark.parametrize(
